@@ -1,0 +1,102 @@
+"""What a backend service installs: submit LLM requests to Warren, await their replies.
+
+    import asyncio
+    from datetime import timedelta
+    from producer_sdk import CompletionClient, JobFailed
+
+    async def main() -> None:
+        async with CompletionClient("amqps://billing:secret@broker/warren", name="billing-1") as client:
+            try:
+                reply = await client.complete(
+                    tier="standard", priority="high", deadline=timedelta(minutes=2), idempotency_key="invoice-17",
+                    model="gpt-5-mini", messages=[{"role": "user", "content": "Summarise invoice 17."}],
+                )
+                print(reply.text, reply.usage)
+            except JobFailed as error:
+                print(error)  # says how to look at it and to replay it
+
+    asyncio.run(main())
+
+The map of the package:
+
+    client.py       CompletionClient: connections, opening, closing
+    completions.py  Completions: the interface that the client and its test double share
+    request.py      Request: what to ask, and how it is to be treated
+    job.py          Job: a submission and the way to its reply
+    reply.py        Reply, Usage, Timings, and which reply means which error
+    errors.py       every error, in one tree
+    testing.py      FakeCompletionClient, for tests of code that uses the client
+    publisher.py    publishing with confirms
+    replies.py      the callback queue
+    waiting.py      who waits for which reply
+    connection.py   connections, and what the broker's refusals mean
+    wire.py         the contract with the worker: names and shapes, no AMQP
+    clock.py        the only reader of wall time
+"""
+
+from producer_sdk.client import CompletionClient
+from producer_sdk.completions import Completions
+from producer_sdk.errors import (
+    AccessRefused,
+    BrokerUnavailable,
+    ClientClosed,
+    DeadlineExceeded,
+    InvalidRequest,
+    InvalidSetting,
+    JobCancelled,
+    JobError,
+    JobExpired,
+    JobFailed,
+    PublishFailed,
+    PublishRefused,
+    PublishUnconfirmed,
+    PublishUnsent,
+    QueueFull,
+    ReplyNotRequested,
+    ReplyTimeout,
+    SubmissionRefused,
+    TierUnknown,
+    TopologyMissing,
+    UnexpectedBody,
+    WarrenError,
+)
+from producer_sdk.job import Job
+from producer_sdk.reply import Reply, Timings, Usage
+from producer_sdk.request import Request
+from producer_sdk.wire import Dedupe, Lane, Priority, Source
+
+__all__ = [
+    "AccessRefused",
+    "BrokerUnavailable",
+    "ClientClosed",
+    "CompletionClient",
+    "Completions",
+    "DeadlineExceeded",
+    "Dedupe",
+    "InvalidRequest",
+    "InvalidSetting",
+    "Job",
+    "JobCancelled",
+    "JobError",
+    "JobExpired",
+    "JobFailed",
+    "Lane",
+    "Priority",
+    "PublishFailed",
+    "PublishRefused",
+    "PublishUnconfirmed",
+    "PublishUnsent",
+    "QueueFull",
+    "Reply",
+    "ReplyNotRequested",
+    "ReplyTimeout",
+    "Request",
+    "Source",
+    "SubmissionRefused",
+    "TierUnknown",
+    "Timings",
+    "TopologyMissing",
+    "UnexpectedBody",
+    "Usage",
+    "WarrenError",
+]
