@@ -1,0 +1,16 @@
+"""The worker: takes jobs from RabbitMQ, calls the upstream once, and settles every delivery exactly once.
+
+| module or folder | what it is |
+| --- | --- |
+| `app` | the composition root: build, start, quiet, drain, stop |
+| `settings` | one file, environment and secret files to frozen settings |
+| `pipeline` | the straight line that a delivery takes |
+| `ports` | the narrow interfaces between the line and the world |
+| `core` | decisions, pure |
+| `broker` | the only folder that knows AMQP |
+| `upstream` | the only folder that knows HTTP |
+| `store` | ledger and response cache |
+| `telemetry` | logs, metrics, health: they listen to events |
+| `cli` | the command `warren` |
+| `clock` | the only reader of time |
+"""

@@ -1,0 +1,62 @@
+"""May a job run now? Facts in, one verdict out."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+
+# The longest that a delivery is held in place; whatever must wait longer is parked.
+HOLD: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Go:
+    """It may run now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """Its deadline has passed: nobody waits for the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """It may run in a moment: wait in place, then ask again."""
+
+    wait: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postpone:
+    """It must wait longer: park it. `shared`: the whole tier waits for the same, so its consumer pauses."""
+
+    wait: timedelta
+    shared: bool
+
+
+Verdict: TypeAlias = Go | Expired | Hold | Postpone
+
+
+def admit(
+    *,
+    now: datetime,
+    deadline: datetime,
+    not_before: datetime | None,
+    ready_at: datetime | None,
+) -> Verdict:
+    """Tell whether a job may run.
+
+    `not_before` is the job's own (a parked copy may come back early, because a long wait is several hops).
+    `ready_at` is the tier's: no endpoint takes calls before it. Nothing waits beyond its deadline: it comes
+    back then, to expire and be answered.
+    """
+    if now >= deadline:
+        return Expired()
+    if not_before is not None and now < not_before:
+        return _wait(min(not_before, deadline) - now, shared=False)
+    if ready_at is not None and now < ready_at:
+        return _wait(min(ready_at, deadline) - now, shared=True)
+    return Go()
+
+
+def _wait(wait: timedelta, *, shared: bool) -> Verdict:
+    return Hold(wait=wait) if wait <= HOLD else Postpone(wait=wait, shared=shared)

@@ -1,0 +1,122 @@
+"""What the line tells telemetry: typed events, told synchronously at the very point where they happen."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from worker.core.kinds import Kind
+from worker.core.model import Job, Parked, Record
+
+
+class Step(StrEnum):
+    """The points of the line between which a crash makes a difference; in the order they are passed."""
+
+    TAKEN = "taken"
+    BEGUN = "begun"
+    CALLING = "calling"
+    ANSWERED = "answered"
+    RECORDED = "recorded"
+    PUBLISHED = "published"
+    CONFIRMED = "confirmed"
+    CARRIED = "carried"
+    ACKED = "acked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReached:
+    """A delivery passed a point. `copy`: what was published there: reply, parked, dead; None elsewhere."""
+
+    step: Step
+    job_id: str
+    copy: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEnded:
+    """A run has its terminal record, and it was this process that wrote it."""
+
+    job: Job
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobParked:
+    """A generation was settled by parking a copy; `kind` says for which failure, None for a follower."""
+
+    job: Job
+    parked: Parked
+    kind: Kind | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded:
+    """One HTTP call came to its end; `kind` None: it completed."""
+
+    job_id: str
+    tier: str
+    endpoint: str
+    kind: Kind | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointHeld:
+    """An endpoint takes no calls for so many seconds: it asked for that, or its key was refused."""
+
+    endpoint: str
+    kind: Kind
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A message could not be read and was set aside with its raw bytes."""
+
+    tier: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierPaused:
+    """A tier's consumer stopped taking; `seconds` None: until told otherwise."""
+
+    tier: str
+    lane: str
+    reason: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierResumed:
+    """A tier's consumer takes again."""
+
+    tier: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Something that an operator should know: what, about what, and what happens next. No content, ever."""
+
+    what: str
+    about: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRenewed:
+    """The process told the store that it is alive."""
+
+
+Event: TypeAlias = (
+    StepReached
+    | JobEnded
+    | JobParked
+    | CallEnded
+    | EndpointHeld
+    | Quarantined
+    | TierPaused
+    | TierResumed
+    | Trouble
+    | LeaseRenewed
+)

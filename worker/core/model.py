@@ -1,0 +1,302 @@
+"""The values that the line speaks in: a job, what its attempts yielded, what becomes of its deliveries."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TypeAlias
+
+from producer_sdk.wire import Dedupe, Lane, Source, Status
+from worker.core.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One accepted request for a job: its id and the route of its replies (None: none wanted)."""
+
+    id: str
+    reply_to: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """The unit of work, as one delivery shows it.
+
+    `id` is made from tenant and idempotency key, so every submission of a job has the same. `run` counts
+    replays from 1, `generation` the parked copies inside a run from 0. `first` says that the delivery came
+    from a producer: then run and generation are 1 and 0 by definition, whatever the message claims.
+    `body` goes upstream byte for byte; `content_hash` is over path and canonical body.
+    `not_before` is set on a parked copy: it may come back before its time and then is parked again.
+    `flaw` says why the request cannot be sent at all, where reading it showed that.
+    """
+
+    id: str
+    tenant: str
+    key: str
+    tier: str
+    lane: Lane
+    path: str
+    model: str
+    body: bytes
+    content_hash: str
+    dedupe: Dedupe
+    priority: int
+    submission: Submission
+    submitted_at: datetime
+    received_at: datetime
+    deadline: datetime
+    run: int = 1
+    generation: int = 0
+    first: bool = True
+    not_before: datetime | None = None
+    flaw: str | None = None
+
+    @property
+    def claim_key(self) -> str:
+        """What is claimed while a call runs: the fingerprint if the answer may be shared, else the job."""
+        return self.id if self.dedupe is Dedupe.OFF else self.fingerprint
+
+    @property
+    def fingerprint(self) -> str:
+        """Two requests of one tenant with the same content have the same fingerprint."""
+        return f"{self.tenant}:{self.content_hash}"
+
+    @property
+    def queue_key(self) -> str:
+        """The routing key `<tier>.<lane>` of the queue that the job belongs to."""
+        return f"{self.tier}.{self.lane.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens that the upstream counted."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The upstream answered. `body` is its response, byte for byte."""
+
+    body: bytes = field(repr=False)
+    endpoint: str
+    model: str | None = None
+    usage: Usage | None = None
+    source: Source = Source.UPSTREAM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """An attempt, or the job before any attempt, came to nothing.
+
+    `code` is the upstream's own short error code, `status` its HTTP status. `retry_after` is what it asked
+    for, from now. `detail` is Warren's own words; no text of the upstream is kept: it may quote the prompt.
+    """
+
+    kind: Kind
+    status: int | None = None
+    code: str | None = None
+    endpoint: str | None = None
+    retry_after: timedelta | None = None
+    detail: str | None = None
+
+
+Outcome: TypeAlias = Completed | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """Settle: the job ends and every submission hears `status`."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Settle: park a copy for `after`; the attempt counts."""
+
+    after: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snooze:
+    """Settle: park a copy for `after`; no attempt counts."""
+
+    after: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """Settle: the job ends in its tier's dead-letter queue, and every submission hears why."""
+
+    reason: Kind
+
+
+Settlement: TypeAlias = Reply | Retry | Snooze | DeadLetter
+Terminal: TypeAlias = Reply | DeadLetter
+Park: TypeAlias = Retry | Snooze
+
+
+class State(StrEnum):
+    """Where a job's current run stands; everything but `OPEN` is terminal."""
+
+    OPEN = "open"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    DEAD_LETTERED = "dead_lettered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What an attempt cost: `calls` that the policy counts, `refusals` (429) beside them, time upstream."""
+
+    calls: int = 0
+    refusals: int = 0
+    upstream: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempted:
+    """One attempt's yield."""
+
+    outcome: Outcome
+    work: Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What a run has spent so far: counted attempts, calls and refused calls over all its attempts."""
+
+    attempts: int = 0
+    calls: int = 0
+    refusals: int = 0
+    snoozes: int = 0
+
+    def plus(self, work: Work) -> "Tally":
+        """Give the tally with an attempt's work added."""
+        return replace(self, calls=self.calls + work.calls, refusals=self.refusals + work.refusals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """One line of a job's history, as `warren explain` and a dead letter show it. Never any content."""
+
+    at: datetime
+    run: int
+    generation: int
+    attempt: int
+    what: str
+    kind: str | None = None
+    status: int | None = None
+    endpoint: str | None = None
+    calls: int = 0
+    upstream_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A run's terminal record: what came out and what it cost.
+
+    `outcome` is None when the record outlived the response's body: the reply is then a `result_expired`
+    error, and still no call.
+    """
+
+    job_id: str
+    run: int
+    state: State
+    outcome: Outcome | None
+    tally: Tally
+    waited: timedelta
+    upstream: timedelta
+    total: timedelta
+
+
+# What the ledger may say of a delivery that needs no call any more.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The run has its terminal record.
+
+    `hear` are the submissions that have not heard yet, this delivery's own included; `letter_due` says that
+    the dead letter is not known to be published. Neither: just ack. `written`: this very call wrote the
+    record.
+    """
+
+    record: Record
+    hear: tuple[Submission, ...]
+    letter_due: bool = False
+    written: bool = False
+    history: tuple[HistoryEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """This generation was settled by parking a copy. `carried`: the copy is known to be published."""
+
+    settlement: Park
+    until: datetime
+    carried: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """Another message carries this job; this submission's reply route stands in the ledger."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stale:
+    """A later generation or run of this job is on its way already: just ack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """The idempotency key belongs to a job with another body: this submission alone is refused."""
+
+
+Decided: TypeAlias = Ended | Parked | Joined | Stale | Conflict
+
+# What `begin` may say besides.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The claim is ours and the attempt is counted: `attempt` is this one, from 1."""
+
+    attempt: int
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """Somebody alive is calling upstream for this claim key."""
+
+    leader: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A job with the same fingerprint ended while this one waited: its outcome may be shared."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhausted:
+    """All attempts are counted and none left an outcome: every worker that took the job died with it."""
+
+    tally: Tally
+
+
+Beginning: TypeAlias = Started | Follow | Answered | Exhausted | Decided
+
+
+def next_generation(job: Job, *, not_before: datetime) -> Job:
+    """Give the job as its parked copy carries it."""
+    return replace(job, generation=job.generation + 1, first=False, not_before=not_before)

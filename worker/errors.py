@@ -1,0 +1,44 @@
+"""The worker's exceptions: for broken settings, a broken broker or store, and bugs. Expected ends are values.
+
+WarrenError
+├── SettingsError        the configuration cannot be used; lists every problem
+├── StoreUnavailable     the ledger or the cache cannot be read or written now
+├── BrokerUnavailable    RabbitMQ cannot be reached or refuses us now
+├── TopologyError        the broker lacks an exchange, queue or right that Warren needs
+└── Unreadable           a message does not follow the wire contract; it is set aside alone
+"""
+
+
+class WarrenError(Exception):
+    """The root of the worker's exceptions."""
+
+
+class SettingsError(WarrenError):
+    """The configuration cannot be used; `problems` has one line each: path, value, expectation."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__(
+            "the configuration has problems:\n"
+            + "\n".join(f"  - {problem}" for problem in problems)
+        )
+        self.problems = problems
+
+
+class StoreUnavailable(WarrenError):  # noqa: N818  # reads as what it is, like BrokerUnavailable
+    """The ledger or the cache cannot be read or written now; nothing was changed, or a repeat finds it so."""
+
+
+class BrokerUnavailable(WarrenError):  # noqa: N818  # see StoreUnavailable
+    """RabbitMQ cannot be reached or refuses us now."""
+
+
+class TopologyError(WarrenError):
+    """The broker lacks an exchange, a queue or a right that Warren needs: `warren topology check` names it."""
+
+
+class Unreadable(WarrenError):  # noqa: N818  # an adjective names the message, not a failure of ours
+    """A message does not follow the wire contract; the text is the reason, without any value of the message."""
+
+
+class AmbiguousJob(WarrenError):  # noqa: N818  # see StoreUnavailable
+    """A shortened job id fits more than one job."""

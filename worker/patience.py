@@ -1,0 +1,128 @@
+"""The stores as the line wants them: a ledger that waits until it can answer, a cache that may know nothing.
+
+Warren fails closed: no call is made without a ledger. A delivery that needs it waits here, unsettled, and
+with as many of them as a consumer has prefetched the broker hands over no more.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from worker.core.events import Trouble
+from worker.core.model import (
+    Beginning,
+    Completed,
+    Decided,
+    Failed,
+    Job,
+    Outcome,
+    Park,
+    Submission,
+    Terminal,
+    Work,
+)
+from worker.errors import StoreUnavailable
+from worker.ports import Ledger, Listener, ResponseCache
+
+T = TypeVar("T")
+
+_PAUSE_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PatientLedger:
+    """A `Ledger` that repeats what the store could not do, until it can; only cancelling ends the wait."""
+
+    ledger: Ledger
+    listener: Listener
+
+    async def find(self, job: Job) -> Decided | None:
+        """Tell what was decided; see `Ledger.find`."""
+        return await self._until_done(lambda: self.ledger.find(job))
+
+    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        """Claim and count, or say why not; see `Ledger.begin`."""
+        return await self._until_done(lambda: self.ledger.begin(job, max_attempts=max_attempts))
+
+    async def end(
+        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+    ) -> Decided:
+        """Record the run's end; see `Ledger.end`."""
+        return await self._until_done(
+            lambda: self.ledger.end(job, outcome, settlement, work=work, claimed=claimed)
+        )
+
+    async def park(
+        self,
+        job: Job,
+        settlement: Park,
+        until: datetime,
+        *,
+        work: Work,
+        why: Failed | None,
+        claimed: bool,
+    ) -> Decided:
+        """Record that the generation waits; see `Ledger.park`."""
+        return await self._until_done(
+            lambda: self.ledger.park(job, settlement, until, work=work, why=why, claimed=claimed)
+        )
+
+    async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
+        """Note that a settlement was carried out; see `Ledger.carried`."""
+        await self._until_done(lambda: self.ledger.carried(job, heard, letter=letter))
+
+    async def released(self, claim_key: str, *, at_most: timedelta) -> None:
+        """Wait for the claim; see `Ledger.released`."""
+        await self._until_done(lambda: self.ledger.released(claim_key, at_most=at_most))
+
+    async def wanted_until(self, claim_key: str) -> datetime | None:
+        """Tell the latest deadline of the followers; see `Ledger.wanted_until`."""
+        return await self._until_done(lambda: self.ledger.wanted_until(claim_key))
+
+    async def _until_done(self, operation: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await operation()
+            except StoreUnavailable as error:
+                self.listener.tell(
+                    Trouble(
+                        what="the ledger is unavailable; jobs wait, no call is made without it",
+                        about="store",
+                        error=str(error),
+                    )
+                )
+                await asyncio.sleep(_PAUSE_S)
+
+
+@dataclass(frozen=True, slots=True)
+class TolerantCache:
+    """A `ResponseCache` that answers a miss, and keeps nothing, while its store is unavailable."""
+
+    cache: ResponseCache
+    listener: Listener
+
+    async def get(self, fingerprint: str) -> Completed | None:
+        """Give what is kept; see `ResponseCache.get`."""
+        try:
+            return await self.cache.get(fingerprint)
+        except StoreUnavailable as error:
+            self._tell(error)
+            return None
+
+    async def put(self, fingerprint: str, completed: Completed) -> None:
+        """Keep a response; see `ResponseCache.put`."""
+        try:
+            await self.cache.put(fingerprint, completed)
+        except StoreUnavailable as error:
+            self._tell(error)
+
+    def _tell(self, error: StoreUnavailable) -> None:
+        self.listener.tell(
+            Trouble(
+                what="the response cache is unavailable; going on without it",
+                about="store",
+                error=str(error),
+            )
+        )

@@ -1,0 +1,194 @@
+"""The narrow interfaces between the line and the world; behind each stand at least two adapters or a fake.
+
+A port's promises are its docstrings, and one contract suite per port holds every adapter to them.
+"""
+
+from collections.abc import Awaitable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from producer_sdk.wire import CompletionReply
+from worker.core.events import Event
+from worker.core.letters import Explanation, Letter, Selection
+from worker.core.model import (
+    Attempted,
+    Beginning,
+    Completed,
+    Decided,
+    Failed,
+    HistoryEntry,
+    Job,
+    Outcome,
+    Park,
+    Record,
+    Submission,
+    Terminal,
+    Work,
+)
+
+
+class Clock(Protocol):
+    """The only reader of time."""
+
+    def now(self) -> datetime:
+        """Give the wall clock's instant, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Give seconds of a clock that never goes back; the same for all processes of one boot."""
+        ...
+
+
+class Ledger(Protocol):
+    """What is known of every job: identity, claim, counted attempts, outcome, settlement.
+
+    Each method is one transaction and returns after its commit. Errors: `StoreUnavailable`, and then
+    nothing was changed, or it was and a repeat of the same call finds it so.
+    """
+
+    async def find(self, job: Job) -> Decided | None:
+        """Tell what was decided for this delivery already; None: nothing, it may go on. Writes nothing.
+
+        * the key's job has another `content_hash`: `Conflict`;
+        * the run is terminal: `Ended`, with this delivery's submission in `hear` unless it has heard;
+        * a parked settlement of this generation: `Parked`; an older generation or run: `Stale`;
+        * a `replay` delivery (run r + 1) of a job that is terminal but not completed at run r: None.
+        """
+        ...
+
+    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        """Claim the job's call and count the attempt, or say why not.
+
+        In one transaction: everything that `find` tells, first. Then: a new submission of an open job gets
+        its route noted (`Joined`); a replay reopens the job by compare-and-set of the run, all its submissions
+        to hear again; a living claim of the key: `Follow`; an outcome of the same fingerprint that ended
+        since this job was first received (for `dedupe=cache`: that is still kept): `Answered`; no attempts
+        left: `Exhausted`; else `Started`, the claim fenced by this process, the attempt counted. Only
+        `Started` counts. A claim of a dead process, or one whose lease has run out, is taken over.
+        """
+        ...
+
+    async def end(
+        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+    ) -> Decided:
+        """Record outcome and settlement of the run together, release the claim, and say who has to hear.
+
+        `claimed`: the outcome comes from a call under our claim; when the claim is not ours any more, nothing
+        is written and what stands comes back (`Stale` when nothing stands yet). The first terminal record of a
+        run wins; a later one gets the first one back. A completed or permanent outcome is kept for followers.
+        """
+        ...
+
+    async def park(
+        self,
+        job: Job,
+        settlement: Park,
+        until: datetime,
+        *,
+        work: Work,
+        why: Failed | None,
+        claimed: bool,
+    ) -> Decided:
+        """Record that this generation waits as a parked copy, and release the claim.
+
+        The first settlement of a generation wins; a later one gets the first one back. A `Snooze` under a
+        claim gives the counted attempt back.
+        """
+        ...
+
+    async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
+        """Note that a settlement was carried out: the broker has confirmed what it publishes.
+
+        That is these submissions' replies, the dead letter if `letter`, or (neither) the parked copy of
+        this delivery's generation.
+        """
+        ...
+
+    async def released(self, claim_key: str, *, at_most: timedelta) -> None:
+        """Return as soon as nobody alive holds the claim, at the latest after `at_most`."""
+        ...
+
+    async def wanted_until(self, claim_key: str) -> datetime | None:
+        """Tell the latest deadline of all who followed the claim; None: nobody did."""
+        ...
+
+
+class ResponseCache(Protocol):
+    """Completed responses by fingerprint, for `dedupe=cache`; a miss is always allowed."""
+
+    async def get(self, fingerprint: str) -> Completed | None:
+        """Give the response kept under the fingerprint, with `source` CACHE, or None."""
+        ...
+
+    async def put(self, fingerprint: str, completed: Completed) -> None:
+        """Keep the response for the cache's lifetime; too large or no room: keep nothing."""
+        ...
+
+
+class Upstream(Protocol):
+    """The LLM side as the line sees it."""
+
+    def ready_at(self, tier: str) -> datetime | None:
+        """Tell when an endpoint of the tier takes calls: None: now; an instant: not before it."""
+        ...
+
+    async def attempt(self, job: Job, *, calls_left: int) -> Attempted:
+        """Make one attempt: at most `calls_left` quick tries, over one or more endpoints.
+
+        Never raises for what an upstream does. Cancelling it closes the call at once; the deadline is the
+        caller's business, by cancelling.
+        """
+        ...
+
+
+class Delivery(Protocol):
+    """One handing-over of a message, as the line sees it; the broker adapter owns it."""
+
+    @property
+    def job(self) -> Job:
+        """What the message says, trusted fields checked."""
+        ...
+
+    def gone(self) -> Awaitable[None]:
+        """Give something to await that ends when this delivery can no longer be settled (channel lost)."""
+        ...
+
+    async def publish_reply(self, reply: CompletionReply, route: str) -> None:
+        """Publish one reply and return when the broker has confirmed it, or has no such queue any more."""
+        ...
+
+    async def publish_parked(self, job: Job, after: timedelta) -> None:
+        """Publish the parked copy and return when the broker has confirmed it."""
+        ...
+
+    async def publish_dead(self, job: Job, record: Record, history: Sequence[HistoryEntry]) -> None:
+        """Publish the dead letter and return when the broker has confirmed it."""
+        ...
+
+    async def ack(self) -> None:
+        """Settle the delivery on the channel that it came on; a lost channel: do nothing, it comes again."""
+        ...
+
+
+class Archive(Protocol):
+    """What operators read of the ledger; it changes nothing and blocks no worker."""
+
+    def letters(self, selection: Selection) -> Sequence[Letter]:
+        """Give the dead letters that are selected, oldest first."""
+        ...
+
+    def explain(self, job_id: str) -> Explanation | None:
+        """Give all that is known of a job; `job_id` may be shortened to its first 6 or more digits.
+
+        Raises:
+            AmbiguousJob: more than one job begins with these digits.
+        """
+        ...
+
+
+class Listener(Protocol):
+    """Telemetry's side: it is told what happened, at once and in order, and must neither block nor raise."""
+
+    def tell(self, event: Event) -> None:
+        """Take note of an event."""
+        ...
