@@ -1,0 +1,101 @@
+"""Makes a call of each request: key, plan, latency, reaction, log. Knows no bytes and no sockets."""
+
+import asyncio
+import hmac
+from typing import Final
+
+from simulator import ask, control
+from simulator.ask import Ask
+from simulator.behaviour import Behaviour
+from simulator.calllog import Call, CallLog
+from simulator.clock import wall_s
+from simulator.exchange import Exchange
+from simulator.faults import OK, Fault, PlanError
+from simulator.reactions import Reaction, react, rejected
+from simulator.wire import Connection, How, Request, Responder, Serving
+
+_UNAUTHORIZED: Final = Fault(word="401")
+
+
+class Service:
+    """The application behind every connection of one simulator."""
+
+    def __init__(
+        self,
+        *,
+        behaviour: Behaviour,
+        log: CallLog,
+        loop: asyncio.AbstractEventLoop,
+        require_key: str | None = None,
+    ) -> None:
+        self._behaviour = behaviour
+        self._log = log
+        self._loop = loop
+        self._bearer = None if require_key is None else f"Bearer {require_key}".encode()
+        self._connections: set[Connection] = set()
+
+    def opened(self, connection: Connection) -> None:
+        """Count the connection, and remember it for the shutdown."""
+        self._connections.add(connection)
+        self._behaviour.stats.opened(connection.http)
+
+    def lost(self, connection: Connection) -> None:
+        """Forget the connection."""
+        self._connections.discard(connection)
+        self._behaviour.stats.lost(connection.http)
+
+    def shutdown(self) -> None:
+        """End every open call as `SHUTDOWN` and drop every connection."""
+        for connection in tuple(self._connections):
+            connection.shutdown()
+
+    def accept(self, request: Request, responder: Responder) -> Serving:
+        """Decide everything about the call and log its start; nothing is sent yet."""
+        if request.path.startswith(control.PREFIX):
+            reaction = control.respond(request, self._behaviour)
+            return Exchange(
+                reaction=reaction, responder=responder, loop=self._loop, ended=_not_a_call
+            )
+        asked = ask.read(request)
+        number = self._log.next_number()
+        fault, reaction = self._decide(request, asked, number)
+        call = self._log.start(
+            number,
+            client_id=request.headers.get("x-client-request-id"),
+            sha256=asked.sha256,
+            path=asked.path,
+            model=asked.model,
+            fault=str(fault),
+            http=request.http,
+        )
+        self._behaviour.stats.call_started(asked.model)
+
+        def ended(how: How, status: int | None) -> None:
+            self._end(call, how, status)
+
+        return Exchange(reaction=reaction, responder=responder, loop=self._loop, ended=ended)
+
+    def _decide(self, request: Request, asked: Ask, number: int) -> tuple[Fault, Reaction]:
+        now_s = wall_s()
+        latency_s = 0.0
+        if self._unauthorized(request):
+            fault = _UNAUTHORIZED  # a refused key consumes no plan
+        else:
+            try:
+                fault = self._behaviour.script.take(asked)
+            except PlanError as wrong:
+                return OK, rejected(str(wrong))
+            latency_s = self._behaviour.latencies.seconds(asked.model, number)
+        return fault, react(fault, asked, call=number, now_s=now_s, latency_s=latency_s)
+
+    def _unauthorized(self, request: Request) -> bool:
+        given = request.headers.get("authorization", "").encode()
+        return self._bearer is not None and not hmac.compare_digest(given, self._bearer)
+
+    def _end(self, call: Call, how: How, status: int | None) -> None:
+        self._behaviour.stats.call_ended(how, status)
+        self._log.end(call, how, status)
+
+
+def _not_a_call(how: How, status: int | None) -> None:
+    """Control requests leave no trace."""
