@@ -1,0 +1,22 @@
+"""Brings Warren up on a bare machine: Python packages, a private RabbitMQ, and the commands of `./dev`.
+
+`bootstrap` and everything about the broker use the standard library alone, so that they run before
+any package is installed.
+
+    bootstrap     makes `.venv` from `requirements/dev.lock`, then becomes `python -m stack`
+    commands      the table of `./dev` commands: one row each
+    checks        `./dev test`
+    locks         `./dev lock`
+    indexes       where this machine gets Python packages, told to uv
+
+    server        where RabbitMQ's programs are: installed, or unpacked into the project
+    packages      downloads and unpacks the distribution's RabbitMQ and Erlang, without root
+    transplant    mends what was unpacked, so that it runs where it lies
+    node          the files and the environment of one private node
+    ports         free ports for it
+    occupancy     who lives in a node's folder
+    keeper        the small process that owns a running node and cleans up after it
+    broker        start, stop, kill, ask: what the rest of the project uses
+    credentials   passwords that are made here, and the definitions file that knows their hashes
+    definitions   generates `rabbitmq/definitions.json`
+"""

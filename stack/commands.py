@@ -1,0 +1,92 @@
+"""The commands of `./dev`, one row each; a new command is a new row.
+
+A row's target is imported when the command is asked for, not before: the table itself must load on a
+bare machine.
+"""
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+
+from stack.errors import StackError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command: what to type, what it does, and the function "module:name" that does it.
+
+    The function gets the remaining arguments and gives the exit status. Without `needs_packages` it
+    runs before `.venv` exists, on the standard library alone.
+    """
+
+    name: str
+    summary: str
+    target: str
+    needs_packages: bool = True
+
+
+COMMANDS = (
+    Command(
+        name="demo",
+        summary="the main job from nothing to `lost 0`, in about a minute",
+        target="stack.demo:main",
+    ),
+    Command(
+        name="up",
+        summary="start broker, simulator and two workers, and leave them running",
+        target="stack.living:up",
+    ),
+    Command(name="status", summary="tell what runs and where", target="stack.living:status"),
+    Command(name="down", summary="stop what `up` started", target="stack.living:down"),
+    Command(
+        name="test",
+        summary="lint, types, import rules and every test; arguments go to pytest",
+        target="stack.checks:main",
+    ),
+    Command(
+        name="lock",
+        summary="pin every Python package anew in requirements/*.lock",
+        target="stack.locks:main",
+        needs_packages=False,
+    ),
+)
+
+
+def usage() -> str:
+    """Give the help text."""
+    width = max(len(command.name) for command in COMMANDS)
+    rows = "\n".join(f"  {command.name:{width}}  {command.summary}" for command in COMMANDS)
+    return f"""\
+usage: ./dev COMMAND [ARGUMENT ...]
+
+Makes everything that Warren needs, inside this folder, and runs it. Root is not needed, nothing is
+installed on the system, and a second run starts at once.
+
+{rows}
+
+What it makes:
+  .venv/    Python packages, exactly those of requirements/dev.lock (checked by hash)
+  .warren/  RabbitMQ, its data and the passwords generated for it
+
+To begin again from nothing, stop what runs and delete both. Examples:
+  ./dev test                       all that CI checks
+  ./dev test -k replay -x          only some tests, stop at the first that fails
+"""
+
+
+def find(name: str) -> Command | None:
+    """Give the command of that name, if there is one."""
+    return next((command for command in COMMANDS if command.name == name), None)
+
+
+def run(command: Command, arguments: list[str]) -> int:
+    """Carry a command out; what a person can act on becomes one line and exit status 1."""
+    module, _, name = command.target.partition(":")
+    try:
+        status: int = getattr(import_module(module), name)(arguments)
+    except StackError as error:
+        print(f"./dev {command.name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status

@@ -1,0 +1,59 @@
+"""Owns one running node: starts its port mapper and it, waits for its end, and cleans up after it.
+
+Runs as a process of its own, `python -I -S keeper.py FOLDER LOCK_FD [PARENT_FD]`, with the node's
+environment, detached from whoever started it. It imports nothing of the project, so that it costs
+little and starts at once.
+
+It holds the folder's lock and hands it on to the node: the lock is free when both are gone, whatever
+way they went. With PARENT_FD, the read end of a pipe, it kills everything the moment that the
+other end closes, which the kernel does for a parent that was killed.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_LOOK_EVERY_S = 0.25
+
+
+def main() -> None:
+    """Detach, start, wait, clean up."""
+    folder, lock, *parent = Path(sys.argv[1]), *(int(word) for word in sys.argv[2:])
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    console = os.open(folder / "logs/console.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (console, 1), (console, 2)):
+        os.dup2(source, target)
+    (folder / "keeper.pid").write_text(str(os.getpid()), encoding="utf-8")
+    address, port = os.environ["ERL_EPMD_ADDRESS"], os.environ["ERL_EPMD_PORT"]
+    mapper = subprocess.Popen(["epmd", "-address", address, "-port", port])
+    try:
+        node = subprocess.Popen(
+            [f"{os.environ['RABBITMQ_SCRIPTS_DIR']}/rabbitmq-server"],
+            cwd=os.environ["HOME"],
+            pass_fds=[lock],
+        )
+        _wait(node, parent)
+    finally:
+        mapper.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            mapper.wait(5)
+
+
+def _wait(node: "subprocess.Popen[bytes]", parent: list[int]) -> None:
+    if not parent:
+        node.wait()
+    while node.poll() is None:
+        if select.select(parent, [], [], _LOOK_EVERY_S)[0]:
+            # The group is this process, the port mapper, the node and the node's own children.
+            os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

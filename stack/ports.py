@@ -1,0 +1,55 @@
+"""Chooses the ports of a node."""
+
+import random
+import socket
+from dataclasses import dataclass
+
+# Below the range from which Linux takes the ports of outgoing connections.
+_PORTS = range(20_000, 32_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The four ports of a node, all on 127.0.0.1."""
+
+    amqp: int
+    http: int
+    dist: int
+    epmd: int
+
+
+def choose_ports(last: Ports | None, *, amqp: int, http: int) -> Ports:
+    """Take the ports asked for; for a zero the last run's port if it is free, else any free one."""
+    taken: set[int] = {amqp, http} - {0}
+
+    def choose(asked: int, before: int | None) -> int:
+        port = asked
+        if not port and before is not None and before not in taken and _is_free(before):
+            port = before
+        port = port or free_port(taken)
+        taken.add(port)
+        return port
+
+    return Ports(
+        amqp=choose(amqp, last.amqp if last else None),
+        http=choose(http, last.http if last else None),
+        dist=choose(0, last.dist if last else None),
+        epmd=choose(0, last.epmd if last else None),
+    )
+
+
+def free_port(taken: set[int]) -> int:
+    """Give a port that nobody listens on now; a rival may still take it first."""
+    candidates = list(_PORTS)
+    random.shuffle(candidates)
+    return next(port for port in candidates if port not in taken and _is_free(port))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

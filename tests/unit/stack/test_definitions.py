@@ -1,0 +1,117 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stack.definitions import definitions
+
+_ROOT = Path(__file__).parents[3]
+_FILE: dict[str, Any] = json.loads((_ROOT / "rabbitmq/definitions.json").read_text("utf-8"))
+_PERMISSIONS = {row["user"]: row for row in _FILE["permissions"]}
+_SHARED = [row["name"] for kind in ("queues", "exchanges") for row in _FILE[kind]]
+
+
+def test_the_committed_file_is_the_generated_one() -> None:
+    assert definitions() == _FILE
+
+
+def test_no_credential_is_committed() -> None:
+    assert {user["password_hash"] for user in _FILE["users"]} == {""}
+    assert all("password" not in user for user in _FILE["users"])
+
+
+@pytest.mark.parametrize("user", ["producer", "worker", "operator"])
+def test_nobody_at_run_time_configures_what_is_shared(user: str) -> None:
+    pattern = _PERMISSIONS[user]["configure"]
+
+    assert [name for name in _SHARED if re.search(pattern, name)] == []
+
+
+@pytest.mark.parametrize("user", ["producer", "worker", "operator"])
+@pytest.mark.parametrize("exchange", ["warren.return", "amq.default", ""])
+def test_nobody_at_run_time_writes_the_return_or_the_default_exchange(
+    user: str, exchange: str
+) -> None:
+    assert re.search(_PERMISSIONS[user]["write"], exchange) is None
+
+
+@pytest.mark.parametrize(
+    ("user", "verb", "allowed"),
+    [
+        ("producer", "write", {"warren.requests"}),
+        ("producer", "read", {"warren.replies"}),
+        ("worker", "write", {"warren.park", "warren.dead", "warren.replies"}),
+        (
+            "worker",
+            "read",
+            {
+                "warren.control",
+                "warren.jobs.premium.interactive",
+                "warren.jobs.standard.interactive",
+                "warren.jobs.budget.interactive",
+            },
+        ),
+        ("operator", "write", {"warren.replay", "warren.control"}),
+        (
+            "operator",
+            "read",
+            {
+                "warren.dead.premium",
+                "warren.dead.standard",
+                "warren.dead.budget",
+                "warren.quarantine",
+            },
+        ),
+    ],
+)
+def test_a_role_reaches_exactly_its_share(user: str, verb: str, allowed: set[str]) -> None:
+    pattern = _PERMISSIONS[user][verb]
+
+    assert {name for name in _SHARED if re.search(pattern, name)} == allowed
+
+
+@pytest.mark.parametrize(
+    ("user", "queue", "own"),
+    [
+        ("producer", "warren.reply.producer.client-1", True),
+        ("producer", "warren.reply.producers.client-1", False),
+        ("producer", "warren.reply.other.client-1", False),
+        ("worker", "warren.control.worker.boot-1", True),
+        ("worker", "warren.control.operator.x", False),
+        ("operator", "anything", False),
+    ],
+)
+def test_a_role_owns_its_private_queues_and_no_others(user: str, queue: str, *, own: bool) -> None:
+    verbs = ("configure", "write", "read")
+    row = _PERMISSIONS[user]
+
+    assert [re.search(row[verb], queue) is not None for verb in verbs] == [own] * 3
+
+
+def test_every_queue_names_its_type_and_survives_a_restart() -> None:
+    assert all(row["durable"] for row in _FILE["queues"])
+    assert all(row["arguments"]["x-queue-type"] == "classic" for row in _FILE["queues"])
+
+
+def test_every_dead_letter_exchange_exists() -> None:
+    exchanges = {row["name"] for row in _FILE["exchanges"]}
+    arguments = [row["arguments"] for row in _FILE["queues"]]
+
+    assert {
+        row["x-dead-letter-exchange"] for row in arguments if "x-dead-letter-exchange" in row
+    } <= exchanges
+
+
+def test_a_parked_copy_keeps_its_routing_key_on_the_way_back() -> None:
+    parking = [row for row in _FILE["queues"] if row["name"].startswith("warren.park.")]
+
+    assert [row["arguments"]["x-message-ttl"] for row in parking] == [
+        2_000,
+        10_000,
+        60_000,
+        300_000,
+        1_800_000,
+    ]
+    assert all("x-dead-letter-routing-key" not in row["arguments"] for row in parking)
