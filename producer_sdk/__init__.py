@@ -29,6 +29,7 @@ The map of the package:
     publisher.py    publishing with confirms
     replies.py      the callback queue
     waiting.py      who waits for which reply
+    flight.py       a bounded number of submissions at a time
     connection.py   connections, and what the broker's refusals mean
     wire.py         the contract with the worker: names and shapes, no AMQP
     clock.py        the only reader of wall time

@@ -1,0 +1,203 @@
+"""The producer's interface: what the real client and its test double have in common.
+
+Everything here is written over one step, `_send`, which the two do differently.
+"""
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+
+from producer_sdk import clock
+from producer_sdk.errors import DeadlineExceeded, InvalidSetting, WarrenError
+from producer_sdk.flight import in_order
+from producer_sdk.job import Job
+from producer_sdk.reply import Reply
+from producer_sdk.request import (
+    Deadline,
+    DedupeName,
+    LaneName,
+    PriorityName,
+    Request,
+    whole_body,
+)
+from producer_sdk.waiting import Mailboxes
+from producer_sdk.wire import CompletionRequest, Dedupe, Lane, Path, Priority, job_id
+
+
+class Completions(ABC):
+    """Submits requests for LLM completions and gives their replies.
+
+    Attributes:
+        tenant: on whose behalf; the connection's user name.
+        name: the client's name, which its reply queue carries.
+    """
+
+    def __init__(self, *, tenant: str, name: str) -> None:
+        self.tenant = tenant
+        self.name = name
+        self._mailboxes = Mailboxes()
+
+    async def complete(
+        self,
+        *,
+        tier: str,
+        path: Path = "/v1/chat/completions",
+        lane: Lane | LaneName = Lane.INTERACTIVE,
+        priority: Priority | PriorityName = Priority.NORMAL,
+        deadline: Deadline | None = None,
+        idempotency_key: str | None = None,
+        dedupe: Dedupe | DedupeName | None = None,
+        body: bytes | Mapping[str, Any] | None = None,
+        **params: object,
+    ) -> Reply:
+        """Submit one request and wait for its answer; `params` are the API's own (model=, messages=, …).
+
+        Without a deadline it waits for as long as the job takes. Cancelling it gives up the wait, not the job.
+
+        Raises:
+            InvalidRequest: a rule is broken; nothing was sent.
+            BrokerUnavailable, PublishFailed: the request did not get into the queue; see their texts.
+            JobError: the job ended without an answer, or the deadline passed.
+            ClientClosed: the client is closed.
+        """
+        request = Request(
+            tier=tier,
+            body=whole_body(body, params),
+            path=path,
+            lane=lane,
+            priority=priority,
+            deadline=deadline,
+            idempotency_key=idempotency_key,
+            dedupe=dedupe,
+        )
+        job = await self.submit_request(request)
+        try:
+            return await job.reply()
+        finally:
+            job.forget()
+
+    async def submit(
+        self,
+        *,
+        tier: str,
+        path: Path = "/v1/chat/completions",
+        lane: Lane | LaneName = Lane.INTERACTIVE,
+        priority: Priority | PriorityName = Priority.NORMAL,
+        deadline: Deadline | None = None,
+        idempotency_key: str | None = None,
+        dedupe: Dedupe | DedupeName | None = None,
+        body: bytes | Mapping[str, Any] | None = None,
+        reply: bool = True,
+        **params: object,
+    ) -> Job:
+        """Submit one request and return once the broker has confirmed that it is stored.
+
+        With `reply=False` no reply is ever sent for this submission.
+
+        Raises:
+            InvalidRequest, BrokerUnavailable, PublishFailed, DeadlineExceeded, ClientClosed: as `complete`.
+        """
+        request = Request(
+            tier=tier,
+            body=whole_body(body, params),
+            path=path,
+            lane=lane,
+            priority=priority,
+            deadline=deadline,
+            idempotency_key=idempotency_key,
+            dedupe=dedupe,
+        )
+        return await self.submit_request(request, reply=reply)
+
+    async def submit_request(self, request: Request, *, reply: bool = True) -> Job:
+        """Submit a `Request`; as `submit` in everything else."""
+        submission = request.submission(
+            uuid.uuid4().hex, reply_to=self._reply_route() if reply else None, now=clock.now()
+        )
+        deadline = submission.deadline
+        job = self._job(submission)
+        if deadline is not None and deadline <= submission.submitted_at:
+            raise DeadlineExceeded.at(deadline, submission_id=job.submission_id, job_id=job.id)
+        try:
+            await self._send(request, submission)
+        except BaseException:
+            job.forget()
+            raise
+        return job
+
+    async def submit_many(
+        self,
+        requests: Iterable[Request] | AsyncIterable[Request],
+        *,
+        in_flight: int = 200,
+        reply: bool = True,
+    ) -> AsyncGenerator[Job | WarrenError, None]:
+        """Submit many requests, at most `in_flight` unconfirmed at a time; yield what became of each, in order.
+
+        A request that fails yields its error and stops no other. Requests are taken no faster than results are.
+        To stop early without waiting for the garbage collector, use `contextlib.aclosing`.
+        """
+        if in_flight < 1:
+            raise InvalidSetting("in_flight: must be at least 1")
+
+        async def outcome(request: Request) -> Job | WarrenError:
+            try:
+                return await self.submit_request(request, reply=reply)
+            except WarrenError as error:
+                return error
+
+        async with aclosing(in_order(requests, outcome, at_most=in_flight)) as outcomes:
+            async for job_or_error in outcomes:
+                yield job_or_error
+
+    def job(self, submission_id: str, *, idempotency_key: str | None = None) -> Job:
+        """Find an earlier submission again, by its id: to await its reply, also after a restart of this name.
+
+        A kept reply is found once: reading it is taking it. `Job.id` is right once a reply is here; before that
+        only if the key it was submitted with is given too.
+        """
+        return Job(
+            submission_id=submission_id,
+            job_id=job_id(self.tenant, idempotency_key or submission_id),
+            mailboxes=self._mailboxes,
+        )
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Get ready; `async with` does it."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Wait for the publishes in flight, then stop; whoever waits for a reply hears `ClientClosed`."""
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    @abstractmethod
+    def _reply_route(self) -> str:
+        """Give the route on which this client hears replies."""
+
+    @abstractmethod
+    async def _send(self, request: Request, submission: CompletionRequest) -> None:
+        """Get one submission stored, or raise."""
+
+    def _job(self, submission: CompletionRequest) -> Job:
+        return Job(
+            submission_id=submission.submission_id,
+            job_id=job_id(self.tenant, submission.idempotency_key or submission.submission_id),
+            mailboxes=self._mailboxes,
+            deadline=submission.deadline,
+            expects_reply=submission.reply_to is not None,
+        )

@@ -1,0 +1,122 @@
+"""What all tests share: a private RabbitMQ for the session, and a virtual host of its own for each test."""
+
+import json
+import os
+import secrets
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import settings
+
+from stack import credentials
+from stack.broker import Broker, find_server, start
+
+ROOT = Path(__file__).parent.parent
+DEFINITIONS = ROOT / "rabbitmq/definitions.json"
+
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("dev", deadline=None)
+settings.load_profile("dev")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--broker-release",
+        help="take RabbitMQ from this Debian release (trixie: 4.0, sid: 4.3) instead of the machine's",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "broker" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.broker)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vhost:
+    """A virtual host with Warren's topology and its users' permissions."""
+
+    broker: Broker
+    name: str
+    passwords: dict[str, str]
+
+    def url(self, user: str) -> str:
+        password = quote(self.passwords[user], safe="")
+        return f"amqp://{user}:{password}@127.0.0.1:{self.broker.amqp_port}/{self.name}"
+
+    @property
+    def management(self) -> str:
+        admin = quote(self.passwords["admin"], safe="")
+        return f"http://admin:{admin}@127.0.0.1:{self.broker.http_port}"
+
+    def api(self, method: str, path: str, body: object | None = None) -> object:
+        """Ask the management API as the administrator."""
+        token = b64encode(f"admin:{self.passwords['admin']}".encode()).decode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.broker.http_port}/api/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"authorization": f"Basic {token}", "content-type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def close_connections(self, user: str) -> int:
+        """Cut the user's connections to this virtual host; gives how many there were."""
+        listed = self.broker.ctl(
+            "list_connections", "pid", "user", "vhost", "--no-table-headers"
+        ).splitlines()
+        mine = [line.split()[0] for line in listed if line.split()[1:] == [user, self.name]]
+        for pid in mine:
+            self.broker.ctl("close_connection", pid, "test")
+        return len(mine)
+
+
+@pytest.fixture(scope="session")
+def passwords(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    file = tmp_path_factory.mktemp("credentials") / "credentials.json"
+    return credentials.ensure(file, credentials.user_names(DEFINITIONS))
+
+
+@pytest.fixture(scope="session")
+def broker(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    passwords: dict[str, str],
+) -> Iterator[Broker]:
+    folder = tmp_path_factory.mktemp("broker")
+    definitions = folder / "definitions.json"
+    credentials.write_definitions(DEFINITIONS, definitions, passwords)
+    release = request.config.getoption("--broker-release")
+    server = find_server(ROOT / ".warren/servers", release=release)
+    node = start(server, folder / "node", definitions=definitions, die_with_parent=True)
+    yield node
+    node.kill()
+
+
+@pytest.fixture
+def vhost(broker: Broker, passwords: dict[str, str]) -> Iterator[Vhost]:
+    """A fresh virtual host: no test sees another's messages."""
+    made = Vhost(broker=broker, name=f"t{os.getpid()}-{secrets.token_hex(4)}", passwords=passwords)
+    definitions = json.loads(DEFINITIONS.read_text(encoding="utf-8"))
+    for section in (
+        "exchanges",
+        "queues",
+        "bindings",
+        "policies",
+        "permissions",
+        "topic_permissions",
+    ):
+        for item in definitions[section]:
+            item["vhost"] = made.name
+    definitions["vhosts"] = [{"name": made.name}]
+    del definitions["users"]
+    made.api("POST", "definitions", definitions)
+    yield made
+    made.api("DELETE", f"vhosts/{made.name}")

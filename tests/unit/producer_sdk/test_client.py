@@ -1,0 +1,67 @@
+import re
+from datetime import timedelta
+
+import pytest
+
+from producer_sdk import ClientClosed, CompletionClient, InvalidSetting
+from producer_sdk.connection import Address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://u:p@h/v",
+        "amqp://host/v",
+        "amqp:///v",
+        "amqp://u:p@h:notaport/v",
+        "amqp://u:canary@[h/v",
+    ],
+)
+def test_a_url_that_names_no_broker_or_no_tenant_is_refused(url: str) -> None:
+    with pytest.raises(InvalidSetting, match="amqps://") as error:
+        CompletionClient(url)
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "tenant", "where"),
+    [
+        ("amqp://app:x@host/warren", "app", "host:5672, virtual host 'warren'"),
+        ("amqps://app:x@host", "app", "host:5671, virtual host '/'"),
+        ("amqp://a%2Db:x@[::1]:99/%2Fw", "a-b", "::1:99, virtual host '/w'"),
+    ],
+)
+def test_the_user_of_the_url_is_the_tenant(url: str, tenant: str, where: str) -> None:
+    address = Address.parse(url)
+    assert (address.tenant, address.where) == (tenant, where)
+    assert "x@" not in repr(address)
+
+
+def test_a_fresh_name_is_a_valid_one_and_differs_each_time() -> None:
+    names = {CompletionClient("amqp://app:x@host/v").name for _ in range(10)}
+    assert len(names) == 10
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names)
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "x" * 65, "a b"])
+def test_a_name_that_cannot_be_a_route_is_refused(name: str) -> None:
+    with pytest.raises(InvalidSetting, match="client name"):
+        CompletionClient("amqp://app:x@host/v", name=name)
+
+
+def test_a_tenant_that_cannot_be_a_route_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="tenant"):
+        CompletionClient("amqp://a.b:x@host/v")
+
+
+async def test_a_client_that_was_not_opened_says_so() -> None:
+    client = CompletionClient("amqp://app:x@host/v")
+    with pytest.raises(ClientClosed, match="async with"):
+        await client.complete(tier="t", body=b"{}", deadline=timedelta(minutes=1))
+
+
+async def test_closing_a_client_that_was_not_opened_does_nothing() -> None:
+    client = CompletionClient("amqp://app:x@host/v")
+    await client.close()
+    await client.close()
