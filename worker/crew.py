@@ -4,8 +4,9 @@ A connection may come and go while a task runs; only `stop` cancels one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from typing import Any
 
 from worker.core.events import Trouble
 from worker.ports import Delivery, Listener
@@ -28,7 +29,11 @@ class Crew:
 
     def take(self, delivery: Delivery) -> None:
         """Take a delivery over. Returns at once and never raises."""
-        task = asyncio.create_task(self._own(delivery))
+        self.spawn(self._own(delivery))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run other work that belongs to the worker, such as setting an unreadable message aside."""
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

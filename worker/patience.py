@@ -31,12 +31,18 @@ T = TypeVar("T")
 _PAUSE_S: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
 class PatientLedger:
     """A `Ledger` that repeats what the store could not do, until it can; only cancelling ends the wait."""
 
-    ledger: Ledger
-    listener: Listener
+    def __init__(self, ledger: Ledger, listener: Listener) -> None:
+        self.ledger = ledger
+        self.listener = listener
+        self._stuck = 0
+
+    @property
+    def answering(self) -> bool:
+        """Tell whether nothing waits for the store to come back."""
+        return self._stuck == 0
 
     async def find(self, job: Job) -> Decided | None:
         """Tell what was decided; see `Ledger.find`."""
@@ -82,18 +88,29 @@ class PatientLedger:
         return await self._until_done(lambda: self.ledger.wanted_until(claim_key))
 
     async def _until_done(self, operation: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            try:
-                return await operation()
-            except StoreUnavailable as error:
-                self.listener.tell(
-                    Trouble(
-                        what="the ledger is unavailable; jobs wait, no call is made without it",
-                        about="store",
-                        error=str(error),
-                    )
-                )
+        try:
+            return await operation()
+        except StoreUnavailable as error:
+            self._tell(error)
+        self._stuck += 1
+        try:
+            while True:
                 await asyncio.sleep(_PAUSE_S)
+                try:
+                    return await operation()
+                except StoreUnavailable as error:
+                    self._tell(error)
+        finally:
+            self._stuck -= 1
+
+    def _tell(self, error: StoreUnavailable) -> None:
+        self.listener.tell(
+            Trouble(
+                what="the ledger is unavailable; jobs wait, no call is made without it",
+                about="store",
+                error=str(error),
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,12 +70,13 @@ class TierSlots:
 
     `calls` is the worker's own bound on calls in flight: after a cut, old calls and new deliveries together
     stay under it. `followers` is how many may wait in place for another's call: at most half of the slots,
-    so that a tier full of one fingerprint still takes other work.
+    so that a tier full of one fingerprint still takes other work. `calling` are the jobs in a call now.
     """
 
     calls: asyncio.Semaphore
     followers: asyncio.Semaphore
     attempt_timeout: timedelta
+    calling: set[str] = field(default_factory=set)
 
     @classmethod
     def of(cls, concurrency: int, attempt_timeout: timedelta) -> "TierSlots":
@@ -191,14 +192,19 @@ class Line:
         self._calling[job.id] = task
         self._step(Step.BEGUN, job)
         self._step(Step.CALLING, job)
-        attempted = await attempt(
-            job,
-            upstream=self.upstream,
-            ledger=self.ledger,
-            clock=self.clock,
-            tries=self.tries,
-            limit=self.slots[job.tier].attempt_timeout,
-        )
+        slots = self.slots[job.tier]
+        slots.calling.add(job.id)
+        try:
+            attempted = await attempt(
+                job,
+                upstream=self.upstream,
+                ledger=self.ledger,
+                clock=self.clock,
+                tries=self.tries,
+                limit=slots.attempt_timeout,
+            )
+        finally:
+            slots.calling.discard(job.id)
         self._step(Step.ANSWERED, job)
         outcome, work = attempted.outcome, attempted.work
         settlement = settle(
@@ -316,7 +322,9 @@ def _no_endpoint(job: Job, wait: timedelta) -> TierPaused:
 
 
 async def _first_of(future: asyncio.Future[Any], delivery: Delivery) -> None:
-    """Wait for the future, or until the delivery is gone; neither is cancelled."""
-    await asyncio.wait(
-        {future, asyncio.ensure_future(delivery.gone())}, return_when=asyncio.FIRST_COMPLETED
-    )
+    """Wait for the future, which is not cancelled, or until the delivery is gone."""
+    gone = asyncio.ensure_future(delivery.gone())
+    try:
+        await asyncio.wait({future, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()

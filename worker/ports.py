@@ -3,7 +3,7 @@
 A port's promises are its docstrings, and one contract suite per port holds every adapter to them.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -149,8 +149,8 @@ class Delivery(Protocol):
         """What the message says, trusted fields checked."""
         ...
 
-    def gone(self) -> Awaitable[None]:
-        """Give something to await that ends when this delivery can no longer be settled (channel lost)."""
+    async def gone(self) -> None:
+        """Return when this delivery can no longer be settled (channel lost)."""
         ...
 
     async def publish_reply(self, reply: CompletionReply, route: str) -> None:

@@ -1,0 +1,303 @@
+"""The composition root: builds a worker from its settings, starts it, and brings it down in order.
+
+Down means: quiet (take no more), drain (finish what is held, within the grace period), stop (cancel the rest,
+whose deliveries go back to the broker unsettled).
+"""
+
+import asyncio
+import random
+import signal
+import ssl
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import uvloop
+
+from producer_sdk.wire import Lane
+from worker.broker.address import Address
+from worker.broker.codec import TierRules
+from worker.broker.connection import Connections
+from worker.broker.delivery import Outlet
+from worker.broker.intake import TierIntake
+from worker.broker.publisher import Publisher
+from worker.broker.trouble import Troubles
+from worker.clock import SystemClock
+from worker.core.events import TierPaused
+from worker.core.quick import TryPolicy
+from worker.core.retry import RetryPolicy
+from worker.crew import Crew
+from worker.keys import EndpointKey
+from worker.patience import PatientLedger, TolerantCache
+from worker.pipeline import Line, TierSlots
+from worker.ports import Clock, Listener
+from worker.settings import (
+    BrokerSettings,
+    EndpointSettings,
+    RetrySettings,
+    Settings,
+    StoreSettings,
+    TierSettings,
+)
+from worker.store.embedded.options import Durability, EmbeddedOptions
+from worker.store.embedded.store import EmbeddedStore
+from worker.store.files import ledger_file
+from worker.telemetry.fanout import Fanout
+from worker.telemetry.health import Health
+from worker.telemetry.libraries import library_lines
+from worker.telemetry.logs import Logs
+from worker.telemetry.metrics import Metrics
+from worker.telemetry.readiness import Pulse, Readiness
+from worker.telemetry.sink import Sink, open_sink
+from worker.upstream.client import UpstreamClient
+from worker.upstream.endpoint import Endpoint
+from worker.upstream.spec import EndpointSpec
+
+_BEAT_S: Final = 1.0
+_QUIET_S: Final = 5.0
+_LANE: Final = Lane.INTERACTIVE
+
+
+def run(settings: Settings, *, listeners: Sequence[Listener] = ()) -> int:
+    """Run a worker until SIGTERM or SIGINT; 0: all that it held was settled, 1: some was given back.
+
+    `listeners` are told every event, before logs and metrics.
+    """
+    return uvloop.run(serve(settings, listeners=listeners))
+
+
+async def serve(settings: Settings, *, listeners: Sequence[Listener] = ()) -> int:
+    """Build a worker, run it until it is told to end, and bring it down in order."""
+    clock = SystemClock()
+    sink = open_sink(clock, level=settings.worker.log_level, style=settings.worker.log_format)
+    with library_lines(sink, clock):
+        for warning in settings.warnings:
+            sink.warning("settings", warning=warning)
+        told = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, told.set)
+        async with AsyncExitStack() as resources:
+            worker = await _build(settings, clock, sink, resources, listeners=listeners)
+            sink.info("started", tiers=sorted(settings.tiers), health=worker.address)
+            await told.wait()
+            sink.info("draining", held=worker.crew.held)
+            drained = await worker.down(settings)
+        sink.info("stopped", drained=drained)
+    return 0 if drained else 1
+
+
+class _Worker:
+    """What is running, and how it goes down."""
+
+    def __init__(
+        self,
+        *,
+        crew: Crew,
+        intakes: Mapping[str, TierIntake],
+        readiness: Readiness,
+        address: str,
+    ) -> None:
+        self.crew = crew
+        self.address = address
+        self._intakes = intakes
+        self._readiness = readiness
+
+    async def down(self, settings: Settings) -> bool:
+        """Quiet, drain, stop; True when all that was held was settled."""
+        self._readiness.draining()
+        grace = settings.worker.grace_period
+        quiet = asyncio.gather(*(intake.quiet() for intake in self._intakes.values()))
+        # A broker that does not answer must not eat the grace period of the calls in flight.
+        await asyncio.wait({quiet}, timeout=min(_QUIET_S, grace.total_seconds()))
+        quiet.cancel()
+        drained = await self.crew.drain(grace)
+        await self.crew.stop()
+        return drained
+
+
+async def _build(
+    settings: Settings,
+    clock: Clock,
+    sink: Sink,
+    resources: AsyncExitStack,
+    *,
+    listeners: Sequence[Listener],
+) -> _Worker:
+    """Build and start every part; what is opened is closed by `resources`, last first."""
+    tiers = {name: tier.endpoints for name, tier in settings.tiers.items()}
+    metrics = Metrics(tiers, clock)
+    listener = Fanout(*listeners, Logs(sink, clock), metrics)
+    pulse, readiness = Pulse(clock), Readiness(settings.tiers)
+    health = Health(clock, pulse=pulse, readiness=readiness, metrics=metrics.page)
+    host, port = health.start(settings.http.listen.host, settings.http.listen.port)
+    resources.callback(health.stop)
+
+    store = await resources.enter_async_context(_store(settings.store, clock, listener))
+    upstream = _upstream(settings, clock, listener)
+    resources.push_async_callback(upstream.aclose)
+    troubles = Troubles(listener)
+    connections = Connections.to(
+        _address(settings.broker), troubles=troubles, tls=_tls(settings.broker)
+    )
+    resources.push_async_callback(connections.close)
+    intakes: dict[str, TierIntake] = {}
+
+    def pause(event: TierPaused) -> None:
+        intake = intakes[event.tier]
+        if not intake.paused:
+            for_ = None if event.seconds is None else timedelta(seconds=event.seconds)
+            intake.pause(for_, event.reason)
+
+    ledger = PatientLedger(store.ledger, listener)
+    line = Line(
+        ledger=ledger,
+        cache=TolerantCache(store.cache, listener),
+        upstream=upstream,
+        clock=clock,
+        listener=listener,
+        policy=_policy(settings.retry),
+        tries=settings.retry.tries,
+        slots={
+            name: TierSlots.of(tier.concurrency, tier.attempt_timeout)
+            for name, tier in settings.tiers.items()
+        },
+        pause=pause,
+        chance=random.random,
+    )
+    crew = Crew(handle=line.handle, set_aside=line.set_aside, listener=listener)
+    outlet = Outlet(
+        publisher=Publisher(connections.publish, troubles), listener=listener, clock=clock
+    )
+    for tier in settings.tiers.values():
+        intakes[tier.name] = TierIntake(
+            rules=_rules(tier),
+            concurrency=tier.concurrency,
+            link=connections.consume,
+            outlet=outlet,
+            troubles=troubles,
+            take=crew.take,
+            spawn=crew.spawn,
+        )
+        metrics.watch_in_flight(tier.name, line.slots[tier.name].calling.__len__)
+        _background(resources, intakes[tier.name].run(), f"intake {tier.name}")
+
+    def beat() -> None:
+        pulse.beat()
+        readiness.broker(connected=connections.consume.connected)
+        readiness.store(ok=ledger.answering)
+        for name, intake in intakes.items():
+            readiness.consumer(name, consuming=intake.consuming or intake.paused)
+
+    _background(resources, _every(_BEAT_S, beat), "beat")
+    return _Worker(crew=crew, intakes=intakes, readiness=readiness, address=f"{host}:{port}")
+
+
+def _address(broker: BrokerSettings) -> Address:
+    """Give the broker's address with the password in it, which the settings keep apart."""
+    parts = urlsplit(broker.url)
+    if broker.password is not None:
+        user, _, host = parts.netloc.rpartition("@")
+        secret = quote(broker.password.reveal(), safe="")
+        parts = parts._replace(netloc=f"{user}:{secret}@{host}")
+    return Address.parse(parts.geturl(), allow_plaintext=broker.allow_plaintext)
+
+
+def _tls(broker: BrokerSettings) -> ssl.SSLContext | None:
+    """Give the context that trusts the configured certificates; None: the system's."""
+    if broker.ca_file is None:
+        return None
+    return ssl.create_default_context(cafile=str(broker.ca_file))
+
+
+async def _every(seconds: float, act: Callable[[], None]) -> None:
+    while True:
+        act()
+        await asyncio.sleep(seconds)
+
+
+def _background(
+    resources: AsyncExitStack, work: Coroutine[Any, Any, None], name: str
+) -> asyncio.Task[None]:
+    """Run a part's own loop until the worker goes down."""
+    task = asyncio.create_task(work, name=name)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.wait({task})
+
+    resources.push_async_callback(end)
+    return task
+
+
+def _store(settings: StoreSettings, clock: Clock, listener: Listener) -> EmbeddedStore:
+    options = EmbeddedOptions(
+        durability=Durability(settings.durability),
+        result_ttl=settings.result_ttl,
+        record_ttl=settings.record_ttl,
+        cache_ttl=settings.cache_ttl,
+        cache_bytes=settings.cache_max_size,
+        cache_entry_bytes=settings.cache_max_entry,
+    )
+    return EmbeddedStore(
+        ledger_file(settings.path), clock=clock, listener=listener, options=options
+    )
+
+
+def _upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamClient:
+    endpoints = {
+        name: Endpoint(_spec(endpoint, clock), clock=clock)
+        for name, endpoint in settings.endpoints.items()
+    }
+    retry = settings.retry
+    return UpstreamClient(
+        {
+            name: [endpoints[each] for each in tier.endpoints]
+            for name, tier in settings.tiers.items()
+        },
+        policy=TryPolicy(
+            tries=retry.tries,
+            base_s=min(retry.try_backoff_base, retry.try_backoff_cap).total_seconds(),
+            cap_s=retry.try_backoff_cap.total_seconds(),
+        ),
+        clock=clock,
+        chance=random.random,
+        listener=listener,
+    )
+
+
+def _spec(endpoint: EndpointSettings, clock: Clock) -> EndpointSpec:
+    return EndpointSpec(
+        name=endpoint.name,
+        base_url=endpoint.base_url,
+        key=None if endpoint.key is None else EndpointKey(endpoint.key, clock),
+        http=endpoint.http,
+        weight=endpoint.weight,
+        connect_timeout_s=endpoint.connect_timeout.total_seconds(),
+        read_timeout_s=endpoint.read_timeout.total_seconds(),
+        ca_file=endpoint.ca_file,
+        extra_headers=endpoint.headers,
+        max_response_bytes=endpoint.max_response,
+        allow_plaintext=endpoint.allow_plaintext,
+    )
+
+
+def _policy(retry: RetrySettings) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=retry.max_attempts,
+        backoffs=retry.attempt_backoffs,
+        max_refusals=retry.max_refusals,
+        refusal_backoffs=retry.refusal_backoffs,
+    )
+
+
+def _rules(tier: TierSettings) -> TierRules:
+    return TierRules(
+        tier=tier.name,
+        lane=_LANE,
+        dedupe=tier.dedupe,
+        default_deadline=tier.deadline,
+        max_deadline=tier.max_deadline,
+    )

@@ -1,0 +1,13 @@
+"""The command `warren`.
+
+| module | holds |
+| --- | --- |
+| `main` | the entry point, which also answers when the extra `worker` is not installed |
+| `commands` | the group and what its commands share |
+| `serve` | `worker`, `check-config` |
+| `submit` | `submit` |
+| `look` | `status`, `explain` |
+| `dead` | `dead list`, `dead show`, `dead replay` |
+| `shape` | `topology check`, `topology apply`, `topology show` |
+| `output` | tables for people, JSON for programs |
+"""

@@ -1,0 +1,26 @@
+"""The group `warren`, with its commands in the order of their use."""
+
+import click
+
+from worker.cli.serve import check_config, worker
+from worker.cli.submit import submit
+
+
+class _InOrder(click.Group):
+    """Lists commands in the order in which they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, no_args_is_help=True, context_settings={"max_content_width": 100})
+def warren() -> None:
+    """A durable queue in front of LLM APIs.
+
+    Producers submit requests to RabbitMQ, workers answer them, and what fails for good waits in a dead-letter
+    queue to be replayed. Every command has its own --help with examples.
+    """
+
+
+for command in (worker, check_config, submit):
+    warren.add_command(command)

@@ -1,0 +1,53 @@
+"""`warren worker` and `warren check-config`."""
+
+import sys
+from dataclasses import asdict
+
+import click
+
+from worker.app import run
+from worker.cli.configured import config_option, settings_of
+from worker.cli.output import as_json, show, told
+from worker.settings import describe
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  warren worker --config /etc/warren.toml
+  WARREN_HTTP__LISTEN=127.0.0.1:0 warren worker    # a free port for /readyz and /metrics
+Exit status: 0 all that it held was settled, 1 some was given back to the broker or it could not
+start, 2 usage."""
+)
+@config_option
+def worker(config: str | None) -> None:
+    """Run a worker until SIGTERM or SIGINT.
+
+    It takes jobs of every configured tier, answers them from cache or upstream, and replies. On SIGTERM it
+    takes no more, finishes what it holds within the grace period, and gives the rest back to the broker.
+    Any number of workers may run; those of one host share one ledger.
+    """
+    with told():
+        sys.exit(run(settings_of(config)))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  warren check-config --config warren.toml
+  warren check-config --json | jq '.[] | select(.source != "default")'
+Exit status: 0 it can be used, 1 it has problems (each is printed), 2 usage."""
+)
+@config_option
+@as_json
+def check_config(config: str | None, as_json: bool) -> None:  # noqa: FBT001  # click passes by name
+    """Check the configuration: every problem at once, or every setting with its source.
+
+    Secrets are masked. Nothing is connected to.
+    """
+    with told():
+        settings = settings_of(config)
+    rows = [asdict(row) for row in describe(settings)]
+    show(rows, columns=("path", "value", "source"), json_too=as_json)
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
