@@ -1,0 +1,159 @@
+"""Events as the line tells them, a clock that a test moves, and a log that can be read back."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from producer_sdk.wire import Dedupe, Lane, Source
+from worker.core.events import (
+    CallEnded,
+    EndpointHeld,
+    Event,
+    JobEnded,
+    JobParked,
+    LeaseRenewed,
+    Quarantined,
+    Step,
+    StepReached,
+    TierPaused,
+    TierResumed,
+    Trouble,
+)
+from worker.core.kinds import Kind
+from worker.core.model import (
+    Completed,
+    Failed,
+    Job,
+    Outcome,
+    Parked,
+    Record,
+    Retry,
+    Snooze,
+    State,
+    Submission,
+    Tally,
+    Usage,
+)
+from worker.telemetry.sink import Format, Level, Sink, open_sink
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+CANARY = "sesame-4711"
+
+
+class HandClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds - 1000.0)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+class Paper:
+    """A stream for log lines."""
+
+    def __init__(self, clock: HandClock, *, level: Level = "info", style: Format = "json") -> None:
+        self.stream = io.BytesIO()
+        self.sink: Sink = open_sink(clock, level=level, style=style, stream=self.stream)
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue().decode()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+
+def job(*, tier: str = "premium", lane: Lane = Lane.BULK) -> Job:
+    return Job(
+        id="5" * 32,
+        tenant="acme",
+        key=f"key {CANARY}",
+        tier=tier,
+        lane=lane,
+        path="/v1/chat/completions",
+        model=f"model {CANARY}",
+        body=CANARY.encode(),
+        content_hash=CANARY,
+        dedupe=Dedupe.OFF,
+        priority=4,
+        submission=Submission(id=CANARY, reply_to=CANARY),
+        submitted_at=NOW,
+        received_at=NOW,
+        deadline=NOW + timedelta(days=1),
+    )
+
+
+def completed(endpoint: str = "main", *, source: Source = Source.UPSTREAM) -> Completed:
+    return Completed(
+        body=CANARY.encode(),
+        endpoint=endpoint,
+        model=CANARY,
+        usage=Usage(prompt_tokens=11, completion_tokens=22),
+        source=source,
+    )
+
+
+def failed(kind: Kind = Kind.INVALID_REQUEST) -> Failed:
+    return Failed(kind=kind, status=400, code=CANARY, endpoint="main", detail=CANARY)
+
+
+def ended(
+    outcome: Outcome | None = None, state: State = State.COMPLETED, *, of: Job | None = None
+) -> JobEnded:
+    record = Record(
+        job_id="5" * 32,
+        run=1,
+        state=state,
+        outcome=outcome,
+        tally=Tally(attempts=2, calls=3, refusals=1),
+        waited=timedelta(milliseconds=1500),
+        upstream=timedelta(milliseconds=2500),
+        total=timedelta(seconds=4),
+    )
+    return JobEnded(job=of or job(), record=record)
+
+
+def parked(*, retry: bool = True) -> JobParked:
+    wait = timedelta(seconds=10)
+    settlement = Retry(after=wait) if retry else Snooze(after=wait)
+    return JobParked(
+        job=job(),
+        parked=Parked(settlement=settlement, until=NOW + wait, carried=False),
+        kind=Kind.OVERLOADED if retry else None,
+    )
+
+
+def call(
+    tier: str = "premium", endpoint: str = "main", kind: Kind | None = None, seconds: float = 0.2
+) -> CallEnded:
+    return CallEnded(job_id="5" * 32, tier=tier, endpoint=endpoint, kind=kind, seconds=seconds)
+
+
+def trouble(about: str = "store") -> Trouble:
+    return Trouble(what="the store is slow", about=about, error="StoreUnavailable")
+
+
+def every_event() -> list[Event]:
+    """Give one event of each type, and more where a type has cases."""
+    return [
+        *(StepReached(step=step, job_id="5" * 32) for step in Step),
+        ended(completed()),
+        ended(failed(), State.DEAD_LETTERED),
+        ended(None),
+        parked(),
+        parked(retry=False),
+        call(),
+        EndpointHeld(endpoint="main", kind=Kind.RATE_LIMITED, seconds=5.0),
+        Quarantined(tier="premium", reason="the version is unknown"),
+        TierPaused(tier="premium", lane="bulk", reason="the store is down", seconds=None),
+        TierResumed(tier="premium", lane="bulk"),
+        trouble(),
+        LeaseRenewed(),
+    ]

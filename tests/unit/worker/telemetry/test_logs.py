@@ -1,0 +1,185 @@
+import io
+import json
+
+import pytest
+
+from producer_sdk.wire import Source
+from tests.unit.worker.telemetry.samples import (
+    CANARY,
+    HandClock,
+    Paper,
+    completed,
+    ended,
+    every_event,
+    failed,
+    parked,
+    trouble,
+)
+from worker.core.events import EndpointHeld, Event, LeaseRenewed, Quarantined, TierPaused, Trouble
+from worker.core.kinds import Kind
+from worker.core.model import State
+from worker.telemetry.logs import Logs
+from worker.telemetry.sink import Level, open_sink
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+def written(clock: HandClock, *events: Event, level: Level = "info") -> list[dict[str, object]]:
+    paper = Paper(clock, level=level)
+    logs = Logs(paper.sink, clock)
+    for event in events:
+        logs.tell(event)
+    return paper.lines
+
+
+def test_a_completed_job_has_one_canonical_line(clock: HandClock) -> None:
+    assert written(clock, ended(completed())) == [
+        {
+            "at": "2026-01-02T03:04:05.678+00:00",
+            "level": "info",
+            "event": "job",
+            "job": "5" * 32,
+            "tenant": "acme",
+            "tier": "premium",
+            "lane": "bulk",
+            "state": "completed",
+            "run": 1,
+            "attempts": 2,
+            "calls": 3,
+            "refusals": 1,
+            "waited_ms": 1500,
+            "upstream_ms": 2500,
+            "total_ms": 4000,
+            "endpoint": "main",
+            "source": "upstream",
+            "prompt_tokens": 11,
+            "completion_tokens": 22,
+        }
+    ]
+
+
+def test_a_failed_job_tells_kind_status_and_endpoint(clock: HandClock) -> None:
+    (line,) = written(clock, ended(failed(), State.DEAD_LETTERED))
+    assert (line["state"], line["kind"], line["status"], line["endpoint"]) == (
+        "dead_lettered",
+        "invalid_request",
+        400,
+        "main",
+    )
+
+
+def test_a_shared_answer_names_its_source(clock: HandClock) -> None:
+    (line,) = written(clock, ended(completed(source=Source.SHARED)))
+    assert line["source"] == "shared"
+
+
+def test_retries_are_logged_and_snoozes_only_for_debugging(clock: HandClock) -> None:
+    both = (parked(), parked(retry=False))
+    (line,) = written(clock, *both)
+    assert (line["event"], line["settlement"], line["kind"], line["after_ms"]) == (
+        "parked",
+        "retry",
+        "overloaded",
+        10_000,
+    )
+    assert [line["settlement"] for line in written(clock, *both, level="debug")] == [
+        "retry",
+        "snooze",
+    ]
+
+
+def test_every_event_but_steps_calls_and_the_lease_has_its_line(clock: HandClock) -> None:
+    names = [line["event"] for line in written(clock, *every_event(), level="debug")]
+    assert names == [
+        *("job", "job", "job", "parked", "parked"),
+        *("held", "quarantined", "paused", "resumed", "trouble"),
+    ]
+
+
+def test_no_line_holds_content_or_a_key(clock: HandClock) -> None:
+    paper = Paper(clock, level="debug")
+    logs = Logs(paper.sink, clock)
+    for event in every_event():
+        logs.tell(event)
+    assert CANARY not in paper.text
+
+
+def test_a_storm_of_the_same_trouble_is_cut_and_counted(clock: HandClock) -> None:
+    paper = Paper(clock)
+    logs = Logs(paper.sink, clock)
+    for _ in range(1000):
+        logs.tell(trouble())
+    logs.tell(trouble("broker"))
+    assert [line["about"] for line in paper.lines] == ["store"] * 5 + ["broker"]
+    clock.seconds += 60
+    logs.tell(trouble())
+    assert paper.lines[-1]["left_out"] == 995
+
+
+def test_the_end_of_a_storm_is_logged_with_the_next_lease(clock: HandClock) -> None:
+    paper = Paper(clock)
+    logs = Logs(paper.sink, clock)
+    for _ in range(7):
+        logs.tell(Quarantined(tier="premium", reason="x"))
+    clock.seconds += 61
+    logs.tell(LeaseRenewed())
+    last = paper.lines[-1]
+    assert (last["event"], last["lines"], last["about"], last["count"]) == (
+        "left_out",
+        "quarantined",
+        ["premium", "x"],
+        2,
+    )
+
+
+def test_a_long_text_is_cut(clock: HandClock) -> None:
+    (line,) = written(clock, Trouble(what="x", about="y", error="z" * 10_000))
+    assert len(str(line["error"])) == 500
+
+
+def test_whatever_a_text_holds_a_line_is_one_line_of_ascii(clock: HandClock) -> None:
+    paper = Paper(clock)
+    nasty = 'a\nb\u2028\x1b[31m\ud800"\\'
+    Logs(paper.sink, clock).tell(TierPaused(tier=nasty, lane="bulk", reason=nasty, seconds=1.0))
+    assert paper.text.count("\n") == 1
+    assert paper.text.isascii()
+    assert json.loads(paper.text)["reason"] == nasty
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "\x9b2J", "a\nb", "\u202e"])
+def test_a_line_for_people_obeys_no_control_character(clock: HandClock, name: str) -> None:
+    paper = Paper(clock, style="console")
+    Logs(paper.sink, clock).tell(EndpointHeld(endpoint=name, kind=Kind.TIMEOUT, seconds=1))
+    assert paper.text.endswith("\n")
+    assert paper.text[:-1].isprintable()
+    assert "held" in paper.text
+
+
+class Terminal(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_auto_writes_for_people_on_a_terminal_and_json_elsewhere(clock: HandClock) -> None:
+    for stream, json_lines in ((Terminal(), False), (io.BytesIO(), True)):
+        open_sink(clock, style="auto", stream=stream).info("hello", n=1)
+        assert stream.getvalue().startswith(b"{") is json_lines
+
+
+class Counting(io.BytesIO):
+    writes = 0
+
+    def write(self, data: object) -> int:
+        self.writes += 1
+        return super().write(data)  # type: ignore[arg-type]  # a stream takes any buffer
+
+
+def test_a_line_is_one_write(clock: HandClock) -> None:
+    stream = Counting()
+    sink = open_sink(clock, stream=stream)
+    for number in range(3):
+        sink.info("hello", number=number)
+    assert stream.writes == 3

@@ -1,0 +1,45 @@
+"""Settings: one TOML file, the environment and secret files to frozen values; every problem at once.
+
+| module | what it is |
+| --- | --- |
+| `schema`, `calling` | every setting: type, bounds, default, meaning |
+| `load` | the way from the sources to `Settings` |
+| `document`, `environment` | the sources: the file; variables and the folder of secrets |
+| `found` | what the sources gave, each value from exactly one |
+| `fields` | the schema looked at as data: how a setting is read, shown and named |
+| `values`, `urls`, `headers` | how single values are written and checked |
+| `secret` | a value that is masked and read again when asked |
+| `checks`, `timing`, `finding` | what must hold between settings |
+| `tables` | settings in force for `warren check-config`, all settings for the README |
+"""
+
+from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
+from worker.settings.load import load
+from worker.settings.schema import (
+    BrokerSettings,
+    HttpSettings,
+    Settings,
+    StoreSettings,
+    WorkerSettings,
+)
+from worker.settings.secret import Secret
+from worker.settings.tables import Described, Row, describe, reference
+from worker.settings.values import Address
+
+__all__ = [
+    "Address",
+    "BrokerSettings",
+    "Described",
+    "EndpointSettings",
+    "HttpSettings",
+    "RetrySettings",
+    "Row",
+    "Secret",
+    "Settings",
+    "StoreSettings",
+    "TierSettings",
+    "WorkerSettings",
+    "describe",
+    "load",
+    "reference",
+]

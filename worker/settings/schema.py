@@ -1,0 +1,145 @@
+"""Every setting: its type, its bounds, its default, and (the last string of its annotation) its meaning.
+
+The table in the README is made from here and from `calling`, and `load` reads nothing that is not here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, PlainValidator
+
+from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
+from worker.settings.secret import Secret
+from worker.settings.urls import url
+from worker.settings.values import (
+    Address,
+    Duration,
+    ReadAddress,
+    ReadPath,
+    Size,
+    lasting,
+    measuring,
+    parse_path,
+    parse_secret,
+)
+
+_MIB = 1024**2
+_LISTEN = Address(host="127.0.0.1", port=9464)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """How RabbitMQ is reached. `url` holds no password: one written there moves to `password`."""
+
+    url: Annotated[
+        str,
+        url("amqp", "amqps", user=True),
+        "Where RabbitMQ is: `amqps://user@host/vhost`; `amqp://` to this machine only",
+    ]
+    password: Annotated[
+        Secret | None, PlainValidator(parse_secret), "The broker user's password"
+    ] = None
+    ca_file: Annotated[
+        Path | None,
+        BeforeValidator(parse_path),
+        "Certificates to trust for `amqps` instead of the system's",
+    ] = None
+    allow_plaintext: Annotated[
+        bool, "Allow `amqp://`, and `http://` for management, to another machine"
+    ] = False
+    heartbeat: Annotated[
+        Duration, lasting("5s", "5m"), "A dead connection is noticed after about two of these"
+    ] = timedelta(seconds=20)
+    reconnect_interval: Annotated[
+        Duration, lasting("100ms", "1m"), "Pause between two attempts to connect"
+    ] = timedelta(seconds=1)
+    consumer_timeout: Annotated[
+        Duration,
+        lasting("1m", "7d"),
+        "What `rabbitmq.conf` sets as `consumer_timeout`: attempts must be shorter",
+    ] = timedelta(minutes=30)
+    management_url: Annotated[
+        str | None,
+        url("http", "https"),
+        "The management API, for `warren status` and `warren topology check`",
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """The embedded store: where it lies, what it survives, how long and how much it keeps."""
+
+    path: Annotated[ReadPath, "Folder of the ledger and the cache, on a local disk"] = Path(
+        "/var/lib/warren"
+    )
+    durability: Annotated[
+        Literal["process", "power"],
+        "What a commit survives: the death of the process, or also the loss of power",
+    ] = "process"
+    result_ttl: Annotated[
+        Duration, lasting("1m", "365d"), "How long a response's body is kept to be replied again"
+    ] = timedelta(days=1)
+    record_ttl: Annotated[
+        Duration,
+        lasting("1m", "365d"),
+        "How long it is known that a job ended: at least the longest retry horizon + `replay_window`",
+    ] = timedelta(days=10)
+    replay_window: Annotated[
+        Duration, lasting("0s", "365d"), "How long after its end a dead letter may be replayed"
+    ] = timedelta(days=7)
+    cache_ttl: Annotated[
+        Duration, lasting("1s", "365d"), "How long a response answers `dedupe=cache`"
+    ] = timedelta(days=1)
+    cache_max_size: Annotated[
+        Size, measuring("0B", "1024GiB"), "The cache's room on disk; the oldest entries go first"
+    ] = 1024 * _MIB
+    cache_max_entry: Annotated[
+        Size, measuring("0B", "1GiB"), "Larger responses are not put into the cache"
+    ] = _MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """Where the worker answers about itself."""
+
+    listen: Annotated[
+        ReadAddress, "Address of `/livez`, `/readyz` and `/metrics`; port 0: any free one"
+    ] = _LISTEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSettings:
+    """The process itself."""
+
+    grace_period: Annotated[
+        Duration, lasting("0s", "1d"), "How long a stop waits for calls in flight"
+    ] = timedelta(seconds=30)
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], "The least severe lines that are logged"
+    ] = "info"
+    log_format: Annotated[
+        Literal["json", "console", "auto"],
+        "One JSON object a line, or lines for people; `auto`: for people if stdout is a terminal",
+    ] = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration. Parts take the narrow piece that they need, never this.
+
+    `sources` tells for each value that was given where it comes from; what it does not name is a default.
+    `warnings` are for the log: nothing in them stops the worker.
+    """
+
+    broker: BrokerSettings
+    store: StoreSettings
+    http: HttpSettings
+    worker: WorkerSettings
+    retry: RetrySettings
+    tiers: Mapping[str, TierSettings]
+    endpoints: Mapping[str, EndpointSettings]
+    sources: Mapping[str, str] = field(repr=False)
+    warnings: tuple[str, ...]

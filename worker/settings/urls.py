@@ -1,0 +1,43 @@
+"""How URLs are checked, and how they are shown without what may be secret in them."""
+
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator
+
+from worker.settings.secret import MASK
+
+
+def split_url(value: str) -> SplitResult | None:
+    """Give the URL's parts, or None when it cannot be read, has no host, or an impossible port."""
+    try:
+        parts = urlsplit(value)
+        readable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if readable and value.isprintable() and " " not in value else None
+
+
+def show_url(value: str) -> str:
+    """Give the URL without user, password and query; a mask when it cannot be read surely."""
+    parts = split_url(value)
+    if parts is None or not parts.scheme:
+        return MASK
+    user = f"{MASK}@" if "@" in parts.netloc else ""
+    query = f"?{MASK}" if parts.query or parts.fragment else ""
+    return f"{parts.scheme}://{user}{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+
+
+def url(*schemes: str, user: bool = False) -> AfterValidator:
+    """Give the check of a URL: one of the schemes, a host, no query; a user only where `user` allows one."""
+
+    def check(value: str) -> str:
+        parts = split_url(value)
+        if parts is None or parts.scheme not in schemes:
+            raise ValueError(f"must be a URL that begins with {':// or '.join(schemes)}://")
+        if parts.query or parts.fragment:
+            raise ValueError("must have no query and no fragment")
+        if "@" in parts.netloc and not user:
+            raise ValueError("must hold no user and no password")
+        return value.rstrip("/") if parts.scheme.startswith("http") else value
+
+    return AfterValidator(check)

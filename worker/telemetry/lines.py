@@ -1,0 +1,95 @@
+"""What of an event goes into its log line: ids, names and numbers; never content, keys or secrets.
+
+The idempotency key is the user's own text, so the job's id, which is made from it, stands for it.
+"""
+
+from datetime import timedelta
+from typing import Any, Final, TypeAlias
+
+from worker.core.events import EndpointHeld, JobEnded, JobParked, Quarantined, TierPaused, Trouble
+from worker.core.model import Completed, Failed, Job, Retry
+
+Line: TypeAlias = dict[str, Any]
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_LONGEST: Final = 500
+
+
+def ended(event: JobEnded) -> Line:
+    """Give the canonical line of a run that has ended: where it stands, what it cost, how long it took.
+
+    Only tokens of this run's own call are told: those of a shared answer stand in its leader's line.
+    """
+    job, record, tally = event.job, event.record, event.record.tally
+    line = {
+        **_of(job),
+        "state": record.state.value,
+        "run": record.run,
+        "attempts": tally.attempts,
+        "calls": tally.calls,
+        "refusals": tally.refusals,
+        "waited_ms": record.waited // _MILLISECOND,
+        "upstream_ms": record.upstream // _MILLISECOND,
+        "total_ms": record.total // _MILLISECOND,
+    }
+    match record.outcome:
+        case Completed(endpoint=endpoint, source=source, usage=usage):
+            line["endpoint"], line["source"] = endpoint, source.value
+            if usage is not None:
+                line["prompt_tokens"] = usage.prompt_tokens
+                line["completion_tokens"] = usage.completion_tokens
+        case Failed(kind=kind, status=status, endpoint=endpoint):
+            line["kind"], line["status"], line["endpoint"] = kind.value, status, endpoint
+        case None:
+            pass
+    return line
+
+
+def parked(event: JobParked) -> Line:
+    """Give the line of a generation that waits as a parked copy."""
+    settlement = event.parked.settlement
+    return {
+        **_of(event.job),
+        "settlement": "retry" if isinstance(settlement, Retry) else "snooze",
+        "kind": event.kind and event.kind.value,
+        "run": event.job.run,
+        "generation": event.job.generation,
+        "after_ms": settlement.after // _MILLISECOND,
+    }
+
+
+def held(event: EndpointHeld) -> Line:
+    """Give the line of an endpoint that takes no calls for a while."""
+    return {
+        "endpoint": event.endpoint,
+        "kind": event.kind.value,
+        "seconds": round(event.seconds, 3),
+    }
+
+
+def quarantined(event: Quarantined) -> Line:
+    """Give the line of a message that was set aside."""
+    return {"tier": event.tier, "reason": event.reason[:_LONGEST]}
+
+
+def paused(event: TierPaused) -> Line:
+    """Give the line of a consumer that stopped taking."""
+    return {
+        "tier": event.tier,
+        "lane": event.lane,
+        "reason": event.reason[:_LONGEST],
+        "seconds": event.seconds,
+    }
+
+
+def trouble(event: Trouble) -> Line:
+    """Give the line of something that an operator should know."""
+    return {
+        "what": event.what[:_LONGEST],
+        "about": event.about[:_LONGEST],
+        "error": event.error[:_LONGEST],
+    }
+
+
+def _of(job: Job) -> Line:
+    return {"job": job.id, "tenant": job.tenant, "tier": job.tier, "lane": job.lane.value}

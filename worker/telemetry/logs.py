@@ -1,0 +1,79 @@
+"""The log's listener: one line for each job that ended, and what an operator should know."""
+
+from typing import assert_never
+
+from worker.core.events import (
+    CallEnded,
+    EndpointHeld,
+    Event,
+    JobEnded,
+    JobParked,
+    LeaseRenewed,
+    Quarantined,
+    StepReached,
+    TierPaused,
+    TierResumed,
+    Trouble,
+)
+from worker.core.model import Retry
+from worker.ports import Clock
+from worker.telemetry import lines
+from worker.telemetry.sink import Sink
+from worker.telemetry.throttle import Throttle
+
+
+class Logs:
+    """Writes lines for events. Told from one thread only, as the line does.
+
+    | event | level | throttled |
+    | --- | --- | --- |
+    | `job`: a run ended | info | no: it is the one line for each job |
+    | `parked`: a copy waits; a retry, a snooze | info, debug | no: the waits bound it |
+    | `paused`, `resumed`: a consumer | info | no |
+    | `held`: an endpoint; `quarantined`: a message; `trouble` | warning | yes, alike lines |
+    """
+
+    def __init__(self, sink: Sink, clock: Clock) -> None:
+        self._sink = sink
+        self._throttle = Throttle(clock)
+
+    def tell(self, event: Event) -> None:
+        """Write the event's line, if it has one and its level is on."""
+        match event:
+            case StepReached() | CallEnded():
+                pass  # several for each job: metrics count calls, fault tests follow steps
+            case JobEnded():
+                self._sink.info("job", **lines.ended(event))
+            case JobParked():
+                retry = isinstance(event.parked.settlement, Retry)
+                write = self._sink.info if retry else self._sink.debug
+                write("parked", **lines.parked(event))
+            case TierPaused():
+                self._sink.info("paused", **lines.paused(event))
+            case TierResumed():
+                self._sink.info("resumed", tier=event.tier, lane=event.lane)
+            case EndpointHeld():
+                self._warn("held", lines.held(event), event.endpoint, event.kind.value)
+            case Quarantined():
+                self._warn("quarantined", lines.quarantined(event), event.tier, event.reason)
+            case Trouble():
+                self._warn("trouble", lines.trouble(event), event.what, event.about)
+            case LeaseRenewed():
+                self._tell_left_out()
+            case _:
+                assert_never(event)
+
+    def _warn(self, name: str, line: lines.Line, *key: str) -> None:
+        left_out = self._throttle.take(name, *key)
+        if left_out is None:
+            return
+        if left_out:
+            line["left_out"] = left_out
+        self._sink.warning(name, **line)
+
+    def _tell_left_out(self) -> None:
+        # The lease is renewed every few seconds: a clock tick that needs no timer.
+        for (name, *about), count in self._throttle.sweep():
+            self._sink.warning(
+                "left_out", lines=name, about=[each[:100] for each in about], count=count
+            )

@@ -1,0 +1,36 @@
+"""Metric children bound once at the start: fast to move, and bounded in number for any input."""
+
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from typing import Final, Generic, TypeVar
+
+OTHER: Final = "other"
+Child = TypeVar("Child")
+
+
+class Series(Generic[Child]):
+    """The children of one metric, by label values.
+
+    `expected`: the label values that have a child of their own. A value that nobody expects is `other`, and
+    as few others with it as possible: `("premium", "unheard-of")` finds `("premium", "other")`.
+    """
+
+    def __init__(self, bind: Callable[..., Child], expected: Iterable[tuple[str, ...]]) -> None:
+        wanted: dict[tuple[str, ...], None] = {}
+        for values in expected:
+            for kept in range(len(values) + 1):
+                wanted[values[:kept] + (OTHER,) * (len(values) - kept)] = None
+        self._children = {values: bind(*values) for values in wanted}
+
+    def __getitem__(self, values: tuple[str, ...]) -> Child:
+        child = self._children.get(values)
+        return self._fallback(values) if child is None else child
+
+    def _fallback(self, values: tuple[str, ...]) -> Child:
+        places = range(len(values))
+        for count in places:
+            for unknown in combinations(places, count + 1):
+                tried = tuple(OTHER if at in unknown else values[at] for at in places)
+                if (child := self._children.get(tried)) is not None:
+                    return child
+        raise KeyError(values)
