@@ -186,12 +186,14 @@ async def _build(
 
     def beat() -> None:
         pulse.beat()
-        readiness.broker(connected=connections.consume.connected)
+        readiness.broker(connected=connections.connected)
         readiness.store(ok=ledger.answering)
         for name, intake in intakes.items():
             readiness.consumer(name, consuming=intake.consuming or intake.paused)
 
     _background(resources, _every(_BEAT_S, beat), "beat")
+    # Not with the first publish: a worker that cannot publish should say so before it takes a job.
+    _background(resources, connections.open(), "connect")
     return _Worker(crew=crew, intakes=intakes, readiness=readiness, address=f"{host}:{port}")
 
 

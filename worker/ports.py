@@ -75,7 +75,9 @@ class Ledger(Protocol):
 
         `claimed`: the outcome comes from a call under our claim; when the claim is not ours any more, nothing
         is written and what stands comes back (`Stale` when nothing stands yet). The first terminal record of a
-        run wins; a later one gets the first one back. A completed or permanent outcome is kept for followers.
+        run wins; a later one gets the first one back. An outcome under our claim ends the run also when a
+        follower has parked a later generation meanwhile. A completed or permanent outcome is kept for
+        followers.
         """
         ...
 
@@ -91,8 +93,8 @@ class Ledger(Protocol):
     ) -> Decided:
         """Record that this generation waits as a parked copy, and release the claim.
 
-        The first settlement of a generation wins; a later one gets the first one back. A `Snooze` under a
-        claim gives the counted attempt back.
+        The first settlement of a generation wins; a later one gets the first one back, and its work is counted
+        all the same. A `Snooze` under a claim gives the counted attempt back.
         """
         ...
 

@@ -2,7 +2,10 @@
 
 import click
 
+from worker.cli.dead import dead
+from worker.cli.look import explain, status
 from worker.cli.serve import check_config, worker
+from worker.cli.shape import topology
 from worker.cli.submit import submit
 
 
@@ -22,5 +25,5 @@ def warren() -> None:
     """
 
 
-for command in (worker, check_config, submit):
+for command in (worker, submit, status, dead, explain, topology, check_config):
     warren.add_command(command)

@@ -2,15 +2,26 @@
 
 import os
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import click
 
+from worker.broker.management import Management
+from worker.errors import SettingsError
 from worker.settings import Settings, load
+from worker.store.embedded.archive import EmbeddedArchive
+from worker.store.files import ledger_file
 
 config_option = click.option(
     "--config",
     metavar="FILE",
     help="The configuration file. From WARREN_CONFIG if not given.",
+)
+
+management_option = click.option(
+    "--management-url",
+    envvar="WARREN_MANAGEMENT_URL",
+    help="RabbitMQ's management API: http[s]://user:password@host:port. From WARREN_MANAGEMENT_URL.",
 )
 
 
@@ -21,3 +32,37 @@ def settings_of(config: str | None) -> Settings:
         SettingsError: with every problem there is.
     """
     return load(Path(config) if config else None, os.environ)
+
+
+def archive_of(config: str | None) -> EmbeddedArchive:
+    """Give the ledger's archive for reading.
+
+    Raises:
+        SettingsError: the configuration has problems.
+    """
+    return EmbeddedArchive(ledger_file(settings_of(config).store.path))
+
+
+def management_of(config: str | None, url: str | None) -> Management:
+    """Give the management API at a URL with user and password, or at the configuration's.
+
+    Raises:
+        SettingsError: there is no URL, or the configuration has problems.
+    """
+    settings = settings_of(config)
+    given = url or settings.broker.management_url
+    if given is None:
+        raise SettingsError(
+            (
+                "give the management API: --management-url, WARREN_MANAGEMENT_URL or broker.management_url",
+            )
+        )
+    parts = urlsplit(given)
+    port = f":{parts.port}" if parts.port else ""
+    vhost = unquote(urlsplit(settings.broker.url).path[1:]) or "/"
+    return Management(
+        url=f"{parts.scheme}://{parts.hostname}{port}",
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        vhost=vhost,
+    )

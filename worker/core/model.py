@@ -185,7 +185,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """One line of a job's history, as `warren explain` and a dead letter show it. Never any content."""
+    """One line of a job's history, as `warren explain` and a dead letter show it. Never any content.
+
+    `calls` are all HTTP calls of the attempt, refused ones too.
+    """
 
     at: datetime
     run: int
@@ -232,7 +235,7 @@ class Ended:
     record: Record
     hear: tuple[Submission, ...]
     letter_due: bool = False
-    written: bool = False
+    written: bool = field(default=False, compare=False)
     history: tuple[HistoryEntry, ...] = ()
 
 

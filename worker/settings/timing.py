@@ -9,11 +9,6 @@ from worker.settings.schema import Settings
 from worker.settings.values import format_duration
 
 
-def longest_hold(tier: TierSettings, retry: RetrySettings) -> timedelta:
-    """Give an upper bound of how long one attempt holds its delivery: every try at full length."""
-    return tier.attempt_timeout * retry.tries + retry.try_backoff_cap * (retry.tries - 1)
-
-
 def retry_horizon(tier: TierSettings, retry: RetrySettings) -> timedelta:
     """Give the longest time from a job's first delivery to its terminal record.
 
@@ -24,7 +19,7 @@ def retry_horizon(tier: TierSettings, retry: RetrySettings) -> timedelta:
     waits = sum(
         (backoffs[min(n, len(backoffs) - 1)] for n in range(retry.max_attempts - 1)), timedelta()
     )
-    attempts = longest_hold(tier, retry) * retry.max_attempts + waits
+    attempts = tier.attempt_timeout * retry.max_attempts + waits
     return max(attempts, tier.max_deadline)
 
 
@@ -32,18 +27,11 @@ def consumer_timeout(settings: Settings) -> Iterator[Finding]:
     """Find attempts that may hold a delivery longer than the broker lets them."""
     limit = settings.broker.consumer_timeout
     for name, tier in settings.tiers.items():
-        hold = longest_hold(tier, settings.retry)
-        if hold >= limit:
+        if tier.attempt_timeout >= limit:
             yield Finding(
-                about=(
-                    f"tiers.{name}.attempt_timeout",
-                    "broker.consumer_timeout",
-                    "retry.tries",
-                    "retry.try_backoff_cap",
-                ),
+                about=(f"tiers.{name}.attempt_timeout", "broker.consumer_timeout"),
                 text=f"tiers.{name}.attempt_timeout = {format_duration(tier.attempt_timeout)} is too"
-                f" long: with {settings.retry.tries} tries it may hold a delivery for"
-                f" {format_duration(hold)}, and the broker takes it back after"
+                " long: an attempt holds its delivery, and the broker takes that back after"
                 f" broker.consumer_timeout = {format_duration(limit)}",
             )
 
@@ -59,8 +47,6 @@ def record_ttl(settings: Settings) -> Iterator[Finding]:
                     "store.record_ttl",
                     "store.replay_window",
                     "retry.max_attempts",
-                    "retry.tries",
-                    "retry.try_backoff_cap",
                     "retry.attempt_backoffs",
                     f"tiers.{name}.attempt_timeout",
                     f"tiers.{name}.max_deadline",

@@ -20,16 +20,16 @@ TABLE: list[tuple[str, str]] = [
         "adds up to 4516",
     ),
     (
-        having("tiers.premium", 'attempt_timeout = "15m"'),
-        "may hold a delivery for 1802s, and the broker takes it back after",
+        having("tiers.premium", 'attempt_timeout = "30m"'),
+        "an attempt holds its delivery, and the broker takes that back after",
     ),
     (having("store", 'record_ttl = "9d"'), 'is too short: tier "premium" needs 10d'),
     (having("store", 'replay_window = "8d"'), "is too short"),
     (having("tiers.premium", 'max_deadline = "4d"'), "its longest retry horizon of 4d"),
     (
-        # 4 attempts of 2 x 2m + 2s, and three waits of a day: longer than max_deadline.
+        # 4 attempts of 2m, and three waits of a day: longer than max_deadline.
         having("retry", "max_attempts = 4", 'attempt_backoffs = ["1d"]'),
-        "its longest retry horizon of 260168s",
+        "its longest retry horizon of 4328m",
     ),
     (having("store", 'result_ttl = "11d"'), "must not be longer than store.record_ttl"),
     (

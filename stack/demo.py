@@ -1,0 +1,211 @@
+"""`./dev demo`: the main job, from an empty folder to `lost 0`, in about a minute.
+
+A private broker, the simulator and two workers; the requests of `examples/` go through the queue; some are
+answered from the cache, some fail for a while, some for good. The dead letters are replayed after the
+simulator is healed, and an auditor holds all logs against each other.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from producer_sdk import CompletionClient, JobError, Reply
+from stack.auditor import Findings, audit
+from stack.house import ROOT, House, Upstream, lower, raise_house
+from stack.records import Journal, json_lines, ledger_of
+from stack.report import TIERS, Ticket, table
+
+_EXAMPLES = ROOT / "examples"
+_FOLDER = ROOT / ".warren/demo"
+_IN_TIME = timedelta(minutes=2)
+# Waits short enough for a demo; the defaults suit production.
+_RETRIES = """\
+[retry]
+max_attempts = 3
+attempt_backoffs = ["2s", "4s"]
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the demo; 0 when nothing was lost."""
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    lower(_FOLDER, tell=console.print)  # an earlier demo that was killed
+    shutil.rmtree(_FOLDER, ignore_errors=True)
+    console.rule("Warren: a request goes through the queue to an LLM and back")
+
+    def tell(text: str) -> None:
+        console.print(f"  {text}", style="dim")
+
+    try:
+        house = raise_house(
+            _FOLDER,
+            workers=2,
+            tell=tell,
+            upstream=_real_upstream(),
+            simulator_options=(
+                "--script",
+                str(_EXAMPLES / "faults.json"),
+                "--latency",
+                "lognormal(0.8,0.5)",
+            ),
+            config=_RETRIES,
+        )
+        findings = asyncio.run(_run(house, options, console))
+    finally:
+        lower(_FOLDER, tell=tell)
+    return _verdict(findings, console)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__.split("\n\n")[1])
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N requests per tier")
+    parser.add_argument(
+        "--model", help="ask for this model instead of the examples' (with OPENAI_BASE_URL)"
+    )
+    return parser
+
+
+def _real_upstream() -> Upstream | None:
+    """Give the API that the environment names; None: the simulator serves."""
+    base_url = os.environ.get("OPENAI_BASE_URL")
+    if not base_url:
+        return None
+    return Upstream(
+        base_url=base_url.rstrip("/"), key=os.environ.get("OPENAI_API_KEY"), simulated=False
+    )
+
+
+async def _run(house: House, options: argparse.Namespace, console: Console) -> Findings:
+    with Journal(house.folder / "producer.jsonl") as journal:
+        async with CompletionClient(house.url("producer"), name="demo") as client:
+            tickets = await _submit_all(client, options, journal)
+            await _hear_all(tickets, journal, console, "answering")
+            console.print(table(tickets))
+            dead = [ticket for ticket in tickets if isinstance(ticket.heard[-1], JobError)]
+            if dead and house.simulated:
+                await _replay(house, dead, journal, console)
+    simulator = json_lines(house.calls_log) if house.simulated else []
+    producer = json_lines(house.folder / "producer.jsonl")
+    return audit(producer, simulator, ledger_of(house.folder / "store"))
+
+
+async def _submit_all(
+    client: CompletionClient, options: argparse.Namespace, journal: Journal
+) -> list[Ticket]:
+    """Submit every example; each is in the journal as soon as the broker has confirmed it."""
+    began = f"{time.time_ns():x}"
+
+    async def submit(tier: str, line: dict[str, Any]) -> Ticket:
+        body = line["body"] | ({"model": options.model} if options.model else {})
+        job = await client.submit(
+            path=line["url"],
+            body=body,
+            tier=tier,
+            deadline=_IN_TIME,
+            idempotency_key=f"{began}-{line['custom_id']}",
+        )
+        journal.note(event="confirmed", submission=job.submission_id, job=job.id, wants_reply=True)
+        return Ticket(tier=tier, job=job)
+
+    lines = [(tier, line) for tier in TIERS for line in _examples(tier, options.limit)]
+    return list(await asyncio.gather(*(submit(tier, line) for tier, line in lines)))
+
+
+def _examples(tier: str, limit: int | None) -> Iterator[dict[str, Any]]:
+    yield from list(json_lines(_EXAMPLES / f"{tier}.jsonl"))[:limit]
+
+
+async def _hear_all(
+    tickets: Sequence[Ticket],
+    journal: Journal,
+    console: Console,
+    what: str,
+) -> None:
+    """Wait until every ticket has heard once more, with a bar per tier."""
+    columns = (
+        TextColumn(f"  {what} {{task.description:9}}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        bars = {
+            tier: progress.add_task(tier, total=sum(each.tier == tier for each in tickets))
+            for tier in TIERS
+            if any(each.tier == tier for each in tickets)
+        }
+
+        async def hear(ticket: Ticket) -> None:
+            known = ticket.heard[-1].run if ticket.heard else 0
+            try:
+                heard: Reply | JobError = await ticket.job.next_reply(
+                    after_run=known, timeout=_IN_TIME
+                )
+            except JobError as error:
+                heard = error
+            ticket.heard.append(heard)
+            journal.note(
+                event="reply",
+                submission=ticket.job.submission_id,
+                job=ticket.job.id,
+                run=heard.run,
+                sha256=_digest(heard),
+            )
+            progress.advance(bars[ticket.tier])
+
+        await asyncio.gather(*(hear(ticket) for ticket in tickets))
+
+
+async def _replay(house: House, dead: Sequence[Ticket], journal: Journal, console: Console) -> None:
+    """Show the dead letters, heal the simulator, replay them as an operator would, and hear again."""
+    await _warren(house, console, "dead", "list")
+    console.print("  healing the simulator", style="dim")
+    heal = urllib.request.Request(  # noqa: S310  # our own simulator
+        f"{house.upstream.removesuffix('/v1')}/_sim/heal", method="POST"
+    )
+    await asyncio.to_thread(lambda: urllib.request.urlopen(heal, timeout=10).close())  # noqa: S310  # see above
+    await _warren(house, console, "dead", "replay", "--all", "--yes")
+    await _hear_all(dead, journal, console, "replaying")
+    console.print(table(dead))
+
+
+async def _warren(house: House, console: Console, *arguments: str) -> None:
+    """Run the command `warren` as an operator would type it."""
+    console.print(f"$ warren {' '.join(arguments)}", style="bold")
+    command = [sys.executable, "-m", "worker.cli.main", *arguments]
+    await asyncio.to_thread(
+        subprocess.run, command, env={**os.environ, **house.environment()}, check=True
+    )
+
+
+def _verdict(findings: Findings, console: Console) -> int:
+    console.print(
+        f"audit: {findings.accepted} accepted, {findings.replies} replies, {findings.calls} upstream calls; "
+        f"late calls {len(findings.late_calls)}, unrecorded calls {len(findings.unrecorded_calls)}, "
+        f"unheard {len(findings.unheard)}, differing replies {len(findings.differing)}"
+    )
+    console.print(f"[bold]lost {len(findings.lost)}[/bold]")
+    if findings.clean:
+        return 0
+    console.print(
+        f"the promise was broken; the logs are in {_FOLDER.relative_to(ROOT)}", style="red"
+    )
+    return 1
+
+
+def _digest(heard: Reply | JobError) -> str:
+    body = heard.body if isinstance(heard, Reply) else f"{heard.kind} {heard.status}".encode()
+    return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,265 @@
+"""A whole Warren on this machine: broker, simulator and workers, in one folder.
+
+    house = raise_house(folder, workers=2, tell=print)
+    house.environment()      # what a producer, an operator and `warren` need
+    house.lower(tell=print)
+
+The broker is the one at `RABBITMQ_URL` (a user who may administer it; the management API at
+`RABBITMQ_MANAGEMENT_URL`, or on port 15672 of the same host), else a private node.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from stack import broker as brokers
+from stack import credentials, external
+from stack.services import Service, free_port, spawn
+
+ROOT = Path(__file__).parent.parent
+SERVERS = ROOT / ".warren/servers"
+DEFINITIONS = ROOT / "rabbitmq/definitions.json"
+VHOST = "warren"
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """The API that the workers call: the simulator, or a real one at `base_url`."""
+
+    base_url: str
+    key: str | None = None
+    simulated: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Where everything is. The value does not change when a process ends."""
+
+    folder: Path
+    amqp: str
+    management: str
+    broker_name: str
+    upstream: str
+    simulated: bool
+    worker_ports: tuple[int, ...]
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """Each broker user's password."""
+        return credentials.ensure(
+            credentials_file(self.folder), credentials.user_names(DEFINITIONS)
+        )
+
+    @property
+    def config(self) -> Path:
+        """The workers' configuration."""
+        return self.folder / "warren.toml"
+
+    @property
+    def simulator(self) -> Service:
+        """The simulator's process."""
+        return Service(folder=self.folder / "simulator")
+
+    @property
+    def workers(self) -> list[Service]:
+        """The workers' processes."""
+        return [
+            Service(folder=self.folder / f"worker-{number}")
+            for number, _ in enumerate(self.worker_ports, start=1)
+        ]
+
+    @property
+    def calls_log(self) -> Path:
+        """The simulator's log of calls."""
+        return self.folder / "calls.jsonl"
+
+    def url(self, user: str) -> str:
+        """Give the AMQP URL of a user, password included."""
+        return f"amqp://{user}:{quote(self.passwords[user], safe='')}@{self.amqp}/{VHOST}"
+
+    def environment(self) -> dict[str, str]:
+        """Give the variables that a producer, an operator and the command `warren` read."""
+        admin = f"admin:{quote(self.passwords['admin'], safe='')}"
+        return {
+            "WARREN_URL": self.url("producer"),
+            "WARREN_OPERATOR_URL": self.url("operator"),
+            "WARREN_MANAGEMENT_URL": f"http://{admin}@{self.management}",
+            "WARREN_CONFIG": str(self.config),
+        }
+
+    def lower(self, *, tell: Tell) -> None:
+        """Stop everything that runs here; see `lower`."""
+        lower(self.folder, tell=tell)
+
+
+def lower(folder: Path, *, tell: Tell) -> None:
+    """Stop everything that was started in a folder, workers first so that they can drain."""
+    services = [Service(folder=each) for each in sorted(folder.glob("worker-*"))]
+    for service in (*services, Service(folder=folder / "simulator")):
+        if service.alive:
+            tell(f"stopping {service.folder.name}")
+            service.stop()
+    node = brokers.running(folder / "broker")
+    if node is not None:
+        tell("stopping the broker")
+        node.stop()
+
+
+def find_house(folder: Path) -> House | None:
+    """Give the house that was raised in a folder, running or not; None: there never was one."""
+    try:
+        kept = json.loads((folder / "house.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return House(**kept | {"folder": folder, "worker_ports": tuple(kept["worker_ports"])})
+
+
+def raise_house(
+    folder: Path,
+    *,
+    workers: int,
+    tell: Tell,
+    upstream: Upstream | None = None,
+    simulator_options: tuple[str, ...] = (),
+    config: str = "",
+) -> House:
+    """Start broker, simulator (unless `upstream` is given) and workers, and wait until they are ready.
+
+    What runs already in the folder is kept. `config` is appended to the workers' configuration.
+
+    Raises:
+        StackError: something did not come up; the text says what, and what to do.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    passwords = credentials.ensure(credentials_file(folder), credentials.user_names(DEFINITIONS))
+    amqp, management, name = _broker(folder, passwords, tell)
+    if upstream is None:
+        upstream = Upstream(base_url=_simulator(folder, simulator_options, tell))
+    last = find_house(folder)
+    ports = last.worker_ports if last is not None else ()
+    house = House(
+        folder=folder,
+        amqp=amqp,
+        management=management,
+        broker_name=name,
+        upstream=upstream.base_url,
+        simulated=upstream.simulated,
+        worker_ports=ports if len(ports) == workers else tuple(free_port() for _ in range(workers)),
+    )
+    kept = {
+        "amqp": amqp,
+        "management": management,
+        "broker_name": name,
+        "upstream": upstream.base_url,
+        "simulated": upstream.simulated,
+        "worker_ports": house.worker_ports,
+    }
+    _write(folder / "house.json", json.dumps(kept))
+    _write(folder / "worker.password", passwords["worker"])
+    _write(folder / "upstream.key", upstream.key or "simulated-key")
+    _write(house.config, _configuration(house, config))
+    exports = (f"export {name}={shlex.quote(it)}\n" for name, it in house.environment().items())
+    _write(folder / "env", "".join(exports))
+    start_workers(house, tell)
+    return house
+
+
+def start_workers(house: House, tell: Tell) -> None:
+    """Start the workers that do not run, and wait until they are ready."""
+    started = []
+    for number, (service, port) in enumerate(zip(house.workers, house.worker_ports, strict=True)):
+        if not service.alive:
+            tell(f"starting worker {number + 1}")
+            command = [sys.executable, "-m", "worker.cli.main", "worker"]
+            environment = {
+                "WARREN_CONFIG": str(house.config),
+                "WARREN_HTTP__LISTEN": f"127.0.0.1:{port}",
+            }
+            started.append((spawn(service.folder, command, environment), port))
+    for service, port in started:
+        service.wait_until_ready(None, port)
+
+
+def credentials_file(folder: Path) -> Path:
+    """Where a house keeps the passwords that were generated for it."""
+    return folder / "credentials.json"
+
+
+def _broker(folder: Path, passwords: dict[str, str], tell: Tell) -> tuple[str, str, str]:
+    """Give AMQP address, management address and a name to show."""
+    definitions = folder / "definitions.json"
+    credentials.write_definitions(DEFINITIONS, definitions, passwords)
+    if given := os.environ.get("RABBITMQ_URL"):
+        tell("using the broker of RABBITMQ_URL")
+        where = external.prepare(given, os.environ.get("RABBITMQ_MANAGEMENT_URL"), definitions)
+        return where.amqp, where.management, "the broker of RABBITMQ_URL"
+    node = brokers.running(folder / "broker")
+    if node is None:
+        server = brokers.find_server(SERVERS)
+        tell(f"starting RabbitMQ {server.version}")
+        node = brokers.start(server, folder / "broker", definitions=definitions)
+    return (
+        f"127.0.0.1:{node.amqp_port}",
+        f"127.0.0.1:{node.http_port}",
+        f"RabbitMQ {node.version}, a private node",
+    )
+
+
+def _simulator(folder: Path, options: tuple[str, ...], tell: Tell) -> str:
+    service, port_file = Service(folder=folder / "simulator"), folder / "simulator.port"
+    if not service.alive:
+        tell("starting the simulator")
+        port_file.unlink(missing_ok=True)
+        log = str(folder / "calls.jsonl")
+        command = [sys.executable, "-m", "simulator", "--port-file", str(port_file), "--log", log]
+        service = spawn(service.folder, [*command, *options], {})
+        service.wait_until_ready(port_file, None)
+    return f"http://127.0.0.1:{port_file.read_text(encoding='utf-8').strip()}/v1"
+
+
+def _configuration(house: House, more: str) -> str:
+    return f"""\
+# Written by ./dev; the commented example is examples/warren.toml.
+[broker]
+url = "amqp://worker@{house.amqp}/{VHOST}"
+password_file = "{house.folder / "worker.password"}"
+allow_plaintext = true
+
+[store]
+path = "{house.folder / "store"}"
+
+[endpoints.main]
+base_url = "{house.upstream}"
+key_file = "{house.folder / "upstream.key"}"
+
+[tiers.premium]
+concurrency = 16
+endpoints = ["main"]
+dedupe = "cache"
+
+[tiers.standard]
+concurrency = 16
+endpoints = ["main"]
+dedupe = "cache"
+
+[tiers.budget]
+concurrency = 8
+endpoints = ["main"]
+dedupe = "cache"
+
+{more}"""
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)

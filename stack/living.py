@@ -1,0 +1,88 @@
+"""`./dev up`, `down` and `status`: a stack that stays until it is told to go."""
+
+import argparse
+import os
+import urllib.request
+
+from stack import broker as brokers
+from stack.house import ROOT, House, Upstream, find_house, raise_house
+
+_FOLDER = ROOT / ".warren/up"
+
+
+def up(arguments: list[str]) -> int:
+    """Start what does not run yet, and tell where it is and what to try."""
+    parser = argparse.ArgumentParser(prog="./dev up", description=up.__doc__)
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="worker processes")
+    options = parser.parse_args(arguments)
+    upstream = None
+    if base_url := os.environ.get("OPENAI_BASE_URL"):
+        key = os.environ.get("OPENAI_API_KEY")
+        upstream = Upstream(base_url=base_url.rstrip("/"), key=key, simulated=False)
+    house = raise_house(
+        _FOLDER,
+        workers=options.workers,
+        tell=lambda text: print(f"  {text}", flush=True),
+        upstream=upstream,
+        simulator_options=("--latency", "lognormal(0.3,0.4)"),
+    )
+    _show(house)
+    print(
+        f"""
+Try, in this shell:
+  . {(_FOLDER / "env").relative_to(ROOT)}
+  .venv/bin/warren submit "Say hello in three languages" --tier standard
+  .venv/bin/warren status
+  ./dev down"""
+    )
+    return 0
+
+
+def down(arguments: list[str]) -> int:
+    """Stop the stack; what is queued stays in its folder for the next `./dev up`."""
+    argparse.ArgumentParser(prog="./dev down", description=down.__doc__).parse_args(arguments)
+    house = find_house(_FOLDER)
+    if house is None:
+        print("nothing to stop: there is no stack here; ./dev up makes one")
+        return 0
+    house.lower(tell=print)
+    return 0
+
+
+def status(arguments: list[str]) -> int:
+    """Tell what runs and where; exit status 1 when something that should run does not."""
+    argparse.ArgumentParser(prog="./dev status", description=status.__doc__).parse_args(arguments)
+    house = find_house(_FOLDER)
+    if house is None:
+        print("there is no stack here; ./dev up makes one")
+        return 1
+    return 0 if _show(house) else 1
+
+
+def _show(house: House) -> bool:
+    """Print a line per part; True when all of them run."""
+    node = brokers.running(house.folder / "broker")
+    private = house.broker_name.endswith("private node")
+    parts = [
+        ("broker", f"{house.broker_name}, amqp://{house.amqp}", node is not None or not private)
+    ]
+    parts.append(("management", f"http://{house.management} (user admin)", parts[0][2]))
+    if house.simulated:
+        parts.append(("simulator", house.upstream, house.simulator.alive))
+    else:
+        parts.append(("upstream", house.upstream, True))
+    for service, port in zip(house.workers, house.worker_ports, strict=True):
+        ready = service.alive and _ready(port)
+        parts.append((service.folder.name, f"http://127.0.0.1:{port}/readyz and /metrics", ready))
+    for name, where, runs in parts:
+        print(f"  {name:12} {'running' if runs else 'DOWN':8} {where}")
+    print(f"  passwords    {(house.folder / 'credentials.json').relative_to(ROOT)}")
+    return all(runs for _, _, runs in parts)
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)  # noqa: PLR2004  # HTTP's OK
+    except OSError:
+        return False

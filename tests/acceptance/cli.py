@@ -1,0 +1,32 @@
+"""The command `warren`, run as an operator of a stage would run it."""
+
+import asyncio
+import os
+import sys
+
+from tests.acceptance.stage import Stage
+from tests.conftest import ROOT
+
+
+async def warren(stage: Stage, *arguments: str, status: int = 0) -> str:
+    """Run `warren` and give what it printed; its exit status must be `status`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "worker.cli.main",
+        *arguments,
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "WARREN_CONFIG": str(stage.config),
+            "WARREN_URL": stage.vhost.url("producer"),
+            "WARREN_OPERATOR_URL": stage.vhost.url("operator"),
+            "WARREN_MANAGEMENT_URL": stage.vhost.management,
+        },
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    assert process.returncode == status, errors.decode()
+    return output.decode()

@@ -1,0 +1,226 @@
+"""A stage for acceptance tests: a virtual host, the simulator, real worker processes, and the auditor."""
+
+import asyncio
+import hashlib
+import os
+import signal
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from producer_sdk import CompletionClient, Job, JobError, Reply, Request
+from producer_sdk.request import DedupeName, PriorityName
+from simulator import Simulator
+from stack.auditor import Findings, audit
+from stack.services import free_port
+from tests.conftest import ROOT, Vhost
+from worker.core.letters import Explanation
+from worker.store.embedded.archive import EmbeddedArchive
+from worker.store.files import ledger_file
+
+READY_S = 30
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkerProcess:
+    process: asyncio.subprocess.Process
+    port: int
+    log: Path
+
+    async def ready(self) -> None:
+        """Wait until it consumes from every tier."""
+
+        def ask() -> bool:
+            try:
+                with urllib.request.urlopen(
+                    f"http://127.0.0.1:{self.port}/readyz", timeout=5
+                ) as it:
+                    return bool(it.status == 200)
+            except OSError:
+                return False
+
+        async with asyncio.timeout(READY_S):
+            while not await asyncio.to_thread(ask):
+                assert self.process.returncode is None, self.log.read_text()
+                await asyncio.sleep(0.05)
+
+    async def ended(self, within_s: float = 60) -> int:
+        async with asyncio.timeout(within_s):
+            return await self.process.wait()
+
+    async def kill(self) -> None:
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    vhost: Vhost
+    folder: Path
+    simulator: Simulator
+    journal: list[dict[str, Any]] = field(default_factory=list)
+    processes: list[WorkerProcess] = field(default_factory=list)
+    heard: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "warren.toml"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def configure(
+        self, *, concurrency: int = 4, tiers: Iterable[str] = ("standard",), more: str = ""
+    ) -> None:
+        """Write the workers' configuration."""
+        tables = "".join(
+            f'[tiers.{tier}]\nconcurrency = {concurrency}\nendpoints = ["main"]\nattempt_timeout = "30s"\n'
+            for tier in tiers
+        )
+        self.config.write_text(
+            f'[broker]\nurl = "{self.vhost.url("worker")}"\n'
+            f'[store]\npath = "{self.store}"\n'
+            f'[endpoints.main]\nbase_url = "{self.simulator.url}/v1"\nkey = "canary-key-3141"\n'
+            f"{tables}{more}",
+            encoding="utf-8",
+        )
+
+    async def start(self, *crash: str) -> WorkerProcess:
+        """Start a worker process; `crash`: the step, the copy and the count at which it kills itself."""
+        if not self.config.exists():
+            self.configure()
+        port, number = free_port(), len(self.processes)
+        log = self.folder / f"worker-{number}.log"
+        module = (
+            ["tests.acceptance.crashing_worker", *crash] if crash else ["worker.cli.main", "worker"]
+        )
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *module,
+                cwd=ROOT,
+                env={
+                    **os.environ,
+                    "WARREN_CONFIG": str(self.config),
+                    "WARREN_HTTP__LISTEN": f"127.0.0.1:{port}",
+                },
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        worker = WorkerProcess(process=process, port=port, log=log)
+        self.processes.append(worker)
+        return worker
+
+    async def started(self, *crash: str) -> WorkerProcess:
+        worker = await self.start(*crash)
+        await worker.ready()
+        return worker
+
+    def client(self, name: str = "stage") -> CompletionClient:
+        return CompletionClient(self.vhost.url("producer"), name=name)
+
+    async def submit(self, client: CompletionClient, requests: Iterable[Request]) -> list[Job]:
+        """Submit all; each is in the journal once the broker has confirmed it."""
+        jobs = []
+        async for job in client.submit_many(requests):
+            assert isinstance(job, Job), job
+            self.journal.append(
+                {
+                    "event": "confirmed",
+                    "submission": job.submission_id,
+                    "job": job.id,
+                    "wants_reply": True,
+                }
+            )
+            jobs.append(job)
+        return jobs
+
+    async def hear(self, jobs: Iterable[Job], within_s: float = 60) -> list[Reply | JobError]:
+        """Wait until every job has heard once more."""
+        return list(await asyncio.gather(*(self._hear(job, within_s) for job in jobs)))
+
+    async def _hear(self, job: Job, within_s: float) -> Reply | JobError:
+        known = self.heard.get(job.submission_id, 0)
+        try:
+            heard: Reply | JobError = await job.next_reply(after_run=known, timeout=within_s)
+        except JobError as error:
+            heard = error
+        self.heard[job.submission_id] = heard.run
+        told = heard.body if isinstance(heard, Reply) else str(heard.kind).encode()
+        self.journal.append(
+            {
+                "event": "reply",
+                "submission": job.submission_id,
+                "job": job.id,
+                "run": heard.run,
+                "sha256": hashlib.sha256(told).hexdigest(),
+            }
+        )
+        return heard
+
+    def ledger(self) -> list[Explanation]:
+        return list(EmbeddedArchive(ledger_file(self.store)).jobs())
+
+    def audit(self) -> Findings:
+        calls = [{"event": "start", "id": call.id, "at": call.at} for call in self.simulator.calls]
+        return audit(self.journal, calls, self.ledger())
+
+    async def settled(self, within_s: float = 30) -> Findings:
+        """Wait for the dust to settle (no delivery out, no copy parked), then audit."""
+        async with asyncio.timeout(within_s):
+            while await asyncio.to_thread(self._moving):  # noqa: ASYNC110  # only the broker knows
+                await asyncio.sleep(0.1)
+        return self.audit()
+
+    def _moving(self) -> bool:
+        listed = self.vhost.broker.ctl(
+            "list_queues", "-p", self.vhost.name, "name", "messages", "--no-table-headers"
+        )
+        rows = [line.split() for line in listed.splitlines()]
+        return any(
+            int(count) for name, count in rows if name.startswith(("warren.jobs.", "warren.park."))
+        )
+
+
+@asynccontextmanager
+async def open_stage(vhost: Vhost, folder: Path) -> AsyncIterator[Stage]:
+    async with Simulator(port=0) as simulator:
+        stage = Stage(vhost=vhost, folder=folder, simulator=simulator)
+        try:
+            yield stage
+        finally:
+            for worker in stage.processes:
+                await worker.kill()
+
+
+def chat(
+    text: str,
+    *,
+    tier: str = "standard",
+    plan: str | None = None,
+    priority: PriorityName = "normal",
+    idempotency_key: str | None = None,
+    dedupe: DedupeName | None = None,
+    deadline: timedelta | None = None,
+) -> Request:
+    """Give a request; `plan` is what the simulator does with its calls, in order."""
+    body: dict[str, Any] = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": text}]}
+    if plan is not None:
+        body["user"] = f"sim:{plan}"
+    return Request(
+        tier=tier,
+        body=body,
+        priority=priority,
+        idempotency_key=idempotency_key,
+        dedupe=dedupe,
+        deadline=deadline,
+    )

@@ -1,0 +1,218 @@
+"""What the contract suites share: time by hand, jobs, and a fleet of worker processes on one store."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol, TypedDict, Unpack
+
+import apsw
+
+from producer_sdk.wire import Dedupe, Lane, Status, job_id
+from worker.core.events import Event
+from worker.core.kinds import Kind
+from worker.core.model import (
+    Beginning,
+    Completed,
+    DeadLetter,
+    Decided,
+    Ended,
+    Failed,
+    Job,
+    Reply,
+    Submission,
+    Usage,
+    Work,
+)
+from worker.ports import Archive, Ledger, ResponseCache
+from worker.store.embedded import EmbeddedArchive, EmbeddedOptions, EmbeddedStore
+
+BEGAN = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
+ANSWER = Completed(
+    body=b'{"answer": 42}',
+    endpoint="alpha",
+    model="m-1",
+    usage=Usage(prompt_tokens=3, completion_tokens=5),
+)
+LATER_ANSWER = Completed(body=b'{"answer": 43}', endpoint="beta")
+INVALID = Failed(kind=Kind.INVALID_REQUEST, status=400, code="bad", endpoint="alpha")
+TIMEOUT = Failed(kind=Kind.TIMEOUT, endpoint="alpha", retry_after=timedelta(seconds=3))
+LATE = Failed(kind=Kind.EXPIRED, detail="the deadline passed in the queue")
+DONE = Reply(status=Status.COMPLETED)
+EXPIRED = Reply(status=Status.EXPIRED)
+ONE_CALL = Work(calls=1, upstream=timedelta(milliseconds=250))
+NO_CALL = Work()
+
+
+class HandClock:
+    """A clock that moves when the test says so; it serves all workers of a fleet."""
+
+    def __init__(self) -> None:
+        self._instant = BEGAN
+        self._seconds = 1000.0
+
+    def now(self) -> datetime:
+        return self._instant
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def pass_by(self, span: timedelta) -> None:
+        self._instant += span
+        self._seconds += span.total_seconds()
+
+
+class Ear:
+    """Keeps what it is told, and tells who waits for it."""
+
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+        self._news = asyncio.Event()
+
+    def tell(self, event: Event) -> None:
+        self.heard.append(event)
+        self._news.set()
+
+    async def hears(self, kind: type[Event]) -> None:
+        """Return when an event of the kind has been heard."""
+        async with asyncio.timeout(10):
+            while not any(isinstance(event, kind) for event in self.heard):
+                self._news.clear()
+                await self._news.wait()
+
+
+class Worker(Protocol):
+    """One worker process's side of a store."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def cache(self) -> ResponseCache: ...
+    async def renew(self) -> bool: ...
+    async def sweep(self) -> None: ...
+
+
+class Fleet(Protocol):
+    """Worker processes on one store; every adapter under contract has one."""
+
+    clock: HandClock
+    ear: Ear
+
+    async def join(self) -> Worker: ...
+    async def kill(self, worker: Worker) -> None: ...
+    async def damage_responses(self) -> None: ...
+    def archive(self) -> Archive: ...
+    async def close(self) -> None: ...
+
+
+class EmbeddedFleet:
+    """Several embedded stores on one file: to the kernel's locks they are as good as processes."""
+
+    def __init__(self, folder: Path, options: EmbeddedOptions | None = None) -> None:
+        self.clock = HandClock()
+        self.ear = Ear()
+        self.path = folder / "store" / "warren.db"
+        self._options = options
+        self._living: list[EmbeddedStore] = []
+
+    async def join(self) -> EmbeddedStore:
+        store = EmbeddedStore(self.path, clock=self.clock, listener=self.ear, options=self._options)
+        await store.open()
+        self._living.append(store)
+        return store
+
+    async def kill(self, worker: Worker) -> None:
+        assert isinstance(worker, EmbeddedStore)
+        self._living.remove(worker)
+        for task in worker._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await worker.ledger.close()
+        await worker._file.close()
+        descriptor = worker._owner._descriptor
+        assert descriptor is not None
+        os.close(descriptor)  # all that the kernel does for a process that dies
+
+    async def damage_responses(self) -> None:
+        def damage(connection: apsw.Connection) -> None:
+            connection.execute("UPDATE bodies SET body = x'00'; UPDATE cache SET body = x'00'")
+
+        await self._living[0]._file.run(damage)
+
+    def archive(self) -> EmbeddedArchive:
+        return EmbeddedArchive(self.path)
+
+    async def close(self) -> None:
+        for store in self._living:
+            await store.close()
+
+
+class JobFields(TypedDict, total=False):
+    """The fields of a job that a test may want otherwise."""
+
+    id: str
+    tenant: str
+    tier: str
+    lane: Lane
+    body: bytes
+    content_hash: str
+    dedupe: Dedupe
+    submitted_at: datetime
+    received_at: datetime
+    deadline: datetime
+    run: int
+    generation: int
+    first: bool
+
+
+def make_job(key: str = "k1", submission: str = "s1", **changes: Unpack[JobFields]) -> Job:
+    """Give a first delivery; `changes` replace fields of `Job`."""
+    tenant = changes.get("tenant", "acme")
+    job = Job(
+        id=job_id(tenant, key),
+        tenant=tenant,
+        key=key,
+        tier="small",
+        lane=Lane.INTERACTIVE,
+        path="/v1/chat/completions",
+        model="m",
+        body=b'{"model": "m"}',
+        content_hash="c1",
+        dedupe=Dedupe.OFF,
+        priority=4,
+        submission=Submission(id=submission, reply_to=f"{tenant}.{submission}"),
+        submitted_at=BEGAN - timedelta(seconds=2),
+        received_at=BEGAN,
+        deadline=BEGAN + timedelta(hours=1),
+    )
+    return replace(job, **changes)
+
+
+async def complete(ledger: Ledger, job: Job, outcome: Completed = ANSWER) -> Ended:
+    """Begin a job, end it completed, and give what the ledger said."""
+    await ledger.begin(job, max_attempts=5)
+    return as_ended(await ledger.end(job, outcome, DONE, work=ONE_CALL, claimed=True))
+
+
+async def dead_letter(ledger: Ledger, job: Job, why: Failed = INVALID) -> Ended:
+    """Begin a job, end it as a dead letter, and give what the ledger said."""
+    await ledger.begin(job, max_attempts=5)
+    letter = DeadLetter(reason=why.kind)
+    return as_ended(await ledger.end(job, why, letter, work=ONE_CALL, claimed=True))
+
+
+async def carry_all(ledger: Ledger, job: Job, ended: Ended) -> None:
+    await ledger.carried(job, ended.hear, letter=ended.letter_due)
+
+
+def as_ended(decided: Decided | Beginning | None) -> Ended:
+    assert isinstance(decided, Ended), decided
+    return decided
+
+
+def ids(submissions: Sequence[Submission]) -> set[str]:
+    return {submission.id for submission in submissions}

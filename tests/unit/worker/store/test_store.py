@@ -1,0 +1,307 @@
+"""The embedded store as a whole: its life sign, its cleaning, its close, and what an operator meets."""
+
+import asyncio
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import apsw
+import pytest
+
+from producer_sdk.wire import Dedupe
+from tests.contract.world import (
+    ANSWER,
+    BEGAN,
+    DONE,
+    ONE_CALL,
+    TIMEOUT,
+    Ear,
+    EmbeddedFleet,
+    HandClock,
+    complete,
+    dead_letter,
+    make_job,
+)
+from worker.core.events import LeaseRenewed, Trouble
+from worker.core.kinds import Kind
+from worker.core.letters import Selection
+from worker.core.model import Retry, Started, next_generation
+from worker.errors import SettingsError, StoreUnavailable
+from worker.store.embedded import Counts, EmbeddedArchive, EmbeddedOptions, EmbeddedStore
+from worker.store.embedded.owners import Owner, lock_path, locked, remove_if_dead
+from worker.store.embedded.rows import HISTORY_LINES
+
+QUICK = EmbeddedOptions(
+    renew_every=timedelta(milliseconds=5),
+    sweep_every=timedelta(milliseconds=5),
+    busy_timeout=timedelta(milliseconds=20),
+)
+
+
+def count(path: Path, table: str) -> object:
+    with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+        return connection.execute(f"SELECT count(*) FROM {table}").get  # noqa: S608  # the test's own tables
+
+
+async def test_the_lease_is_renewed_and_told(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path, QUICK)
+    await fleet.join()
+    await fleet.ear.hears(LeaseRenewed)
+    await fleet.close()
+
+
+async def test_a_lease_that_cannot_be_renewed_is_told_as_trouble_and_tried_again(
+    tmp_path: Path,
+) -> None:
+    fleet = EmbeddedFleet(tmp_path, QUICK)
+    await fleet.join()
+    with closing(apsw.Connection(str(fleet.path))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await fleet.ear.hears(Trouble)
+        fleet.ear.heard.clear()
+        other.execute("ROLLBACK")
+    await fleet.ear.hears(LeaseRenewed)
+    await fleet.close()
+
+
+async def test_closing_gives_claims_up_and_removes_the_life_sign(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    one, two = await fleet.join(), await fleet.join()
+    await one.ledger.begin(make_job(), max_attempts=3)
+    await one.close()
+    assert not lock_path(fleet.path.parent / "owners", one.owner).exists()
+    assert isinstance(await two.ledger.begin(make_job(), max_attempts=3), Started)
+    await fleet.close()
+
+
+async def test_closing_twice_is_harmless_and_a_closed_store_is_unavailable(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store = await fleet.join()
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreUnavailable):
+        await store.ledger.find(make_job())
+    assert await store.cache.get("acme:c1") is None
+    await store.cache.put("acme:c1", ANSWER)
+    assert [type(event) for event in fleet.ear.heard] == [Trouble, Trouble]
+
+
+async def test_closing_ends_a_followers_wait(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store = await fleet.join()
+    await store.ledger.begin(make_job(), max_attempts=3)
+    wait = asyncio.create_task(
+        store.ledger.released(make_job().claim_key, at_most=timedelta(minutes=1))
+    )
+    await store.ledger.find(make_job())
+    await store.close()
+    await asyncio.wait_for(wait, 10)
+
+
+async def test_nobody_polls_when_nobody_waits(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store = await fleet.join()
+    await store.ledger.begin(make_job(), max_attempts=3)
+    await store.ledger.released(make_job().claim_key, at_most=timedelta(milliseconds=1))
+    poller = store.ledger._watch._poller
+    if poller is not None:
+        await asyncio.wait_for(poller, 10)
+    assert store.ledger._watch._awaited == {}
+    await fleet.close()
+
+
+async def test_a_store_that_cannot_be_opened_leaves_no_life_sign(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    store = EmbeddedStore(path, clock=HandClock(), listener=Ear())
+    with pytest.raises(SettingsError):
+        await store.open()
+    assert not (tmp_path / "owners").exists()
+
+
+# Owners
+
+
+def test_a_lock_is_seen_from_outside_and_goes_with_its_holder(tmp_path: Path) -> None:
+    owner = Owner(tmp_path / "owners", HandClock(), 15.0)
+    path = lock_path(tmp_path / "owners", owner.token)
+    assert not locked(path)
+    owner.hold()
+    assert locked(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not remove_if_dead(path)
+    owner.leave()
+    assert not locked(path)
+
+
+def test_two_who_look_at_the_same_time_do_not_take_each_other_for_the_holder(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "dead.lock"
+    path.touch()
+    assert not any(locked(path) for _ in range(3))
+    assert remove_if_dead(path)
+    assert not path.exists()
+    assert remove_if_dead(path)
+
+
+async def test_an_owner_of_another_boot_is_dead_though_its_lock_is_held(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    one, two = await fleet.join(), await fleet.join()
+    await one.ledger.begin(make_job(), max_attempts=3)
+    await two._file.run(
+        lambda connection: connection.execute(
+            "UPDATE owners SET boot_id = 'earlier' WHERE owner = ?", (one.owner,)
+        )
+    )
+    assert isinstance(await two.ledger.begin(make_job(), max_attempts=3), Started)
+    await fleet.close()
+
+
+# Cleaning
+
+
+class Watched(EmbeddedStore):
+    """Says when a sweep has ended."""
+
+    def __init__(self, path: Path, clock: HandClock) -> None:
+        super().__init__(path, clock=clock, listener=Ear(), options=QUICK)
+        self.swept = asyncio.Event()
+
+    async def sweep(self) -> None:
+        await super().sweep()
+        self.swept.set()
+
+
+async def test_the_sweeper_runs_by_itself(tmp_path: Path) -> None:
+    clock, path = HandClock(), tmp_path / "warren.db"
+    async with Watched(path, clock) as store:
+        await complete(store.ledger, make_job())
+        clock.pass_by(timedelta(days=11))
+        for _ in range(2):  # the first may have begun before the time had passed
+            store.swept.clear()
+            await asyncio.wait_for(store.swept.wait(), 10)
+        assert count(path, "jobs") == 0
+
+
+async def test_what_has_outlived_its_time_leaves_no_row_behind(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store = await fleet.join()
+    for number in range(150):
+        job = make_job(f"k{number}", dedupe=Dedupe.CACHE, content_hash=f"c{number}")
+        await (complete if number % 2 else dead_letter)(store.ledger, job)
+        await store.cache.put(job.fingerprint, ANSWER)
+    fleet.clock.pass_by(timedelta(days=11))
+    await store.sweep()
+    for table in ("jobs", "bodies", "submissions", "history", "letters", "claims", "answers"):
+        assert count(fleet.path, table) == 0, table
+    assert count(fleet.path, "cache") == 0
+    total = await store._file.run(
+        lambda connection: connection.execute("SELECT size FROM cache_total").get
+    )
+    assert total == 0
+    await fleet.close()
+
+
+async def test_one_step_of_sweeping_is_bounded(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store = await fleet.join()
+    for number in range(230):
+        await complete(store.ledger, make_job(f"k{number}"))
+    fleet.clock.pass_by(timedelta(days=2))
+    before = store.commits
+    await store.sweep()
+    assert count(fleet.path, "bodies") == 0
+    assert store.commits - before >= 1 + 3
+    await fleet.close()
+
+
+async def test_the_dead_are_buried_the_living_and_open_claims_stay(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    dead, living, sweeper = [await fleet.join() for _ in range(3)]
+    await dead.ledger.begin(make_job("open"), max_attempts=3)
+    await dead.ledger.begin(make_job("ended"), max_attempts=3)
+    await living.ledger.end(make_job("ended"), ANSWER, DONE, work=ONE_CALL, claimed=False)
+    await living.ledger.begin(make_job("living"), max_attempts=3)
+    await fleet.kill(dead)
+    await sweeper.sweep()
+    owners = {path.stem for path in (fleet.path.parent / "owners").glob("*.lock")}
+    assert owners == {living.owner, sweeper.owner}
+    assert count(fleet.path, "owners") == 2
+    for key, claimed in (("open", True), ("ended", False), ("living", True)):
+        told = fleet.archive().explain(make_job(key).id)
+        assert told is not None
+        assert (told.claimed_by is not None) == claimed, key
+    begun = await sweeper.ledger.begin(make_job("open"), max_attempts=3)
+    assert isinstance(begun, Started)
+    await fleet.close()
+
+
+async def test_a_jobs_history_keeps_its_newest_lines_only(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store = await fleet.join()
+    job = make_job()
+    retry = Retry(after=timedelta(seconds=1))
+    for _ in range(HISTORY_LINES + 20):
+        await store.ledger.park(job, retry, BEGAN, work=ONE_CALL, why=TIMEOUT, claimed=False)
+        job = next_generation(job, not_before=BEGAN)
+    told = fleet.archive().explain(job.id)
+    assert told is not None
+    assert len(told.history) == HISTORY_LINES
+    assert told.history[-1].generation == job.generation - 1
+    await fleet.close()
+
+
+# The archive's file
+
+
+async def test_counts_tell_open_jobs_and_letters(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    ledger = (await fleet.join()).ledger
+    await ledger.begin(make_job("a"), max_attempts=3)
+    await ledger.begin(make_job("b", tier="large"), max_attempts=3)
+    await complete(ledger, make_job("c"))
+    for key in "de":
+        await dead_letter(ledger, make_job(key, tier="large"), TIMEOUT)
+    assert fleet.archive().counts() == Counts(
+        open_jobs={"small": 1, "large": 1}, letters={("large", Kind.TIMEOUT): 2}
+    )
+    await fleet.close()
+
+
+async def test_the_archive_reads_while_no_worker_runs(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    await dead_letter((await fleet.join()).ledger, make_job())
+    await fleet.close()
+    assert len(fleet.archive().letters(Selection())) == 1
+
+
+async def test_the_archive_blocks_no_worker(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path, QUICK)
+    ledger = (await fleet.join()).ledger
+    await dead_letter(ledger, make_job())
+    with fleet.archive()._reading() as reading:
+        assert reading.execute("SELECT count(*) FROM jobs").get == 1
+        await complete(ledger, make_job("k2"))
+        with pytest.raises(apsw.ReadOnlyError):
+            reading.execute("DELETE FROM jobs")
+    await fleet.close()
+
+
+def test_an_archive_without_a_file_says_so_and_creates_none(tmp_path: Path) -> None:
+    path = tmp_path / "missing.db"
+    with pytest.raises(StoreUnavailable, match="does not exist"):
+        EmbeddedArchive(path).letters(Selection())
+    assert not path.exists()
+
+
+def test_an_archive_refuses_a_foreign_or_damaged_file(tmp_path: Path) -> None:
+    foreign, damaged = tmp_path / "foreign.db", tmp_path / "damaged.db"
+    with closing(apsw.Connection(str(foreign))) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(SettingsError, match="no Warren store"):
+        EmbeddedArchive(foreign).counts()
+    damaged.write_bytes(b"no database " * 1000)
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        EmbeddedArchive(damaged).counts()

@@ -1,0 +1,288 @@
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from tests.unit.worker.upstream.fakes import START, HandClock, Memory, PlannedUpstream, chat, job
+from worker.core.events import CallEnded, EndpointHeld
+from worker.core.kinds import Kind
+from worker.core.model import Attempted, Completed, Failed, Work
+from worker.core.quick import TryPolicy
+from worker.upstream.client import UpstreamClient
+from worker.upstream.endpoint import Endpoint
+from worker.upstream.spec import EndpointSpec
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def good(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json={"choices": [{}]})
+
+
+def answering(status: int, **headers: str) -> Answer:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _: httpx.Response(status, headers=names, json={})
+
+
+def in_turn(*answers: Answer) -> Answer:
+    left = list(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        following = left.pop(0) if len(left) > 1 else left[0]
+        return following(request)
+
+    return answer
+
+
+class Bench:
+    """A client over endpoints that answer as told, with time by hand."""
+
+    def __init__(
+        self,
+        *,
+        tries: int = 3,
+        key: Callable[[], str] | None = None,
+        **answers: Answer | httpx.AsyncBaseTransport,
+    ) -> None:
+        self.clock = HandClock()
+        self.told = Memory()
+        self.asked: list[str] = []
+        self.client = UpstreamClient(
+            {"small": [self._endpoint(name, answer, key) for name, answer in answers.items()]},
+            policy=TryPolicy(tries=tries, base_s=0.4, cap_s=2),
+            clock=self.clock,
+            chance=lambda: 0.5,
+            listener=self.told,
+            sleep=self.clock.sleep,
+        )
+
+    def _endpoint(
+        self, name: str, answer: Answer | httpx.AsyncBaseTransport, key: Callable[[], str] | None
+    ) -> Endpoint:
+        def take(request: httpx.Request) -> httpx.Response:
+            assert not isinstance(answer, httpx.AsyncBaseTransport)
+            self.asked.append(name)
+            self.clock.passed_s += 0.25
+            return answer(request)
+
+        through = (
+            answer if isinstance(answer, httpx.AsyncBaseTransport) else httpx.MockTransport(take)
+        )
+        spec = EndpointSpec(name=name, base_url="http://127.0.0.1:1/v1", key=key)
+        return Endpoint(spec, clock=self.clock, transport=through)
+
+    async def attempt(self, *, calls_left: int = 99) -> Attempted:
+        return await self.client.attempt(job(), calls_left=calls_left)
+
+    async def fail(self) -> Failed:
+        outcome = (await self.attempt()).outcome
+        assert isinstance(outcome, Failed)
+        return outcome
+
+    @property
+    def holds(self) -> list[tuple[str, Kind, float]]:
+        return [(held.endpoint, held.kind, held.seconds) for held in self.told.of(EndpointHeld)]
+
+
+async def test_a_good_call_makes_no_pause() -> None:
+    bench = Bench(a=good)
+    attempted = await bench.attempt()
+    assert attempted == Attempted(
+        outcome=Completed(body=b'{"choices":[{}]}', endpoint="a"),
+        work=Work(calls=1, upstream=timedelta(seconds=0.25)),
+    )
+    assert bench.clock.slept == []
+    assert bench.told.events == [
+        CallEnded(job_id=job().id, tier="small", endpoint="a", kind=None, seconds=0.25)
+    ]
+
+
+async def test_transient_failures_are_tried_again_with_growing_pauses() -> None:
+    bench = Bench(a=in_turn(answering(500), answering(503), good))
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Completed)
+    assert attempted.work == Work(calls=3, upstream=timedelta(seconds=0.75))
+    assert bench.clock.slept == pytest.approx([0.2, 0.4])
+
+
+async def test_the_last_failure_is_the_attempts_outcome() -> None:
+    bench = Bench(a=in_turn(answering(500), answering(503), answering(502)))
+    assert (await bench.fail()).status == 502
+    assert len(bench.asked) == 3
+
+
+@pytest.mark.parametrize("status", [400, 404, 301, 422])
+async def test_a_permanent_failure_is_never_tried_again(status: int) -> None:
+    bench = Bench(a=answering(status), b=good)
+    await bench.fail()
+    assert len(bench.asked) == 1
+
+
+async def test_calls_left_bounds_the_tries_of_every_kind() -> None:
+    bench = Bench(tries=9, a=answering(500))
+    assert (await bench.attempt(calls_left=2)).work.calls == 2
+    with pytest.raises(ValueError, match="at least one"):
+        await bench.attempt(calls_left=0)
+
+
+async def test_a_failing_endpoint_is_followed_by_another() -> None:
+    bench = Bench(a=answering(500), b=good)
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Completed)
+    assert bench.asked == ["a", "b"]
+
+
+async def test_a_refusal_moves_on_at_once_where_another_endpoint_is_free() -> None:
+    bench = Bench(a=answering(429, retry_after="60"), b=good)
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Completed)
+    assert attempted.work == Work(calls=1, refusals=1, upstream=timedelta(seconds=0.5))
+    assert bench.clock.slept == [0]
+    assert bench.client.ready_at("small") is None
+
+
+async def test_a_short_retry_after_is_waited_out_in_place() -> None:
+    bench = Bench(a=in_turn(answering(429, retry_after_ms="1500"), good))
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Completed)
+    assert bench.clock.slept == pytest.approx([1.7])
+    assert bench.holds == [("a", Kind.RATE_LIMITED, 1.5)]
+
+
+async def test_a_long_retry_after_holds_the_endpoint_and_goes_to_the_caller() -> None:
+    bench = Bench(a=answering(429, retry_after="60"))
+    failed = await bench.fail()
+    assert failed.retry_after == timedelta(seconds=60)
+    assert bench.clock.slept == []
+    assert bench.client.ready_at("small") == bench.clock.now() + timedelta(seconds=60)
+    bench.clock.passed_s += 20
+    again = await bench.attempt()
+    assert isinstance(again.outcome, Failed)
+    assert (again.outcome.kind, again.outcome.retry_after) == (
+        Kind.RATE_LIMITED,
+        timedelta(seconds=40),
+    )
+    assert again.work == Work()
+    assert len(bench.asked) == 1
+    bench.clock.passed_s += 40
+    assert bench.client.ready_at("small") is None
+
+
+async def test_a_rate_limit_holds_for_five_minutes_at_most() -> None:
+    bench = Bench(a=answering(429, retry_after="1000000000"))
+    await bench.fail()
+    assert bench.holds == [("a", Kind.RATE_LIMITED, 300)]
+
+
+async def test_a_refusal_without_a_hint_holds_nothing_and_ends_the_attempt() -> None:
+    bench = Bench(a=answering(429))
+    attempted = await bench.attempt()
+    assert attempted.work == Work(refusals=1, upstream=timedelta(seconds=0.25))
+    assert bench.client.ready_at("small") is None
+    assert bench.holds == []
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, Kind.UNAUTHORIZED), (403, Kind.UNAUTHORIZED), (402, Kind.QUOTA_EXHAUSTED)],
+)
+async def test_a_refused_key_holds_the_endpoint_for_longer_each_time_and_heals(
+    status: int, kind: Kind
+) -> None:
+    bench = Bench(a=in_turn(*[answering(status)] * 3, good, answering(status)))
+    for seconds in (15, 30, 60):
+        failed = await bench.fail()
+        assert (failed.kind, failed.retry_after) == (kind, timedelta(seconds=seconds))
+        bench.clock.passed_s += seconds
+    assert isinstance((await bench.attempt()).outcome, Completed)
+    assert (await bench.fail()).retry_after == timedelta(seconds=15)
+    assert [seconds for _, _, seconds in bench.holds] == [15, 30, 60, 15]
+
+
+async def test_a_tier_is_ready_when_the_first_of_its_endpoints_is() -> None:
+    bench = Bench(a=answering(401), b=answering(429, retry_after="5"))
+    failed = await bench.fail()
+    ready = bench.client.ready_at("small")
+    assert sorted(bench.asked) == ["a", "b"]
+    assert ready is not None
+    assert ready - START < timedelta(seconds=6)
+    assert failed.retry_after is not None
+    assert (await bench.fail()).kind is Kind.RATE_LIMITED
+
+
+async def test_a_missing_key_holds_the_endpoint_and_counts_no_call() -> None:
+    def missing() -> str:
+        raise FileNotFoundError
+
+    bench = Bench(key=missing, a=good)
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Failed)
+    assert attempted.outcome.kind is Kind.UNAUTHORIZED
+    assert attempted.work == Work()
+    assert bench.asked == []
+    assert bench.holds == [("a", Kind.UNAUTHORIZED, 15)]
+    assert bench.told.of(CallEnded) == []
+
+
+async def test_idle_endpoints_take_turns() -> None:
+    bench = Bench(a=good, b=good)
+    for _ in range(4):
+        await bench.attempt()
+    assert bench.asked == ["a", "b", "a", "b"]
+
+
+@pytest.mark.parametrize("plan", ["hang", "503,hang"])
+async def test_a_cancelled_attempt_passes_the_cancellation_on_and_tries_no_more(plan: str) -> None:
+    upstream = PlannedUpstream()
+    bench = Bench(a=upstream)
+    attempt = asyncio.create_task(bench.client.attempt(job(chat(plan)), calls_left=9))
+    expected = plan.count(",") + 1
+    await upstream.reached(expected)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    assert upstream.left_early.is_set()
+    assert len(upstream.requests) == expected
+    assert bench.told.of(CallEnded)[-1].kind is Kind.CANCELLED
+
+
+async def test_an_attempt_cancelled_in_its_pause_makes_no_further_call() -> None:
+    bench = Bench(a=answering(503))
+    paused = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        paused.set()
+        await asyncio.Event().wait()
+
+    bench.client._sleep = sleep
+    attempt = asyncio.create_task(bench.attempt())
+    await paused.wait()
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    assert bench.asked == ["a"]
+
+
+async def test_jobs_that_fail_together_keep_their_own_tries() -> None:
+    upstream = PlannedUpstream()
+    bench = Bench(a=upstream)
+    attempts = await asyncio.gather(
+        *(
+            bench.client.attempt(job(chat("503,503,ok", seed=seed)), calls_left=9)
+            for seed in range(50)
+        )
+    )
+    assert all(isinstance(attempted.outcome, Completed) for attempted in attempts)
+    assert all(attempted.work.calls == 3 for attempted in attempts)
+
+
+async def test_a_bug_in_the_transport_is_not_mistaken_for_an_upstreams_failure() -> None:
+    def bug(_: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError
+
+    bench = Bench(a=bug)
+    with pytest.raises(ZeroDivisionError):
+        await bench.attempt()
+    assert bench.asked == ["a"]

@@ -1,0 +1,121 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.classify import Shape
+from worker.core.model import Usage
+from worker.upstream.reading import completion, refusal
+
+CHAT = "/v1/chat/completions"
+EMBED = "/v1/embeddings"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(
+                ["error", "choices", "data", "usage", "model", "code", "type", "object"]
+            )
+            | st.text(),
+            inner,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "shape"),
+    [
+        (CHAT, b'{"choices": [{}]}', Shape.COMPLETION),
+        (CHAT, b'\xef\xbb\xbf{"choices": [{}]}', Shape.COMPLETION),
+        (CHAT, b'{"choices": [{}], "error": null}', Shape.COMPLETION),
+        (CHAT, b'{"choices": []}', Shape.INCOMPLETE),
+        (CHAT, b'{"choices": {}}', Shape.INCOMPLETE),
+        (CHAT, b'{"data": [1]}', Shape.INCOMPLETE),
+        (CHAT, b"[]", Shape.INCOMPLETE),
+        (CHAT, b"1", Shape.INCOMPLETE),
+        (CHAT, b"null", Shape.NOT_JSON),
+        (CHAT, b'{"error": {"code": "x"}, "choices": [{}]}', Shape.ERROR),
+        (CHAT, b'{"error": "model overloaded"}', Shape.ERROR),
+        ("/v1/completions", b'{"choices": [{}]}', Shape.COMPLETION),
+        ("/v1/completions", b'{"choices": []}', Shape.INCOMPLETE),
+        (EMBED, b'{"data": [{}]}', Shape.COMPLETION),
+        (EMBED, b'{"choices": [{}]}', Shape.INCOMPLETE),
+        (EMBED, b'{"data": []}', Shape.INCOMPLETE),
+        (CHAT, b"", Shape.NOTHING),
+        (CHAT, b" \r\n ", Shape.NOTHING),
+        (CHAT, b" <html></html>", Shape.PAGE),
+        (CHAT, b'{"choices": [', Shape.NOT_JSON),
+        (CHAT, b"\xff\xfe\x00", Shape.NOT_JSON),
+        (CHAT, b"[" * 200_000, Shape.NOT_JSON),
+        (CHAT, b"9" * 10_000, Shape.NOT_JSON),
+    ],
+)
+def test_every_body_has_its_shape(path: str, body: bytes, shape: Shape) -> None:
+    assert completion(path, body).shape is shape
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 4}, (3, 4)),
+        ({"prompt_tokens": 3, "total_tokens": 3}, (3, 0)),
+        ({"completion_tokens": 4}, None),
+        ({"prompt_tokens": -1, "completion_tokens": 4}, None),
+        ({"prompt_tokens": 3, "completion_tokens": "4"}, None),
+        ({"prompt_tokens": True, "completion_tokens": 4}, None),
+        ({"prompt_tokens": 3.0, "completion_tokens": 4}, None),
+        ({"prompt_tokens": 10**30, "completion_tokens": 4}, None),
+        (None, None),
+        ([], None),
+        ("many", None),
+    ],
+)
+def test_odd_usage_is_no_usage_and_still_a_completion(
+    usage: object, expected: tuple[int, int] | None
+) -> None:
+    read = completion(CHAT, json.dumps({"choices": [{}], "usage": usage}).encode())
+    assert read.shape is Shape.COMPLETION
+    if expected is None:
+        assert read.usage is None
+    else:
+        assert read.usage == Usage(prompt_tokens=expected[0], completion_tokens=expected[1])
+
+
+@pytest.mark.parametrize("model", [None, 7, "", "x" * 257, "a\nb", ["gpt"]])
+def test_an_odd_model_name_is_not_kept(model: object) -> None:
+    read = completion(CHAT, json.dumps({"choices": [{}], "model": model}).encode())
+    assert read.shape is Shape.COMPLETION
+    assert read.model is None
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "error_type"),
+    [
+        (b'{"error": {"code": "c", "type": "t", "message": "secret words"}}', "c", "t"),
+        (b'{"error": {"code": null, "type": "t"}}', None, "t"),
+        (b'[{"error": {"code": 400, "status": "INVALID_ARGUMENT"}}]', "400", None),
+        (b'{"object": "error", "code": 404, "type": "NotFoundError"}', "404", "NotFoundError"),
+        (b'{"error": "no such model"}', None, None),
+        (b'{"error": {"code": "your prompt was: x"}}', None, None),
+        (b'{"detail": "not found"}', None, None),
+        (b"[]", None, None),
+        (b"", None, None),
+        (b"<html>", None, None),
+    ],
+)
+def test_codes_are_found_in_every_known_shape(
+    body: bytes, code: str | None, error_type: str | None
+) -> None:
+    assert refusal(body) == (code, error_type)
+
+
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+@pytest.mark.parametrize("path", [CHAT, EMBED])
+def test_no_body_makes_the_reader_raise(path: str, body: bytes) -> None:
+    completion(path, body)
+    refusal(body)

@@ -1,0 +1,23 @@
+"""The only folder of the worker that knows AMQP and RabbitMQ.
+
+| module | what it is |
+| --- | --- |
+| `names` | exchanges, queues and headers, by name |
+| `incoming` | one message as it came, before anything in it is believed |
+| `codec` | message to `Job` or `Unreadable`; `Job` to parked copy |
+| `deadletters` | dead letters, replay copies and quarantined messages: written and read |
+| `address` | where the broker is, and what its refusals mean |
+| `tolerance` | keeps a message that the AMQP library cannot decode from killing the connection |
+| `connection` | a connection that is made again when it is lost; its channels are not |
+| `trouble` | tells an operator what is wrong, at a bounded rate |
+| `publisher` | publishes until the broker has confirmed |
+| `delivery` | the port `Delivery` |
+| `intake` | one consumer per tier and lane |
+| `replay` | dead letters back into their queues, for operators |
+| `topology` | what the broker must hold, as a value, and as RabbitMQ's definitions |
+| `comparison` | how a broker's topology differs from that value |
+| `management` | RabbitMQ's management API |
+
+A delivery may be settled only on the very channel that it came on. The channels here are the AMQP library's
+own objects, which live exactly as long as the broker's, so an ack can never go astray.
+"""

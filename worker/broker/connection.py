@@ -1,0 +1,222 @@
+"""A connection that is made again when it is lost; its channels are not.
+
+A channel is given out as the library's own object, which dies with its connection. Whoever uses one opens
+another when it is lost: so nothing that belongs to an old channel can ever be done on a new one.
+"""
+
+import asyncio
+import functools
+import logging
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Final, Self, cast
+
+from aiormq.abc import ChannelFrame
+from aiormq.channel import Channel
+from aiormq.connection import Connection
+
+from worker.broker.address import Address, describe, explain, is_loss
+from worker.broker.tolerance import TolerantTransport
+from worker.broker.trouble import Troubles
+from worker.errors import BrokerUnavailable
+
+# Seconds. A peer that is gone without a word is noticed after about three heartbeats.
+HEARTBEAT_S: Final = 20
+RECONNECT_S: Final = 1.0
+CONNECT_TIMEOUT_S: Final = 10.0
+_SINK_PAUSE_S: Final = 0.02
+_SINK_TURNS: Final = 50
+# Frames that a channel holds before its connection stops reading.
+_FRAME_BUFFER: Final = 256
+
+
+class Link:
+    """One connection to the broker, made on first use and again whenever it is lost and wanted.
+
+    Its user closes it. `purpose` names it to operators, here and in RabbitMQ's own tools.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        purpose: str,
+        troubles: Troubles,
+        tls: SSLContext | None = None,
+    ) -> None:
+        self.address = address
+        self._purpose = purpose
+        self._troubles = troubles
+        self._tls = tls
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the connection stands, as far as is known."""
+        return self._connection is not None and not self._connection.is_closed
+
+    async def channel(self, *, confirms: bool) -> Channel:
+        """Give a new channel, on a connection that is made if need be, however long that takes.
+
+        With `confirms`, a publish on it returns once the broker has confirmed it.
+
+        Raises:
+            An error of which `is_loss` is true: the connection was lost in between.
+            BrokerUnavailable: the link was closed for good.
+        """
+        connection = await self.ready()
+        try:
+            channel = await connection.channel(
+                publisher_confirms=confirms,
+                on_return_raises=confirms,
+                frame_buffer_size=_FRAME_BUFFER,
+            )
+        except RuntimeError as error:
+            # That is how the library says that the connection closed while the channel was asked for.
+            if connection.is_closed:
+                raise ConnectionResetError(str(error)) from error
+            raise
+        return cast("Channel", channel)  # the library has one kind
+
+    async def ready(self) -> Connection:
+        """Give the connection; make it, and try every second until it is there. Failures are told.
+
+        Raises:
+            BrokerUnavailable: the link was closed for good.
+        """
+        while (connection := self._standing()) is None:
+            try:
+                await self.connect()
+            except BrokerUnavailable as error:
+                if self._closed:
+                    raise
+                self._troubles.tell("connect", self._purpose, f"{error}; tried again every second")
+                await asyncio.sleep(RECONNECT_S)
+        return connection
+
+    async def connect(self) -> None:
+        """Make the connection if there is none, in one attempt.
+
+        Raises:
+            BrokerUnavailable: it could not be made; the text says what to do.
+        """
+        async with self._connecting:
+            if self._closed:
+                raise BrokerUnavailable("the connection to the broker is closed for good")
+            if self._standing() is None:
+                self._connection = await self._made()
+
+    async def close(self) -> None:
+        """Close the connection for good. Deliveries that are not settled go back to their queues."""
+        self._closed = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                await connection.close()
+            except (Exception, asyncio.CancelledError) as error:
+                if not is_loss(error):
+                    raise
+
+    def _standing(self) -> Connection | None:
+        return self._connection if self.connected else None
+
+    async def _made(self) -> Connection:
+        connection = Connection(
+            self.address.url.update_query(heartbeat=HEARTBEAT_S),
+            context=self._tls,
+            transport_factory=TolerantTransport(),
+            client_properties={
+                "product": "warren",
+                "connection_name": f"warren worker, {self._purpose}",
+            },
+        )
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await connection.connect()
+        except (Exception, asyncio.CancelledError) as error:
+            if not is_loss(error):  # a TimeoutError is an OSError
+                raise
+            raise BrokerUnavailable(explain(error, self.address)) from error
+        connection.closing.add_done_callback(lambda _: self._on_lost(connection))
+        return connection
+
+    def _on_lost(self, connection: Connection) -> None:
+        _sink(connection.write_queue)
+        if not self._closed:
+            self._troubles.tell(
+                "connection lost", self._purpose, f"{_reason(connection)}; it is made again"
+            )
+
+
+def _sink(writes: asyncio.Queue[ChannelFrame], *, idle: int = 0) -> None:
+    """Take what is still written to a dead connection, until nothing has come for a while.
+
+    Nobody else does, and its queue is short: who waits for room in it would wait for ever.
+    """
+    if writes.empty():
+        idle += 1
+    else:
+        idle = 0
+        while not writes.empty():
+            writes.get_nowait()
+    if idle < _SINK_TURNS:
+        asyncio.get_running_loop().call_later(
+            _SINK_PAUSE_S, functools.partial(_sink, writes, idle=idle)
+        )
+
+
+def _reason(connection: Connection) -> str:
+    closing = connection.closing
+    if closing.cancelled() or (error := closing.exception()) is None:
+        return "it was closed"
+    return describe(error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connections:
+    """The three connections of a worker.
+
+    They are separate because an alarm on the broker blocks a connection that publishes, both ways: what is
+    only consumed, acknowledged or administered must go on.
+    """
+
+    consume: Link
+    publish: Link
+    control: Link
+
+    @classmethod
+    def to(cls, address: Address, *, troubles: Troubles, tls: SSLContext | None = None) -> Self:
+        """Prepare them; nothing is connected yet."""
+        hush()
+        consume, publish, control = (
+            Link(address, purpose=purpose, troubles=troubles, tls=tls)
+            for purpose in ("consume", "publish", "control")
+        )
+        return cls(consume=consume, publish=publish, control=control)
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether deliveries can come and settlements can go."""
+        return self.consume.connected and self.publish.connected
+
+    async def open(self) -> None:
+        """Return once all three stand, however long that takes."""
+        for link in (self.consume, self.publish, self.control):
+            await link.ready()
+
+    async def close(self) -> None:
+        """Close all three for good."""
+        for link in (self.consume, self.publish, self.control):
+            await link.close()
+
+
+def hush() -> None:
+    """Silence the AMQP library's own logs.
+
+    Some of their lines show a whole message, prompt and all. What an operator needs of them is told as
+    `Trouble`.
+    """
+    for name in ("aiormq", "aio_pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)

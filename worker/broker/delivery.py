@@ -1,0 +1,122 @@
+"""The port `Delivery`: one handing-over of a message, and what may become of it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from aiormq.abc import AbstractChannel
+
+from producer_sdk.wire import REPLIES_EXCHANGE, CompletionReply
+from worker.broker import names
+from worker.broker.address import describe, is_loss
+from worker.broker.codec import parked_copy
+from worker.broker.deadletters import dead_letter
+from worker.broker.publisher import Publisher
+from worker.core.events import Step, StepReached
+from worker.core.model import HistoryEntry, Job, Record
+from worker.core.parking import hop
+from worker.ports import Clock, Listener
+
+REPLY: Final = "reply"
+PARKED: Final = "parked"
+DEAD: Final = "dead"
+
+
+class Seat:
+    """A channel that deliveries come on, and the news of its end."""
+
+    def __init__(self, channel: AbstractChannel) -> None:
+        self.channel = channel
+        self.lost = asyncio.Event()
+        channel.closing.add_done_callback(lambda _: self.lost.set())
+
+    def why(self) -> str:
+        """Say how the channel ended."""
+        closing = self.channel.closing
+        if not closing.done():
+            return "it is open"
+        error = None if closing.cancelled() else closing.exception()
+        return "the channel was closed" if error is None else describe(error)
+
+    async def close(self) -> None:
+        """Close the channel, if it is not lost; what was not acknowledged goes back to its place."""
+        try:
+            await self.channel.close()
+        except (Exception, asyncio.CancelledError) as error:
+            if not is_loss(error):
+                raise
+
+    async def ack(self, delivery_tag: int) -> None:
+        """Acknowledge a delivery; if the channel is lost do nothing, since the message comes again."""
+        try:
+            await self.channel.basic_ack(delivery_tag)
+        except (Exception, asyncio.CancelledError) as error:
+            if not is_loss(error):
+                raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlet:
+    """Where deliveries publish and whom they tell; the same for all of a worker."""
+
+    publisher: Publisher
+    listener: Listener
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerDelivery:
+    """A delivery on its channel."""
+
+    job: Job
+    seat: Seat = field(repr=False)
+    tag: int
+    outlet: Outlet = field(repr=False)
+
+    async def gone(self) -> None:
+        """Return when this delivery can no longer be settled (channel lost)."""
+        await self.seat.lost.wait()
+
+    async def publish_reply(self, reply: CompletionReply, route: str) -> None:
+        """Publish one reply and return when the broker has confirmed it, or has no such queue any more."""
+        await self.outlet.publisher.publish(
+            REPLIES_EXCHANGE, route, reply.envelope(), reply.body, reached=self._tell(REPLY)
+        )
+
+    async def publish_parked(self, job: Job, after: timedelta) -> None:
+        """Publish the parked copy and return when the broker has confirmed it.
+
+        It comes back after one hop: at `after` if a parking queue fits, else before, and then `not_before`
+        says so.
+        """
+        stay = hop(after)
+        await self.outlet.publisher.publish_routed(
+            names.PARK_EXCHANGE,
+            f"{stay.level.name}.{job.queue_key}",
+            parked_copy(job, stay.ttl),
+            job.body,
+            reached=self._tell(PARKED),
+        )
+
+    async def publish_dead(self, job: Job, record: Record, history: Sequence[HistoryEntry]) -> None:
+        """Publish the dead letter and return when the broker has confirmed it."""
+        await self.outlet.publisher.publish_routed(
+            names.DEAD_EXCHANGE,
+            job.tier,
+            dead_letter(job, record, history, self.outlet.clock.now()),
+            job.body,
+            reached=self._tell(DEAD),
+        )
+
+    async def ack(self) -> None:
+        """Settle the delivery on the channel that it came on; a lost channel: do nothing, it comes again."""
+        await self.seat.ack(self.tag)
+
+    def _tell(self, copy: str) -> "partial[None]":
+        return partial(self._reached, copy)
+
+    def _reached(self, copy: str, step: Step) -> None:
+        self.outlet.listener.tell(StepReached(step=step, job_id=self.job.id, copy=copy))

@@ -1,0 +1,209 @@
+"""Publishes until the broker has confirmed."""
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeAlias
+
+from aiormq.channel import Channel
+from aiormq.exceptions import DeliveryError, PublishError
+from pamqp.commands import Basic
+
+from producer_sdk.wire import Envelope
+from worker.broker.address import describe, is_loss
+from worker.broker.connection import Link
+from worker.broker.trouble import Troubles
+from worker.core.events import Step
+from worker.errors import TopologyError
+
+_PERSISTENT: Final = 2
+_FIRST_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 5.0
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The message is stored in at least one queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unroutable:
+    """No queue takes messages with this routing key; nothing was stored."""
+
+
+Published: TypeAlias = Confirmed | Unroutable
+Tell: TypeAlias = Callable[[Step], None]
+
+
+class Publisher:
+    """Publishes on one link, any number of messages at a time, each with a confirm of its own.
+
+    Every exchange has a channel of its own: a refusal closes a channel under all who wait there, and a
+    missing exchange for dead letters must not hold up the replies.
+    """
+
+    def __init__(
+        self, link: Link, troubles: Troubles, *, timeout: timedelta = timedelta(seconds=10)
+    ) -> None:
+        self._link = link
+        self._troubles = troubles
+        self._timeout_s = timeout.total_seconds()
+        self._channels: dict[str, Channel] = {}
+        self._opening = asyncio.Lock()
+        # Returned messages are told apart by their message ids, so each publish has a fresh one.
+        self._ids = itertools.count()
+        self._id_prefix = secrets.token_hex(8)
+
+    async def publish(
+        self,
+        exchange: str,
+        routing_key: str,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        reached: Tell | None = None,
+    ) -> Published:
+        """Return once the broker has confirmed the message, or says that no queue takes it.
+
+        A lost connection, a missing exchange, a full queue or a confirm that does not come in time is told
+        as trouble, and the publish repeated after a pause, until it is done or cancelled. A repeated publish
+        may store the message twice.
+
+        `reached` hears `PUBLISHED` about when the message is first written to the connection, and
+        `CONFIRMED`.
+        """
+        published = _Once(reached)
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._publish_once(
+                        exchange, routing_key, envelope, body, published=published
+                    )
+            except PublishError:
+                return Unroutable()
+            except (Exception, asyncio.CancelledError) as error:
+                if not is_loss(error):  # a TimeoutError is an OSError
+                    raise
+                self._troubles.tell("publish", exchange, _why(error))
+            else:
+                published.tell()
+                if reached is not None:
+                    reached(Step.CONFIRMED)
+                return Confirmed()
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def publish_routed(
+        self,
+        exchange: str,
+        routing_key: str,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        reached: Tell | None = None,
+    ) -> None:
+        """Return once the broker has confirmed that the message is in a queue.
+
+        As `publish`, and a missing queue is told and tried again like everything else.
+        """
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            match await self.publish(exchange, routing_key, envelope, body, reached=reached):
+                case Confirmed():
+                    return
+                case Unroutable():
+                    error = TopologyError(
+                        f"no queue takes {routing_key!r} from {exchange}; `warren topology check` tells what "
+                        "is missing. It is tried again until there is one"
+                    )
+                    self._troubles.tell("publish", f"{exchange} {routing_key}", str(error))
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _publish_once(
+        self,
+        exchange: str,
+        routing_key: str,
+        envelope: Envelope,
+        body: bytes,
+        *,
+        published: "_Once",
+    ) -> None:
+        channel = await self._channel(exchange)
+        properties = _properties(envelope, f"{self._id_prefix}{next(self._ids):x}")
+        published.soon()
+        await channel.basic_publish(
+            body,
+            exchange=exchange,
+            routing_key=routing_key,
+            properties=properties,
+            mandatory=True,
+            wait=False,  # the confirm is what counts; to drain would let publishes in one by one
+        )
+
+    async def _channel(self, exchange: str) -> Channel:
+        """Give the exchange's channel, once no alarm blocks its connection.
+
+        While one does, publishing would only pile up copies that are all stored in the end.
+        """
+        channel = self._channels.get(exchange)
+        if channel is None or channel.is_closed:
+            async with self._opening:
+                channel = self._channels.get(exchange)
+                if channel is None or channel.is_closed:
+                    channel = await self._link.channel(confirms=True)
+                    self._channels[exchange] = channel
+        await channel.connection.ready()
+        return channel
+
+
+class _Once:
+    """Tells `PUBLISHED` once, soon after the message was handed to the library.
+
+    The library gives no sign when it writes. Measured in turns of the event loop: in the first its writer
+    wakes up and writes, in the second this one tells. Under load the writer may be later.
+    """
+
+    __slots__ = ("_pending",)
+
+    def __init__(self, reached: Tell | None) -> None:
+        self._pending = reached
+
+    def soon(self) -> None:
+        if self._pending is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self.tell)
+
+    def tell(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending(Step.PUBLISHED)
+
+
+def _properties(envelope: Envelope, message_id: str) -> Basic.Properties:
+    return Basic.Properties(
+        content_type=envelope.content_type,
+        headers=dict(envelope.headers),
+        delivery_mode=_PERSISTENT,
+        priority=envelope.priority,
+        correlation_id=envelope.correlation_id,
+        reply_to=envelope.reply_to,
+        expiration=None
+        if envelope.expiration is None
+        else str(max(1, envelope.expiration // _MILLISECOND)),
+        message_id=message_id,
+        message_type=envelope.kind,
+    )
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, DeliveryError):
+        reason = "the broker refuses the message: a queue is full"
+    else:
+        reason = describe(error)
+    return f"{reason}; it is published again until it is confirmed"

@@ -1,0 +1,308 @@
+"""What the broker must hold, as a value; `to_definitions` gives it in RabbitMQ's own format.
+
+Arguments hold what can never change on a living queue (type, priorities, TTL, dead-lettering), policies the
+limits, which an operator may change at any time. Everything loads on RabbitMQ 3.10, 4.0 and 4.3.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+from producer_sdk.wire import REPLIES_EXCHANGE, REQUESTS_EXCHANGE, Lane
+from worker.broker import names
+from worker.core.parking import LEVELS
+
+Arguments: TypeAlias = Mapping[str, str | int]
+
+_MIB: Final = 1024 * 1024
+_NOTHING: Final = "^$"
+_EXCHANGES: Final = MappingProxyType(
+    {
+        REQUESTS_EXCHANGE: "direct",
+        names.RETURN_EXCHANGE: "topic",
+        names.REPLAY_EXCHANGE: "direct",
+        names.PARK_EXCHANGE: "topic",
+        names.DEAD_EXCHANGE: "direct",
+        REPLIES_EXCHANGE: "topic",
+        names.CONTROL_EXCHANGE: "topic",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A durable queue."""
+
+    name: str
+    arguments: Arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """What brings messages from an exchange into a queue."""
+
+    source: str
+    queue: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Limits of the queues whose names match the pattern."""
+
+    name: str
+    pattern: str
+    limits: Arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """What a user may configure, write and read: regular expressions over names."""
+
+    user: str
+    configure: str
+    write: str
+    read: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicPermission:
+    """With which routing keys a user may publish to a topic exchange (write) and bind to it (read)."""
+
+    user: str
+    exchange: str
+    write: str
+    read: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Someone who may log in, with RabbitMQ's tags."""
+
+    name: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """All that Warren needs a virtual host to hold."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    bindings: tuple[Binding, ...]
+    policies: tuple[Policy, ...]
+    users: tuple[User, ...]
+    permissions: tuple[Permission, ...]
+    topic_permissions: tuple[TopicPermission, ...]
+
+
+def topology(
+    tiers: Sequence[str],
+    *,
+    lanes: Sequence[Lane] = (Lane.INTERACTIVE,),
+    tenants: Sequence[str] = ("producer",),
+) -> Topology:
+    """Give the topology for these tiers, lanes and tenants; each tenant is a user of its name."""
+    queues, bindings = _quarantine()
+    for more_queues, more_bindings in (
+        *(_tier(tier, lanes) for tier in tiers),
+        _parking(),
+    ):
+        queues += more_queues
+        bindings += more_bindings
+    return Topology(
+        exchanges=tuple(Exchange(name=name, kind=kind) for name, kind in _EXCHANGES.items()),
+        queues=tuple(queues),
+        bindings=tuple(bindings),
+        policies=_policies(),
+        users=(
+            *(User(name=tenant, tags=()) for tenant in tenants),
+            User(name="worker", tags=()),
+            User(name="operator", tags=("monitoring",)),
+            User(name="admin", tags=("administrator",)),
+        ),
+        permissions=(*(_tenant(tenant) for tenant in tenants), *_staff()),
+        topic_permissions=tuple(_replies_of(tenant) for tenant in tenants),
+    )
+
+
+def to_definitions(wanted: Topology, *, vhost: str = "warren") -> dict[str, Any]:
+    """Give the topology as RabbitMQ's definitions. No user in them can log in: they hold no passwords."""
+    durable = {"vhost": vhost, "durable": True, "auto_delete": False}
+    return {
+        "users": [
+            {
+                "name": user.name,
+                "password_hash": "",
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": list(user.tags),
+            }
+            for user in wanted.users
+        ],
+        "vhosts": [{"name": vhost}],
+        "permissions": [
+            {"user": p.user, "vhost": vhost, "configure": p.configure, "write": p.write, "read": p.read}
+            for p in wanted.permissions
+        ],
+        "topic_permissions": [
+            {"user": p.user, "vhost": vhost, "exchange": p.exchange, "write": p.write, "read": p.read}
+            for p in wanted.topic_permissions
+        ],
+        "parameters": [],
+        "policies": [{"vhost": vhost, "name": p.name} | policy_body(p) for p in wanted.policies],
+        "exchanges": [
+            {"name": e.name, "type": e.kind, "internal": False, "arguments": {}} | durable
+            for e in wanted.exchanges
+        ],
+        "queues": [
+            {"name": q.name, "arguments": dict(q.arguments)} | durable for q in wanted.queues
+        ],
+        "bindings": [
+            {
+                "source": b.source,
+                "vhost": vhost,
+                "destination": b.queue,
+                "destination_type": "queue",
+                "routing_key": b.key,
+                "arguments": {},
+            }
+            for b in wanted.bindings
+        ],
+    }  # fmt: skip
+
+
+def policy_body(policy: Policy) -> dict[str, Any]:
+    """Give a policy as RabbitMQ writes it, without its name and virtual host."""
+    return {
+        "pattern": policy.pattern,
+        "apply-to": "queues",
+        "definition": dict(policy.limits),
+        "priority": 10,
+    }
+
+
+def _quarantine() -> tuple[list[Queue], list[Binding]]:
+    queue = Queue(name=names.QUARANTINE_QUEUE, arguments={"x-queue-type": "classic"})
+    key = names.QUARANTINE_KEY
+    return [queue], [Binding(source=names.DEAD_EXCHANGE, queue=queue.name, key=key)]
+
+
+def _tier(tier: str, lanes: Sequence[Lane]) -> tuple[list[Queue], list[Binding]]:
+    dead = Queue(name=names.dead_queue(tier), arguments={"x-queue-type": "classic"})
+    queues = [dead]
+    bindings = [Binding(source=names.DEAD_EXCHANGE, queue=dead.name, key=tier)]
+    for lane in lanes:
+        jobs = names.jobs_queue(tier, lane)
+        key = f"{tier}.{lane.value}"
+        queues.append(
+            Queue(
+                name=jobs,
+                arguments={
+                    "x-queue-type": "classic",
+                    "x-max-priority": 10,
+                    # The net below: workers publish their dead letters themselves.
+                    "x-dead-letter-exchange": names.DEAD_EXCHANGE,
+                    "x-dead-letter-routing-key": tier,
+                },
+            )
+        )
+        bindings += [
+            Binding(source=REQUESTS_EXCHANGE, queue=jobs, key=key),
+            Binding(source=names.REPLAY_EXCHANGE, queue=jobs, key=key),
+            # A parked copy returns with the key that it was parked with: level, tier and lane.
+            Binding(source=names.RETURN_EXCHANGE, queue=jobs, key=f"*.{key}"),
+        ]
+    return queues, bindings
+
+
+def _parking() -> tuple[list[Queue], list[Binding]]:
+    queues = [
+        Queue(
+            name=names.parking_queue(level.name),
+            arguments={
+                "x-queue-type": "classic",
+                "x-message-ttl": int(level.ttl.total_seconds() * 1000),
+                "x-dead-letter-exchange": names.RETURN_EXCHANGE,
+            },
+        )
+        for level in LEVELS
+    ]
+    bindings = [
+        Binding(
+            source=names.PARK_EXCHANGE,
+            queue=names.parking_queue(level.name),
+            key=f"{level.name}.#",
+        )
+        for level in LEVELS
+    ]
+    return queues, bindings
+
+
+def _policies() -> tuple[Policy, ...]:
+    return (
+        # A full queue refuses the publish, and the producer hears it: nothing accepted is dropped.
+        Policy(
+            name="warren-jobs",
+            pattern=r"^warren\.jobs\.",
+            limits={"max-length-bytes": 1024 * _MIB, "overflow": "reject-publish"},
+        ),
+        # A flood of unreadable messages must not fill the disk, and refusing them would hold up the jobs
+        # behind them: the oldest go.
+        Policy(
+            name="warren-quarantine",
+            pattern=r"^warren\.quarantine$",
+            limits={
+                "max-length": 10_000,
+                "max-length-bytes": 256 * _MIB,
+                "overflow": "drop-head",
+            },
+        ),
+    )
+
+
+def _tenant(name: str) -> Permission:
+    own = rf"warren\.reply\.{name}\..*"
+    return Permission(
+        user=name,
+        configure=f"^{own}$",
+        write=rf"^(warren\.requests|{own})$",
+        read=rf"^(warren\.replies|{own})$",
+    )
+
+
+def _replies_of(tenant: str) -> TopicPermission:
+    """Let a tenant bind its own replies only: they are routed by `<tenant>.<client>`."""
+    return TopicPermission(
+        user=tenant, exchange=REPLIES_EXCHANGE, write=_NOTHING, read=rf"^{tenant}\."
+    )
+
+
+def _staff() -> tuple[Permission, ...]:
+    # To read an exchange is to bind to it, to write a queue is to bind it. Nobody at run time may write
+    # `warren.return` or the default exchange, or configure what is shared.
+    return (
+        Permission(
+            user="worker",
+            configure=r"^warren\.control\.worker\..*$",
+            write=r"^(warren\.(park|dead|replies)|warren\.control\.worker\..*)$",
+            read=r"^(warren\.jobs\..*|warren\.control|warren\.control\.worker\..*)$",
+        ),
+        Permission(
+            user="operator",
+            configure=_NOTHING,
+            write=r"^warren\.(replay|control)$",
+            read=r"^(warren\.dead\..*|warren\.quarantine)$",
+        ),
+        Permission(
+            user="admin", configure=r"^warren\..*$", write=r"^warren\..*$", read=r"^warren\..*$"
+        ),
+    )

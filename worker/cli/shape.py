@@ -1,0 +1,115 @@
+"""`warren topology`: what Warren needs the broker to hold."""
+
+import json
+from dataclasses import asdict
+
+import click
+
+from worker.broker.comparison import Difference
+from worker.broker.topology import Topology, to_definitions
+from worker.broker.topology import topology as topology_of
+from worker.cli.configured import config_option, management_of, management_option, settings_of
+from worker.cli.output import FAILED, as_json, show, told
+
+tenants_option = click.option(
+    "--tenant",
+    "tenants",
+    multiple=True,
+    default=("producer",),
+    show_default=True,
+    help="A producer's broker user; repeat for more.",
+)
+
+
+@click.group(no_args_is_help=True)
+def topology() -> None:
+    """Hold a broker against what Warren needs, or declare it.
+
+    Exchanges, queues, bindings, policies and permissions follow from the configured tiers.
+    """
+
+
+@topology.command(
+    epilog="""\b
+Examples:
+  warren topology check
+  warren topology check --json
+Exit status: 0 nothing differs, 1 something does, 3 the management API cannot be reached."""
+)
+@config_option
+@management_option
+@tenants_option
+@as_json
+def check(
+    config: str | None,
+    management_url: str | None,
+    tenants: tuple[str, ...],
+    as_json: bool,  # noqa: FBT001  # click passes options by name
+) -> None:
+    """Tell everything in which the broker differs, with what to do about it. Changes nothing."""
+    with told():
+        differences = management_of(config, management_url).check(_wanted(config, tenants))
+    _tell(differences, json_too=as_json)
+
+
+@topology.command(
+    epilog="""\b
+Examples:
+  warren topology apply --management-url http://admin:secret@127.0.0.1:15672
+  warren topology apply --tenant billing --tenant search
+Exit status: 0 nothing differs any more, 1 something still does, 3 the management API cannot be reached."""
+)
+@config_option
+@management_option
+@tenants_option
+@as_json
+def apply(
+    config: str | None,
+    management_url: str | None,
+    tenants: tuple[str, ...],
+    as_json: bool,  # noqa: FBT001  # click passes options by name
+) -> None:
+    """Declare what is missing and mend what can be mended in place.
+
+    Nothing is ever deleted. Users are not made, since they need passwords; their permissions are.
+    """
+    with told():
+        differences = management_of(config, management_url).apply(_wanted(config, tenants))
+    _tell(differences, json_too=as_json)
+
+
+@topology.command(
+    "show",
+    epilog="""\b
+Examples:
+  warren topology show > definitions.json     # for `load_definitions`; users have no passwords
+Exit status: 0.""",
+)
+@config_option
+@tenants_option
+@click.option(
+    "--vhost", default="warren", show_default=True, help="The virtual host to write it for."
+)
+def show_definitions(config: str | None, tenants: tuple[str, ...], vhost: str) -> None:
+    """Print the topology as RabbitMQ's definitions.json."""
+    with told():
+        wanted = _wanted(config, tenants)
+    click.echo(json.dumps(to_definitions(wanted, vhost=vhost), indent=2))
+
+
+def _wanted(config: str | None, tenants: tuple[str, ...]) -> Topology:
+    return topology_of(tuple(settings_of(config).tiers), tenants=tenants)
+
+
+def _tell(differences: list[Difference], *, json_too: bool) -> None:
+    rows = [asdict(difference) for difference in differences]
+    if json_too:
+        show(rows, columns=(), json_too=True)
+    else:
+        for difference in differences:
+            click.echo(str(difference))
+        click.echo(
+            f"{len(differences)} differences" if differences else "the topology is as it should be"
+        )
+    if differences:
+        raise SystemExit(FAILED)

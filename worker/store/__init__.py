@@ -1,0 +1,6 @@
+"""Adapters of the store's ports: the ledger with its claims, the response cache, the operators' archive.
+
+| folder | keeps it in | for |
+| --- | --- | --- |
+| `embedded` | one SQLite file, shared by the worker processes of a host | the default |
+"""

@@ -1,0 +1,80 @@
+"""`Ledger.begin` as a transaction function, and its undoing for a caller that was cancelled meanwhile."""
+
+from dataclasses import replace
+
+from producer_sdk.wire import Dedupe, Source
+from worker.core.model import (
+    Answered,
+    Beginning,
+    Completed,
+    Exhausted,
+    Follow,
+    Job,
+    Outcome,
+    Started,
+    State,
+)
+from worker.store.embedded import claims, rows
+from worker.store.embedded.entering import enter
+from worker.store.embedded.rows import JobRow
+from worker.store.embedded.standing import outcome_of
+from worker.store.embedded.transaction import Transaction
+
+
+def begin(transaction: Transaction, job: Job, max_attempts: int) -> Beginning:
+    """Claim the job's call and count the attempt, or say why not."""
+    row = enter(transaction, job)
+    if not isinstance(row, JobRow):
+        return row
+    claim = claims.in_the_way(transaction, job)
+    if claim is not None:
+        claims.want(transaction, claim, job)
+        return Follow(leader=claim.job_id)
+    outcome = _answer(transaction, row, job)
+    if outcome is not None:
+        return Answered(outcome=outcome)
+    if row.attempts >= max_attempts:
+        return Exhausted(tally=row.tally)
+    return _start(transaction, row, job)
+
+
+def give_back(transaction: Transaction, job: Job) -> None:
+    """Undo a `Started` that nobody received: no call was made, so none is counted."""
+    claim = claims.of_job(transaction, job.id)
+    if claim is None or claim.owner != transaction.me or claim.run != job.run:
+        return
+    claims.release(transaction, claim)
+    transaction.connection.execute(
+        "UPDATE jobs SET attempts = max(0, attempts - 1) WHERE id = ? AND run = ? AND state = 'open'",
+        (job.id, job.run),
+    )
+
+
+def _start(transaction: Transaction, row: JobRow, job: Job) -> Started:
+    claims.take(transaction, job, row)
+    transaction.connection.execute(
+        "UPDATE jobs SET attempts = attempts + 1, begun_at = coalesce(begun_at, ?) WHERE number = ?",
+        (transaction.now, row.number),
+    )
+    begun = row._replace(attempts=row.attempts + 1)
+    return Started(attempt=begun.attempts, tally=begun.tally)
+
+
+def _answer(transaction: Transaction, row: JobRow, job: Job) -> Outcome | None:
+    """Give the outcome that an ended claim of the key left for this job.
+
+    A failure, or for `inflight` any outcome, is shared only with those who waited for it: it must have ended
+    since this run was first received. So a replay is never answered with the failure that it is to mend.
+    """
+    answer = claims.answer(transaction.connection, job)
+    if answer is None:
+        return None
+    leader = rows.load(transaction.connection, answer.job_id)
+    if leader is None or leader.state is State.OPEN or leader.run != answer.run:
+        return None
+    outcome = outcome_of(transaction, leader)
+    waited = answer.ended_at >= row.received_at
+    if isinstance(outcome, Completed):
+        shared = waited or job.dedupe is Dedupe.CACHE
+        return replace(outcome, source=Source.SHARED) if shared else None
+    return outcome if waited else None

@@ -1,0 +1,141 @@
+"""The `ResponseCache` port over the embedded file: bounded in size, verified when read."""
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+import apsw
+
+from producer_sdk.wire import Source
+from worker.core.events import Trouble
+from worker.core.model import Completed
+from worker.errors import StoreUnavailable
+from worker.ports import Clock, Listener
+from worker.store.embedded import outcomes
+from worker.store.embedded.file import EmbeddedFile
+from worker.store.embedded.instants import span_us, to_us
+from worker.store.embedded.options import EmbeddedOptions
+
+# A use is noted at most so many times in an entry's lifetime: reading stays reading.
+_NOTED_USES: Final = 50
+# One put makes room by dropping at most so many entries; the next one drops more.
+_MOST_DROPPED: Final = 100
+
+
+class _Entry(NamedTuple):
+    number: int
+    sha256: bytes
+    used_at: int
+    about: str
+    body: bytes
+
+
+class EmbeddedCache:
+    """Completed responses by fingerprint; about the least recently used go first when there is no room.
+
+    A store that cannot be used is a miss: it is told as trouble and never raised.
+    """
+
+    def __init__(
+        self, file: EmbeddedFile, *, clock: Clock, listener: Listener, options: EmbeddedOptions
+    ) -> None:
+        self._file = file
+        self._clock = clock
+        self._listener = listener
+        self._options = options
+
+    async def get(self, fingerprint: str) -> Completed | None:
+        """Give the response kept under the fingerprint, with `source` CACHE, or None."""
+        now = to_us(self._clock.now())
+        try:
+            entry = await self._file.run(
+                lambda connection: _read(connection, fingerprint, now), writes=False
+            )
+            if entry is None:
+                return None
+            if hashlib.sha256(entry.body).digest() != entry.sha256:
+                await self._file.run(lambda connection: _drop(connection, entry.number))
+                self._trouble("a cached response does not match its checksum; it was dropped")
+                return None
+            if now - entry.used_at > span_us(self._options.cache_ttl) // _NOTED_USES:
+                await self._file.run(lambda connection: _use(connection, entry.number, now))
+        except StoreUnavailable as error:
+            self._trouble("the response cache cannot be read; the call is made", error)
+            return None
+        return replace(
+            outcomes.response(json.loads(entry.about), bytes(entry.body)), source=Source.CACHE
+        )
+
+    async def put(self, fingerprint: str, completed: Completed) -> None:
+        """Keep the response for the cache's lifetime; too large or no room: keep nothing."""
+        size = len(completed.body) + len(fingerprint)
+        if size > min(self._options.cache_entry_bytes, self._options.cache_bytes):
+            return
+        now = to_us(self._clock.now())
+        values = (
+            fingerprint,
+            size,
+            hashlib.sha256(completed.body).digest(),
+            now,
+            now + span_us(self._options.cache_ttl),
+            outcomes.about(completed),
+            completed.body,
+        )
+        room = self._options.cache_bytes - size
+
+        def write(connection: apsw.Connection) -> None:
+            connection.execute("DELETE FROM cache WHERE fingerprint = ?", (fingerprint,))
+            if _make_room(connection, room):
+                connection.execute(
+                    "INSERT INTO cache (fingerprint, size, sha256, used_at, expires_at, about, body)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    values,
+                )
+
+        try:
+            await self._file.run(write)
+        except StoreUnavailable as error:
+            self._trouble("a response could not be cached; it is answered all the same", error)
+
+    def _trouble(self, what: str, error: StoreUnavailable | None = None) -> None:
+        self._listener.tell(
+            Trouble(
+                what=what,
+                about=f"the store {self._file.path}",
+                error="checksum mismatch: check the disk" if error is None else str(error),
+            )
+        )
+
+
+def _read(connection: apsw.Connection, fingerprint: str, now: int) -> _Entry | None:
+    found = connection.execute(
+        "SELECT number, sha256, used_at, about, body FROM cache"
+        " WHERE fingerprint = ? AND expires_at > ?",
+        (fingerprint, now),
+    ).fetchone()
+    return None if found is None else _Entry._make(found)
+
+
+def _drop(connection: apsw.Connection, number: int) -> None:
+    connection.execute("DELETE FROM cache WHERE number = ?", (number,))
+
+
+def _use(connection: apsw.Connection, number: int, now: int) -> None:
+    connection.execute("UPDATE cache SET used_at = ? WHERE number = ?", (now, number))
+
+
+def _make_room(connection: apsw.Connection, room: int) -> bool:
+    """Drop the least recently used until the total is at most `room`; tell whether it is."""
+    total: int = connection.execute("SELECT size FROM cache_total").get
+    if total <= room:
+        return True
+    oldest: list[Any] = connection.execute(
+        "SELECT number, size FROM cache ORDER BY used_at LIMIT ?", (_MOST_DROPPED,)
+    ).fetchall()
+    for number, size in oldest:
+        _drop(connection, number)
+        total -= size
+        if total <= room:
+            return True
+    return False

@@ -1,0 +1,92 @@
+"""How a delivery enters the books: a new job, a submission that joins one, a replay that opens it again."""
+
+from worker.core.model import Decided, Job, Joined, State
+from worker.store.embedded import claims, rows
+from worker.store.embedded.instants import to_us
+from worker.store.embedded.rows import JobRow, Line
+from worker.store.embedded.standing import standing
+from worker.store.embedded.transaction import Transaction
+
+
+def enter(transaction: Transaction, job: Job) -> JobRow | Decided:
+    """Give the open row that this delivery carries, or what was decided for the delivery already.
+
+    The first delivery of a submission that does not carry the open job only has its route noted: another
+    message brings the job, so this one neither calls nor ends nor parks it.
+    """
+    connection = transaction.connection
+    row = rows.load(connection, job.id)
+    decided = standing(transaction, row, job)
+    if decided is not None:
+        return decided
+    if row is None:
+        row = rows.insert(transaction, job)
+    elif row.state is State.OPEN and job.first and job.submission.id != row.carrier:
+        return _join(transaction, row, job)
+    elif job.run > row.run:
+        row = _reopen(transaction, row, job)
+    elif job.generation > row.generation:
+        row = _catch_up(transaction, row, job)
+    rows.note_submission(connection, row.number, job.submission)
+    return row
+
+
+def _join(transaction: Transaction, row: JobRow, job: Job) -> Joined:
+    rows.note_submission(transaction.connection, row.number, job.submission)
+    claim = claims.of_job(transaction, row.id)
+    if claim is not None:
+        claims.want(transaction, claim, job)
+    return Joined()
+
+
+def _reopen(transaction: Transaction, row: JobRow, job: Job) -> JobRow:
+    """Start the replay's run: nothing spent, nobody has heard, no dead letter.
+
+    The run was not received before the former one ended: so the former run's own failure, or an answer of
+    that time, is none of its answers.
+    """
+    connection = transaction.connection
+    received_at = max(to_us(job.received_at), row.ended_at or 0)
+    connection.execute(
+        "UPDATE jobs SET state = 'open', run = ?, generation = ?, tier = ?, lane = ?, priority = ?,"
+        " received_at = ?, submitted_at = ?, deadline = ?, begun_at = NULL, attempts = 0, calls = 0,"
+        " refusals = 0, snoozes = 0, upstream = 0, outcome = NULL, ended_at = NULL, letter_due = 0,"
+        " park_kind = NULL, park_after = NULL, park_until = NULL, park_carried = NULL, expires_at = ?"
+        " WHERE number = ? AND run = ?",
+        (
+            job.run,
+            job.generation,
+            job.tier,
+            job.lane.value,
+            job.priority,
+            received_at,
+            to_us(job.submitted_at),
+            to_us(job.deadline),
+            rows.expiry_of_open(transaction, job),
+            row.number,
+            row.run,
+        ),
+    )
+    connection.execute("UPDATE submissions SET heard = 0 WHERE job = ?", (row.number,))
+    connection.execute("DELETE FROM letters WHERE job = ?", (row.number,))
+    connection.execute("DELETE FROM bodies WHERE job = ?", (row.number,))
+    opened = rows.load(connection, row.id)
+    assert opened is not None  # noqa: S101  # the row was just written in this transaction
+    rows.add_line(transaction, opened, Line(what="replayed", attempt=0))
+    return opened
+
+
+def _catch_up(transaction: Transaction, row: JobRow, job: Job) -> JobRow:
+    """Believe the message where the file has lost its last commits: its generation was parked once."""
+    transaction.connection.execute(
+        "UPDATE jobs SET generation = ?, park_kind = NULL, park_after = NULL, park_until = NULL,"
+        " park_carried = NULL WHERE number = ?",
+        (job.generation, row.number),
+    )
+    return row._replace(
+        generation=job.generation,
+        park_kind=None,
+        park_after=None,
+        park_until=None,
+        park_carried=None,
+    )

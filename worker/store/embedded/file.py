@@ -1,0 +1,215 @@
+"""The store's file and its one writer thread: operations that wait together are committed together."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeAlias, TypeVar
+
+import apsw
+
+from worker.errors import StoreUnavailable
+from worker.store.embedded.connection import connect, unavailable
+from worker.store.embedded.options import EmbeddedOptions
+
+T = TypeVar("T")
+
+# Bounds how long one transaction keeps the other processes out.
+_MOST_TOGETHER: Final = 128
+# What keeps the whole file from working: running the operations one by one would not help.
+_EVERYBODYS: Final = (
+    apsw.BusyError,
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    StoreUnavailable,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Waiting:
+    act: Callable[[apsw.Connection], Any]
+    future: asyncio.Future[Any]
+    writes: bool
+
+
+_Settled: TypeAlias = tuple[_Waiting, Any, Exception | None]
+
+
+class EmbeddedFile:
+    """One SQLite file behind one thread.
+
+    An operation is a plain function of the connection. It may run twice (the first run rolled back), so
+    whatever it does besides must be safe to repeat. All operations of one turn of the event loop, and all that wait when the
+    thread gets free, share one transaction; when one of them raises, each runs in a transaction of its
+    own, so that only the guilty one fails. A caller that is cancelled leaves its operation done or not
+    done, never half done.
+    """
+
+    def __init__(self, path: Path, options: EmbeddedOptions) -> None:
+        self.path = path
+        self.commits = 0
+        self._options = options
+        self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
+        self._turn: list[_Waiting] = []
+        self._closing = False
+        self._identity = (0, 0)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Future[None] | None = None
+
+    async def open(self) -> None:
+        """Open the file and start the thread.
+
+        Raises:
+            SettingsError: the file belongs to another program or to a newer Warren.
+            StoreUnavailable: it cannot be opened now.
+        """
+        self._loop = asyncio.get_running_loop()
+        opened: asyncio.Future[None] = self._loop.create_future()
+        self._ended = self._loop.create_future()
+        threading.Thread(
+            target=self._serve, args=(opened,), name="warren-store", daemon=True
+        ).start()
+        await opened
+
+    def submit(
+        self, act: Callable[[apsw.Connection], T], *, writes: bool = True
+    ) -> asyncio.Future[T]:
+        """Queue an operation; the future ends after its commit. Cancelling it may come too late."""
+        if self._loop is None or self._closing:
+            raise self._closed()
+        future: asyncio.Future[T] = self._loop.create_future()
+        if not self._turn:
+            self._loop.call_soon(self._hand_over)
+        self._turn.append(_Waiting(act=act, future=future, writes=writes))
+        return future
+
+    async def run(self, act: Callable[[apsw.Connection], T], *, writes: bool = True) -> T:
+        """Give the operation's value after its commit.
+
+        Raises:
+            StoreUnavailable: the file cannot be used now; the operation changed nothing.
+        """
+        return await self.submit(act, writes=writes)
+
+    async def close(self) -> None:
+        """Wait for the transaction in flight and close; what still waits fails with `StoreUnavailable`."""
+        if self._ended is None:
+            return
+        self._closing = True
+        self._hand_over()
+        self._queue.put(None)
+        await asyncio.shield(self._ended)
+
+    def _hand_over(self) -> None:
+        if self._turn:
+            self._queue.put(self._turn)
+            self._turn = []
+
+    # From here on: the thread.
+
+    def _serve(self, opened: asyncio.Future[None]) -> None:
+        try:
+            connection = connect(self.path, self._options, closing=lambda: self._closing)
+        except Exception as error:  # noqa: BLE001  # a thread's border: the opener gets every error
+            self._closing = True
+            self._call(_fail, opened, error)
+        else:
+            self._identity = _identity(self.path)
+            self._call(_succeed, opened)
+            while not self._closing and (batch := self._next()) is not None:
+                self._call(_deliver, self._settle(connection, batch))
+            connection.close()
+        self._call(self._finish)
+
+    def _next(self) -> list[_Waiting] | None:
+        together = self._queue.get()
+        if together is None:
+            return None
+        batch = list(together)
+        while len(batch) < _MOST_TOGETHER:
+            try:
+                more = self._queue.get_nowait()
+            except Empty:
+                break
+            if more is None:  # put back, so that the next look ends the thread
+                self._queue.put(None)
+                break
+            batch += more
+        return batch
+
+    def _settle(self, connection: apsw.Connection, batch: list[_Waiting]) -> list[_Settled]:
+        wanted = [waiting for waiting in batch if not waiting.future.cancelled()]
+        try:
+            values = self._transact(connection, wanted)
+        except Exception as error:  # noqa: BLE001  # a thread's border: each caller gets its own error
+            if len(wanted) > 1 and not isinstance(error, _EVERYBODYS):
+                return [one for waiting in wanted for one in self._settle(connection, [waiting])]
+            told = unavailable(error, str(self.path))
+            return [(waiting, None, told) for waiting in wanted]
+        return [(waiting, value, None) for waiting, value in zip(wanted, values, strict=True)]
+
+    def _transact(self, connection: apsw.Connection, wanted: list[_Waiting]) -> list[Any]:
+        if not wanted:
+            return []
+        if _identity(self.path) != self._identity:
+            raise StoreUnavailable(
+                f"the store {self.path} was moved or replaced under the running worker; restart the worker"
+            )
+        writes = any(waiting.writes for waiting in wanted)
+        connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+        try:
+            values = [waiting.act(connection) for waiting in wanted]
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # some errors of SQLite have rolled back already
+                connection.execute("ROLLBACK")
+            raise
+        self.commits += writes
+        return values
+
+    def _call(self, function: Callable[..., None], *values: object) -> None:
+        assert self._loop is not None  # noqa: S101  # open() has set it before the thread began
+        try:
+            self._loop.call_soon_threadsafe(function, *values)
+        except RuntimeError:  # the loop is gone: nobody is left to tell
+            self._closing = True
+
+    def _finish(self) -> None:
+        # Back in the event loop; nothing is submitted any more, so what is queued now is all there is.
+        while not self._queue.empty():
+            for waiting in self._queue.get() or ():
+                _fail(waiting.future, self._closed())
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    def _closed(self) -> StoreUnavailable:
+        return StoreUnavailable(f"the store {self.path} is closed; the worker is stopping")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, -1)
+    return (found.st_dev, found.st_ino)
+
+
+def _deliver(settled: list[_Settled]) -> None:
+    for waiting, value, error in settled:
+        if error is not None:
+            _fail(waiting.future, error)
+        elif not waiting.future.done():
+            waiting.future.set_result(value)
+
+
+def _succeed(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,206 @@
+"""The `Ledger` port over the embedded file: each method hands one transaction function to the file."""
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+import apsw
+
+from worker.core.events import Trouble
+from worker.core.model import (
+    Beginning,
+    Decided,
+    Failed,
+    Job,
+    Outcome,
+    Park,
+    Started,
+    Submission,
+    Terminal,
+    Work,
+)
+from worker.errors import StoreUnavailable
+from worker.ports import Clock, Listener
+from worker.store.embedded import beginning, claims, rows, settling
+from worker.store.embedded.carrying import carry
+from worker.store.embedded.file import EmbeddedFile
+from worker.store.embedded.instants import from_us, to_us
+from worker.store.embedded.options import EmbeddedOptions
+from worker.store.embedded.owners import Owner
+from worker.store.embedded.standing import standing
+from worker.store.embedded.transaction import Transaction
+from worker.store.embedded.watch import Watch
+
+T = TypeVar("T")
+_Told: TypeAlias = tuple[T, Transaction]
+
+
+class EmbeddedLedger:
+    """What is known of every job, in a file that all worker processes of a host share.
+
+    It uses the file and the owner that `EmbeddedStore` opens and closes. A `begin` whose caller is
+    cancelled while it runs is taken back: the claim is released and the attempt not counted.
+    """
+
+    def __init__(
+        self,
+        file: EmbeddedFile,
+        owner: Owner,
+        *,
+        clock: Clock,
+        listener: Listener,
+        options: EmbeddedOptions,
+    ) -> None:
+        self._file = file
+        self._owner = owner
+        self._clock = clock
+        self._listener = listener
+        self._options = options
+        self._watch = Watch(self._held)
+
+    async def find(self, job: Job) -> Decided | None:
+        """Tell what was decided for this delivery already; None: nothing, it may go on."""
+        return await self._run(
+            lambda transaction: standing(
+                transaction, rows.load(transaction.connection, job.id), job
+            ),
+            writes=False,
+        )
+
+    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        """Claim the job's call and count the attempt, or say why not."""
+        running = self._submit(
+            lambda transaction: beginning.begin(transaction, job, max_attempts), writes=True
+        )
+        try:
+            return self._told(await asyncio.shield(running))
+        except asyncio.CancelledError:
+            running.add_done_callback(partial(self._give_back, job))
+            raise
+
+    async def end(
+        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+    ) -> Decided:
+        """Record outcome and settlement of the run together, and say who has to hear."""
+        return await self._run(
+            lambda transaction: settling.end(
+                transaction, job, outcome, settlement, work=work, claimed=claimed
+            )
+        )
+
+    async def park(
+        self,
+        job: Job,
+        settlement: Park,
+        until: datetime,
+        *,
+        work: Work,
+        why: Failed | None,
+        claimed: bool,
+    ) -> Decided:
+        """Record that this generation waits as a parked copy."""
+        return await self._run(
+            lambda transaction: settling.park(
+                transaction, job, settlement, until, work=work, why=why, claimed=claimed
+            )
+        )
+
+    async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
+        """Note that a settlement was carried out: the broker has confirmed what it publishes."""
+        await self._run(lambda transaction: carry(transaction, job, heard, letter=letter))
+
+    async def released(self, claim_key: str, *, at_most: timedelta) -> None:
+        """Return as soon as nobody alive holds the claim, at the latest after `at_most`."""
+        await self._watch.until_free(claim_key, at_most)
+
+    async def wanted_until(self, claim_key: str) -> datetime | None:
+        """Tell the latest deadline of all who followed the claim; None: nobody did."""
+        found = await self._file.run(
+            lambda connection: (
+                connection.execute(
+                    "SELECT wanted_until FROM claims WHERE key = ?", (claim_key,)
+                ).get
+            ),
+            writes=False,
+        )
+        return None if found is None else from_us(found)
+
+    async def close(self) -> None:
+        """End all waits; the file stays open."""
+        await self._watch.close()
+
+    async def _held(self, keys: Collection[str]) -> frozenset[str]:
+        def held(transaction: Transaction) -> frozenset[str]:
+            found = transaction.connection.execute(
+                "SELECT key, owner, job_id, run FROM claims"
+                " WHERE key IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(keys)),),
+            ).fetchall()
+            return frozenset(
+                claim.key
+                for claim in map(claims.Claim._make, found)
+                if claims.lives(transaction, claim)
+            )
+
+        return await self._run(held, writes=False)
+
+    async def _run(self, operation: Callable[[Transaction], T], *, writes: bool = True) -> T:
+        return self._told(await self._submit(operation, writes=writes))
+
+    def _submit(
+        self, operation: Callable[[Transaction], T], *, writes: bool
+    ) -> asyncio.Future[_Told[T]]:
+        def act(connection: apsw.Connection) -> _Told[T]:
+            transaction = Transaction(
+                connection=connection,
+                me=self._owner.token,
+                now=to_us(self._clock.now()),
+                alive=self._owner.alive,
+                options=self._options,
+            )
+            return operation(transaction), transaction
+
+        return self._file.submit(act, writes=writes)
+
+    def _told(self, told: _Told[T]) -> T:
+        value, transaction = told
+        for key in transaction.freed:
+            self._watch.wake(key)
+        for job_id in transaction.damaged:
+            self._listener.tell(
+                Trouble(
+                    what="a stored response does not match its checksum; it is treated as expired",
+                    about=f"job {job_id}",
+                    error="checksum mismatch: check the disk",
+                )
+            )
+        return value
+
+    def _give_back(self, job: Job, begun: asyncio.Future[_Told[Beginning]]) -> None:
+        if begun.cancelled() or begun.exception() is not None:
+            return
+        if not isinstance(self._told(begun.result()), Started):
+            return
+        try:
+            undone = self._submit(
+                lambda transaction: beginning.give_back(transaction, job), writes=True
+            )
+        except StoreUnavailable:  # closed meanwhile: the claim falls with this process
+            return
+        undone.add_done_callback(self._note_given_back)
+
+    def _note_given_back(self, undone: asyncio.Future[_Told[None]]) -> None:
+        error = None if undone.cancelled() else undone.exception()
+        if error is not None:
+            self._listener.tell(
+                Trouble(
+                    what="a claim that nobody wants could not be released; it falls with this process",
+                    about=f"the store {self._file.path}",
+                    error=type(error).__name__,
+                )
+            )
+        elif not undone.cancelled():
+            self._told(undone.result())

@@ -1,0 +1,17 @@
+"""The only folder that knows HTTP: calls endpoints, and says as values what came of it.
+
+| module | what it is |
+| --- | --- |
+| `client` | the port `Upstream`: attempts of quick tries over a tier's endpoints |
+| `endpoint` | one endpoint: a configured value, its connections, its state; makes one call |
+| `hold` | until when an endpoint takes no calls, and why |
+| `spec` | what is configured of an endpoint, and its checks |
+| `reading` | bytes of an answer to facts: shape, model, usage, error code |
+| `body` | reads and unpacks a body under a byte cap |
+| `breaks` | the HTTP library's exceptions to `Break`; the one place that knows them |
+| `transport` | an httpx transport over pyqwest; translates pyqwest's exceptions |
+| `alpn` | asks a TLS server once whether it speaks HTTP/2 |
+
+What kind of failure something is, which endpoint takes the next try and how long to pause is decided in
+`worker/core` (`classify`, `routing`, `quick`, `hints`).
+"""

@@ -1,0 +1,106 @@
+"""What the bytes of an answer say: its shape, and the few facts that are read from it. Never its texts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from worker.core.classify import Shape, short_code
+from worker.core.model import Usage
+
+_LIST_OF: Final[Mapping[str, str]] = {
+    "/v1/chat/completions": "choices",
+    "/v1/completions": "choices",
+    "/v1/embeddings": "data",
+}
+_MOST_TOKENS: Final = 1 << 53
+_LONGEST_MODEL: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a 2xx answer holds. `code` and `error_type` only for the shape ERROR."""
+
+    shape: Shape
+    model: str | None = None
+    usage: Usage | None = None
+    code: str | None = None
+    error_type: str | None = None
+
+
+def completion(path: str, body: bytes) -> Reading:
+    """Read the body of a 2xx answer, decoding it once. Never raises for what is in it."""
+    if not body.strip():
+        return Reading(shape=Shape.NOTHING)
+    content = _decode(body)
+    if content is None:
+        page = body.lstrip()[:1] == b"<"
+        return Reading(shape=Shape.PAGE if page else Shape.NOT_JSON)
+    if not isinstance(content, dict):
+        return Reading(shape=Shape.INCOMPLETE)
+    if content.get("error"):
+        code, error_type = _codes(content)
+        return Reading(shape=Shape.ERROR, code=code, error_type=error_type)
+    if not _is_complete(path, content):
+        return Reading(shape=Shape.INCOMPLETE)
+    return Reading(
+        shape=Shape.COMPLETION,
+        model=_model(content.get("model")),
+        usage=_usage(content.get("usage")),
+    )
+
+
+def refusal(body: bytes) -> tuple[str | None, str | None]:
+    """Give `code` and `type` of an error body, each None if it is not there or may not be kept.
+
+    Knows OpenAI's shape, Gemini's (a list around it) and vLLM's older one (without the outer object).
+    """
+    content = _decode(body) if body else None
+    if isinstance(content, list) and content:
+        content = content[0]
+    return _codes(content) if isinstance(content, dict) else (None, None)
+
+
+def _decode(body: bytes) -> object:
+    """Give the JSON value, or None for what is none (or `null`, which is no answer either)."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # bad bytes, bad JSON, absurd numbers; absurd nesting
+        return None
+
+
+def _codes(content: Mapping[str, object]) -> tuple[str | None, str | None]:
+    error = content.get("error", content if content.get("object") == "error" else None)
+    if not isinstance(error, dict):
+        return None, None
+    return short_code(error.get("code")), short_code(error.get("type"))
+
+
+def _is_complete(path: str, content: Mapping[str, object]) -> bool:
+    name = _LIST_OF.get(path)
+    if name is None:
+        return True  # a path without a rule: any object will do
+    found = content.get(name)
+    return isinstance(found, list) and bool(found)
+
+
+def _model(value: object) -> str | None:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_MODEL:
+        return None
+    return value if value.isprintable() else None
+
+
+def _usage(value: object) -> Usage | None:
+    """Read the counts; embeddings have no completion tokens, and a gateway may send anything."""
+    if not isinstance(value, dict):
+        return None
+    prompt, made = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens", 0))
+    if prompt is None or made is None:
+        return None
+    return Usage(prompt_tokens=prompt, completion_tokens=made)
+
+
+def _count(value: object) -> int | None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= _MOST_TOKENS else None
