@@ -34,9 +34,10 @@ _PAUSE_S: Final = 1.0
 class PatientLedger:
     """A `Ledger` that repeats what the store could not do, until it can; only cancelling ends the wait."""
 
-    def __init__(self, ledger: Ledger, listener: Listener) -> None:
+    def __init__(self, ledger: Ledger, listener: Listener, *, pause_s: float = _PAUSE_S) -> None:
         self.ledger = ledger
         self.listener = listener
+        self._pause_s = pause_s
         self._stuck = 0
 
     @property
@@ -95,7 +96,7 @@ class PatientLedger:
         self._stuck += 1
         try:
             while True:
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(self._pause_s)
                 try:
                     return await operation()
                 except StoreUnavailable as error:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from worker.core.kinds import RULES, Cure, Kind
 from worker.core.model import Failed
-from worker.core.quick import LIMIT, TryPolicy, pause_before_next_try
+from worker.core.quick import LIMIT, TryPolicy, pause_before_next_try, verdict
 
 POLICY = TryPolicy(tries=3, base_s=0.2, cap_s=1.0)
 
@@ -100,3 +100,21 @@ def test_a_policy_that_would_hold_a_delivery_for_long_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"try|tries"):
         TryPolicy(tries=tries, base_s=base_s, cap_s=cap_s)
+
+
+@given(st.lists(failures, min_size=1))
+def test_an_attempt_with_a_transient_failure_counts_unless_its_end_is_permanent(
+    tries: list[Failed],
+) -> None:
+    cures = [RULES[failed.kind].cure for failed in tries]
+    cure = RULES[verdict(tries).kind].cure
+    if cures[-1] in {Cure.NONE, Cure.END}:
+        assert cure is cures[-1]
+    else:
+        assert (cure is Cure.RETRY) == (Cure.RETRY in cures)
+
+
+@given(st.lists(failures, min_size=1))
+def test_an_attempts_wait_is_not_shorter_than_its_last_try_asked_for(tries: list[Failed]) -> None:
+    asked, last = verdict(tries).retry_after, tries[-1].retry_after
+    assert last is None or (asked is not None and asked >= last)

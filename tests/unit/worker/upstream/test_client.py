@@ -113,6 +113,16 @@ async def test_the_last_failure_is_the_attempts_outcome() -> None:
     assert len(bench.asked) == 3
 
 
+async def test_a_refusal_does_not_take_back_what_a_transient_failure_counted() -> None:
+    bench = Bench(a=in_turn(answering(503), answering(429, retry_after="60")))
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Failed)
+    assert attempted.outcome.kind is Kind.OVERLOADED
+    assert attempted.outcome.retry_after == timedelta(seconds=60)
+    assert (attempted.work.calls, attempted.work.refusals) == (1, 1)
+    assert bench.client.ready_at("small") is not None
+
+
 @pytest.mark.parametrize("status", [400, 404, 301, 422])
 async def test_a_permanent_failure_is_never_tried_again(status: int) -> None:
     bench = Bench(a=answering(status), b=good)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.unit.worker.upstream.fakes import KEY, HandClock, PlannedUpstream, chat, job
-from worker.core.classify import Break
+from worker.core.classify import Break, Shape
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.errors import SettingsError
@@ -191,6 +191,35 @@ async def test_an_errors_packed_body_is_read_too() -> None:
     failed = await call(endpoint(through), job())
     assert failed == Failed(
         kind=Kind.QUOTA_EXHAUSTED, status=429, code="insufficient_quota", endpoint="one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "should_retry", "kind"),
+    [(409, "false", Kind.INVALID_REQUEST), (422, "true", Kind.UPSTREAM_ERROR)],
+)
+async def test_the_upstreams_own_word_on_retrying_is_heard(
+    status: int, should_retry: str, kind: Kind
+) -> None:
+    through = httpx.MockTransport(
+        lambda _: httpx.Response(status, headers={"x-should-retry": should_retry})
+    )
+    failed = await call(endpoint(through), job())
+    assert isinstance(failed, Failed)
+    assert failed.kind is kind
+
+
+async def test_an_error_under_a_success_status_keeps_its_code_and_not_its_words() -> None:
+    through = httpx.MockTransport(
+        lambda _: httpx.Response(200, json={"error": {"code": "busy", "message": "CANARY"}})
+    )
+    failed = await call(endpoint(through), job())
+    assert failed == Failed(
+        kind=Kind.BAD_RESPONSE,
+        status=200,
+        code="busy",
+        endpoint="one",
+        detail=Shape.ERROR.value,
     )
 
 

@@ -1,0 +1,122 @@
+"""A line on a real ledger, with an upstream and deliveries that tests script and watch."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from producer_sdk.wire import CompletionReply
+from tests.contract.world import ANSWER, Ear, HandClock
+from worker.core.events import TierPaused
+from worker.core.model import (
+    Attempted,
+    Failed,
+    HistoryEntry,
+    Job,
+    Outcome,
+    Record,
+    Work,
+)
+from worker.core.retry import RetryPolicy
+from worker.pipeline import Line, TierSlots
+from worker.ports import Ledger
+from worker.store.embedded import EmbeddedStore
+
+CONCURRENCY = 4
+
+
+@dataclass(slots=True)
+class FakeUpstream:
+    """Answers with `outcomes` in order, the last one for good; waits for `gate` before each."""
+
+    outcomes: list[Outcome] = field(default_factory=lambda: [ANSWER])
+    calls: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    ready: datetime | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    bug: Exception | None = None
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def ready_at(self, tier: str) -> datetime | None:
+        assert tier == "small"
+        return self.ready
+
+    async def attempt(self, job: Job, *, calls_left: int) -> Attempted:
+        assert calls_left >= 1
+        if self.bug is not None:
+            raise self.bug
+        self.calls.append(job.id)
+        self.begun.set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.closed.append(job.id)
+            raise
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        refused = isinstance(outcome, Failed) and outcome.kind.value == "rate_limited"
+        return Attempted(outcome=outcome, work=Work(calls=int(not refused), refusals=int(refused)))
+
+
+@dataclass(slots=True)
+class FakeDelivery:
+    """A delivery that notes what is done with it, into a log that the ledger's spy shares."""
+
+    job: Job
+    log: list[str] = field(default_factory=list)
+    replies: list[tuple[CompletionReply, str]] = field(default_factory=list)
+    parked: list[tuple[Job, timedelta]] = field(default_factory=list)
+    dead: list[Record] = field(default_factory=list)
+    acks: int = 0
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def gone(self) -> None:
+        await self.lost.wait()
+
+    async def publish_reply(self, reply: CompletionReply, route: str) -> None:
+        self.log.append("reply")
+        self.replies.append((reply, route))
+
+    async def publish_parked(self, job: Job, after: timedelta) -> None:
+        self.log.append("park")
+        self.parked.append((job, after))
+
+    async def publish_dead(self, job: Job, record: Record, history: Sequence[HistoryEntry]) -> None:
+        assert job.id == record.job_id
+        assert history
+        self.log.append("dead")
+        self.dead.append(record)
+
+    async def ack(self) -> None:
+        self.log.append("ack")
+        self.acks += 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Stand:
+    store: EmbeddedStore
+    clock: HandClock
+    ear: Ear
+    upstream: FakeUpstream = field(default_factory=FakeUpstream)
+    paused: list[TierPaused] = field(default_factory=list)
+
+    def line(
+        self,
+        *,
+        ledger: Callable[[Ledger], Ledger] = lambda it: it,
+        policy: RetryPolicy | None = None,
+    ) -> Line:
+        return Line(
+            ledger=ledger(self.store.ledger),
+            cache=self.store.cache,
+            upstream=self.upstream,
+            clock=self.clock,
+            listener=self.ear,
+            policy=policy or RetryPolicy(max_attempts=3),
+            tries=2,
+            slots={"small": TierSlots.of(CONCURRENCY, timedelta(minutes=2))},
+            pause=self.paused.append,
+            chance=lambda: 0.0,
+        )

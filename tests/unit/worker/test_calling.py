@@ -1,0 +1,81 @@
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from producer_sdk.wire import Dedupe
+from tests.contract.world import ANSWER, EmbeddedFleet, make_job
+from tests.unit.worker.stand import Stand
+from worker import calling
+from worker.clock import SystemClock
+from worker.core.kinds import Kind
+from worker.core.model import Attempted, Completed, Failed, Job
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+    fleet = EmbeddedFleet(tmp_path)
+    stand = Stand(store=await fleet.join(), clock=fleet.clock, ear=fleet.ear)
+    stand.upstream.gate.clear()
+    yield stand
+    await fleet.close()
+
+
+def soon(seconds: float) -> datetime:
+    return CLOCK.now() + timedelta(seconds=seconds)
+
+
+async def attempt(stand: Stand, job: Job, *, limit: float = 60) -> Attempted:
+    return await calling.attempt(
+        job,
+        upstream=stand.upstream,
+        ledger=stand.store.ledger,
+        clock=CLOCK,
+        tries=2,
+        limit=timedelta(seconds=limit),
+    )
+
+
+async def test_a_call_is_closed_at_the_jobs_deadline(stand: Stand) -> None:
+    job = make_job(deadline=soon(0.1))
+    attempted = await attempt(stand, job)
+    assert attempted.outcome == Failed(kind=Kind.EXPIRED)
+    assert attempted.work.calls == 1
+    assert stand.upstream.closed == [job.id]
+
+
+async def test_a_call_is_closed_when_the_attempts_time_is_up(stand: Stand) -> None:
+    attempted = await attempt(stand, make_job(deadline=soon(60)), limit=0.1)
+    assert attempted.outcome == Failed(kind=Kind.TIMEOUT)
+    assert len(stand.upstream.closed) == 1
+
+
+async def test_a_call_lives_until_the_latest_deadline_that_joined_it(stand: Stand) -> None:
+    leader = make_job("k1", deadline=soon(0.2), dedupe=Dedupe.INFLIGHT)
+    follower = make_job("k2", "s2", deadline=soon(60), dedupe=Dedupe.INFLIGHT)
+    await stand.store.ledger.begin(leader, max_attempts=3)
+    await stand.store.ledger.begin(follower, max_attempts=3)
+    running = asyncio.create_task(attempt(stand, leader))
+    done, _ = await asyncio.wait({running}, timeout=0.6)
+    assert not done, "the call ended with its leader's deadline"
+    stand.upstream.gate.set()
+    assert isinstance((await running).outcome, Completed)
+    assert stand.upstream.closed == []
+
+
+async def test_cancelling_the_attempt_closes_the_call(stand: Stand) -> None:
+    running = asyncio.create_task(attempt(stand, make_job(deadline=soon(60))))
+    await stand.upstream.begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(stand.upstream.closed) == 1
+
+
+async def test_an_answer_in_time_is_given_as_it_is(stand: Stand) -> None:
+    stand.upstream.gate.set()
+    assert (await attempt(stand, make_job(deadline=soon(60)))).outcome == ANSWER
