@@ -49,6 +49,7 @@ class ReplyConsumer:
         self._mailboxes = mailboxes
         self._on_unclaimed = on_unclaimed
         self._queue: AbstractRobustQueue | None = None
+        self._consumer = ""
 
     async def open(self, *, ttl: timedelta, prefetch: int) -> None:
         """Declare the queue, bind it and consume; after a lost connection the library does all three again.
@@ -70,7 +71,7 @@ class ReplyConsumer:
                 },
             )
             await queue.bind(REPLIES_EXCHANGE, reply_route(self._address.tenant, self._name))
-            await queue.consume(self._on_message)
+            self._consumer = await queue.consume(self._on_message)
         except ChannelPreconditionFailed:
             raise InvalidSetting(
                 f"the reply queue {queue_name} exists with other settings; give the reply_queue_ttl that it was "
@@ -88,6 +89,8 @@ class ReplyConsumer:
     async def delete(self) -> None:
         """Delete the queue with all that is in it."""
         if self._queue is not None:
+            # First the consumer: the broker would cancel it, and the library would log that as a surprise.
+            await self._queue.cancel(self._consumer)
             await self._queue.delete(if_unused=False, if_empty=False)
 
     async def _on_message(self, message: AbstractIncomingMessage) -> None:

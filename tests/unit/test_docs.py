@@ -1,0 +1,86 @@
+"""What the README and the docs say is what the code does."""
+
+import re
+import textwrap
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from producer_sdk import Request
+from producer_sdk.testing import FakeCompletionClient
+from tests.conftest import ROOT
+from worker.cli.commands import warren
+from worker.core.kinds import RULES, Kind
+from worker.core.model import State
+from worker.settings import reference
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
+
+
+def settings_table() -> str:
+    rows = [
+        f"| `{row.path}` | {f'`{row.default}`' if row.default else ''} | {row.meaning} |"
+        for row in reference()
+    ]
+    return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+def test_the_table_of_settings_in_the_readme_is_the_codes() -> None:
+    between = re.search(r"<!-- settings -->\n(.*)\n<!-- /settings -->", README, re.DOTALL)
+    assert between is not None
+    assert between[1] == settings_table()
+
+
+def test_every_command_is_in_the_readme() -> None:
+    missing = [name for name in warren.commands if f"`warren {name}" not in README]
+    assert not missing
+
+
+def test_the_life_cycle_names_every_state_and_no_other() -> None:
+    page = (ROOT / "docs/lifecycle.md").read_text(encoding="utf-8")
+    diagram = page.partition("```mermaid")[2].partition("```")[0]
+    drawn = set(re.findall(r"\b([a-z_]+)(?= -->)", diagram)) | set(
+        re.findall(r"--> ([a-z_]+)", diagram)
+    )
+    waiting = {"queued", "running", "parked"}
+    assert drawn - waiting == {state.value for state in State} - {"open"}
+    assert drawn >= waiting
+
+
+def test_the_life_cycle_puts_every_kind_of_failure_beside_its_cure() -> None:
+    page = (ROOT / "docs/lifecycle.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (retry|wait|operator|none|end) \| ([^|]*) \|", page, re.MULTILINE)
+    told = {kind: cure for cure, kinds in rows for kind in re.findall(r"`(\w+)`", kinds)}
+    assert told == {kind.value: RULES[kind].cure.name.lower() for kind in Kind}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (page.parent / target).exists(), target
+
+
+async def test_every_python_fragment_of_the_readme_runs() -> None:
+    # The first one is a whole program, which an acceptance test runs against a real stack.
+    _, *fragments = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(fragments) == 2
+    for fragment in fragments:
+        async with FakeCompletionClient("Hello.") as client:
+            requests = [Request.chat(tier="budget", model="m", messages=[])] * 3
+            names: dict[str, object] = {
+                "CompletionClient": lambda _, client=client, **__: client,
+                "client": client,
+                "messages": [],
+                "n": 17,
+                "print": lambda *_: None,
+                "requests": requests,
+                "timedelta": timedelta,
+                "url": "amqp://app:secret@127.0.0.1/warren",
+            }
+            body = textwrap.indent(fragment, "    ")
+            exec(compile(f"async def run():\n{body}", "README.md", "exec"), names)  # noqa: S102  # our own page
+            await names["run"]()  # type: ignore[operator]  # it was defined just now
+            assert client.requests
