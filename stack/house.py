@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -25,6 +25,8 @@ ROOT = Path(__file__).parent.parent
 SERVERS = ROOT / ".warren/servers"
 DEFINITIONS = ROOT / "rabbitmq/definitions.json"
 VHOST = "warren"
+# Each tier's concurrency in one worker.
+TIERS: Mapping[str, int] = {"premium": 16, "standard": 16, "budget": 8}
 
 Tell = Callable[[str], None]
 
@@ -129,10 +131,12 @@ def raise_house(
     upstream: Upstream | None = None,
     simulator_options: tuple[str, ...] = (),
     config: str = "",
+    tiers: Mapping[str, int] = TIERS,
 ) -> House:
     """Start broker, simulator (unless `upstream` is given) and workers, and wait until they are ready.
 
-    What runs already in the folder is kept. `config` is appended to the workers' configuration.
+    What runs already in the folder is kept. `config` is appended to the workers' configuration; `tiers` are
+    its tiers with their concurrency.
 
     Raises:
         StackError: something did not come up; the text says what, and what to do.
@@ -164,7 +168,7 @@ def raise_house(
     _write(folder / "house.json", json.dumps(kept))
     _write(folder / "worker.password", passwords["worker"])
     _write(folder / "upstream.key", upstream.key or "simulated-key")
-    _write(house.config, _configuration(house, config))
+    _write(house.config, _configuration(house, config, tiers))
     exports = (f"export {name}={shlex.quote(it)}\n" for name, it in house.environment().items())
     _write(folder / "env", "".join(exports))
     start_workers(house, tell)
@@ -224,7 +228,11 @@ def _simulator(folder: Path, options: tuple[str, ...], tell: Tell) -> str:
     return f"http://127.0.0.1:{port_file.read_text(encoding='utf-8').strip()}/v1"
 
 
-def _configuration(house: House, more: str) -> str:
+def _configuration(house: House, more: str, tiers: Mapping[str, int]) -> str:
+    tables = "".join(
+        f'[tiers.{tier}]\nconcurrency = {concurrency}\nendpoints = ["main"]\ndedupe = "cache"\n\n'
+        for tier, concurrency in tiers.items()
+    )
     return f"""\
 # Written by ./dev; the commented example is examples/warren.toml.
 [broker]
@@ -239,22 +247,7 @@ path = "{house.folder / "store"}"
 base_url = "{house.upstream}"
 key_file = "{house.folder / "upstream.key"}"
 
-[tiers.premium]
-concurrency = 16
-endpoints = ["main"]
-dedupe = "cache"
-
-[tiers.standard]
-concurrency = 16
-endpoints = ["main"]
-dedupe = "cache"
-
-[tiers.budget]
-concurrency = 8
-endpoints = ["main"]
-dedupe = "cache"
-
-{more}"""
+{tables}{more}"""
 
 
 def _write(path: Path, text: str) -> None:

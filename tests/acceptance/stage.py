@@ -94,13 +94,15 @@ class Stage:
 
     async def start(self, *crash: str) -> WorkerProcess:
         """Start a worker process; `crash`: the step, the copy and the count at which it kills itself."""
+        if crash:
+            return await self.start_module("tests.acceptance.crashing_worker", *crash)
+        return await self.start_module("worker.cli.main", "worker")
+
+    async def start_module(self, *module: str) -> WorkerProcess:
         if not self.config.exists():
             self.configure()
         port, number = free_port(), len(self.processes)
         log = self.folder / f"worker-{number}.log"
-        module = (
-            ["tests.acceptance.crashing_worker", *crash] if crash else ["worker.cli.main", "worker"]
-        )
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

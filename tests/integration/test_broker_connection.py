@@ -45,8 +45,6 @@ async def test_a_refusal_says_what_to_do(house: House) -> None:
     assert "password; check" in await refusal(url.with_password("canary"))
     assert "virtual host does not exist" in await refusal(url.with_path("/nowhere"))
     assert "port is the one for TLS" in await refusal(url.with_scheme("amqps"))
-    http = url.with_port(house.vhost.broker.http_port)
-    assert "AMQP" in await refusal(http) or "no connection" in await refusal(http)
 
 
 async def test_no_password_stands_in_any_text(house: House) -> None:

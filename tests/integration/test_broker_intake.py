@@ -247,7 +247,7 @@ async def test_messages_that_the_library_cannot_decode_cost_neither_connection_n
 
 async def test_a_memory_alarm_stops_publishing_and_nothing_else(house: House) -> None:
     ctl = house.vhost.broker.ctl
-    async with open_worker(house) as worker:
+    async with open_worker(house, publish_timeout=timedelta(seconds=0.3)) as worker:
         await submit(house, 2)
         one, two = await worker.desk.wait_for(2)
         await one.publish_parked(one.job, timedelta(seconds=1))
@@ -256,6 +256,9 @@ async def test_a_memory_alarm_stops_publishing_and_nothing_else(house: House) ->
             publishing = asyncio.create_task(two.publish_parked(two.job, timedelta(seconds=1)))
             await one.ack()
             await two.ack()
+            await worker.ears.until(
+                lambda: any("no answer in time" in event.error for event in worker.ears.of(Trouble))
+            )
             assert not publishing.done()
         finally:
             await asyncio.to_thread(ctl, "set_vm_memory_high_watermark", "absolute", "1GB")

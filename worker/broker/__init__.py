@@ -14,7 +14,9 @@
 | `delivery` | the port `Delivery` |
 | `intake` | one consumer per tier and lane |
 | `replay` | dead letters back into their queues, for operators |
-| `topology` | what the broker must hold, as a value, and as RabbitMQ's definitions |
+| `topology` | what the broker must hold, as a value |
+| `rights` | who may do what on it |
+| `definitions` | the topology in RabbitMQ's own format |
 | `comparison` | how a broker's topology differs from that value |
 | `management` | RabbitMQ's management API |
 

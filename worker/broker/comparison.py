@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from worker.broker.topology import Topology, to_definitions
+from worker.broker.definitions import to_definitions
+from worker.broker.topology import Topology
 
 Thing: TypeAlias = Mapping[str, Any]
 

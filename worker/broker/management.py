@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from worker.broker.comparison import Difference, Found, compare, name_of
-from worker.broker.topology import Topology, to_definitions
+from worker.broker.definitions import to_definitions
+from worker.broker.topology import Topology
 from worker.errors import BrokerUnavailable, SettingsError
 
 _TIMEOUT_S: Final = 10

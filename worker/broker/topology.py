@@ -1,4 +1,4 @@
-"""What the broker must hold, as a value; `to_definitions` gives it in RabbitMQ's own format.
+"""What the broker must hold, as a value.
 
 Arguments hold what can never change on a living queue (type, priorities, TTL, dead-lettering), policies the
 limits, which an operator may change at any time. Everything loads on RabbitMQ 3.10, 4.0 and 4.3.
@@ -7,16 +7,23 @@ limits, which an operator may change at any time. Everything loads on RabbitMQ 3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from producer_sdk.wire import REPLIES_EXCHANGE, REQUESTS_EXCHANGE, Lane
 from worker.broker import names
+from worker.broker.rights import (
+    Permission,
+    TopicPermission,
+    User,
+    permissions,
+    topic_permissions,
+    users,
+)
 from worker.core.parking import LEVELS
 
 Arguments: TypeAlias = Mapping[str, str | int]
 
 _MIB: Final = 1024 * 1024
-_NOTHING: Final = "^$"
 _EXCHANGES: Final = MappingProxyType(
     {
         REQUESTS_EXCHANGE: "direct",
@@ -65,34 +72,6 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Permission:
-    """What a user may configure, write and read: regular expressions over names."""
-
-    user: str
-    configure: str
-    write: str
-    read: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopicPermission:
-    """With which routing keys a user may publish to a topic exchange (write) and bind to it (read)."""
-
-    user: str
-    exchange: str
-    write: str
-    read: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
-    """Someone who may log in, with RabbitMQ's tags."""
-
-    name: str
-    tags: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """All that Warren needs a virtual host to hold."""
 
@@ -124,70 +103,10 @@ def topology(
         queues=tuple(queues),
         bindings=tuple(bindings),
         policies=_policies(),
-        users=(
-            *(User(name=tenant, tags=()) for tenant in tenants),
-            User(name="worker", tags=()),
-            User(name="operator", tags=("monitoring",)),
-            User(name="admin", tags=("administrator",)),
-        ),
-        permissions=(*(_tenant(tenant) for tenant in tenants), *_staff()),
-        topic_permissions=tuple(_replies_of(tenant) for tenant in tenants),
+        users=users(tenants),
+        permissions=permissions(tenants),
+        topic_permissions=topic_permissions(tenants),
     )
-
-
-def to_definitions(wanted: Topology, *, vhost: str = "warren") -> dict[str, Any]:
-    """Give the topology as RabbitMQ's definitions. No user in them can log in: they hold no passwords."""
-    durable = {"vhost": vhost, "durable": True, "auto_delete": False}
-    return {
-        "users": [
-            {
-                "name": user.name,
-                "password_hash": "",
-                "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": list(user.tags),
-            }
-            for user in wanted.users
-        ],
-        "vhosts": [{"name": vhost}],
-        "permissions": [
-            {"user": p.user, "vhost": vhost, "configure": p.configure, "write": p.write, "read": p.read}
-            for p in wanted.permissions
-        ],
-        "topic_permissions": [
-            {"user": p.user, "vhost": vhost, "exchange": p.exchange, "write": p.write, "read": p.read}
-            for p in wanted.topic_permissions
-        ],
-        "parameters": [],
-        "policies": [{"vhost": vhost, "name": p.name} | policy_body(p) for p in wanted.policies],
-        "exchanges": [
-            {"name": e.name, "type": e.kind, "internal": False, "arguments": {}} | durable
-            for e in wanted.exchanges
-        ],
-        "queues": [
-            {"name": q.name, "arguments": dict(q.arguments)} | durable for q in wanted.queues
-        ],
-        "bindings": [
-            {
-                "source": b.source,
-                "vhost": vhost,
-                "destination": b.queue,
-                "destination_type": "queue",
-                "routing_key": b.key,
-                "arguments": {},
-            }
-            for b in wanted.bindings
-        ],
-    }  # fmt: skip
-
-
-def policy_body(policy: Policy) -> dict[str, Any]:
-    """Give a policy as RabbitMQ writes it, without its name and virtual host."""
-    return {
-        "pattern": policy.pattern,
-        "apply-to": "queues",
-        "definition": dict(policy.limits),
-        "priority": 10,
-    }
 
 
 def _quarantine() -> tuple[list[Queue], list[Binding]]:
@@ -265,44 +184,5 @@ def _policies() -> tuple[Policy, ...]:
                 "max-length-bytes": 256 * _MIB,
                 "overflow": "drop-head",
             },
-        ),
-    )
-
-
-def _tenant(name: str) -> Permission:
-    own = rf"warren\.reply\.{name}\..*"
-    return Permission(
-        user=name,
-        configure=f"^{own}$",
-        write=rf"^(warren\.requests|{own})$",
-        read=rf"^(warren\.replies|{own})$",
-    )
-
-
-def _replies_of(tenant: str) -> TopicPermission:
-    """Let a tenant bind its own replies only: they are routed by `<tenant>.<client>`."""
-    return TopicPermission(
-        user=tenant, exchange=REPLIES_EXCHANGE, write=_NOTHING, read=rf"^{tenant}\."
-    )
-
-
-def _staff() -> tuple[Permission, ...]:
-    # To read an exchange is to bind to it, to write a queue is to bind it. Nobody at run time may write
-    # `warren.return` or the default exchange, or configure what is shared.
-    return (
-        Permission(
-            user="worker",
-            configure=r"^warren\.control\.worker\..*$",
-            write=r"^(warren\.(park|dead|replies)|warren\.control\.worker\..*)$",
-            read=r"^(warren\.jobs\..*|warren\.control|warren\.control\.worker\..*)$",
-        ),
-        Permission(
-            user="operator",
-            configure=_NOTHING,
-            write=r"^warren\.(replay|control)$",
-            read=r"^(warren\.dead\..*|warren\.quarantine)$",
-        ),
-        Permission(
-            user="admin", configure=r"^warren\..*$", write=r"^warren\..*$", read=r"^warren\..*$"
         ),
     )

@@ -6,7 +6,8 @@ from dataclasses import asdict
 import click
 
 from worker.broker.comparison import Difference
-from worker.broker.topology import Topology, to_definitions
+from worker.broker.definitions import to_definitions
+from worker.broker.topology import Topology
 from worker.broker.topology import topology as topology_of
 from worker.cli.configured import config_option, management_of, management_option, settings_of
 from worker.cli.output import FAILED, as_json, show, told
