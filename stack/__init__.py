@@ -18,5 +18,12 @@ any package is installed.
     keeper        the small process that owns a running node and cleans up after it
     broker        start, stop, kill, ask: what the rest of the project uses
     credentials   passwords that are made here, and the definitions file that knows their hashes
-    definitions   generates `rabbitmq/definitions.json`
+
+    services      the processes beside the broker: simulator and workers
+    house         a whole Warren in one folder: broker, simulator, workers
+    external      a broker that somebody else runs, from RABBITMQ_URL
+    living        `./dev up`, `down`, `status`
+    demo, report  `./dev demo`, and its tables
+    records       reading logs and ledger
+    auditor       holds producer, simulator and ledger against the promise
 """

@@ -51,7 +51,7 @@ from worker.core.model import (
     next_generation,
 )
 from worker.core.replies import refusal, reply
-from worker.core.retry import FOLLOWER_SNOOZE, RetryPolicy, settle, settle_uncalled, spread
+from worker.core.retry import FOLLOWER_SNOOZE, JITTER, RetryPolicy, settle, settle_uncalled, spread
 from worker.ports import Clock, Delivery, Ledger, Listener, ResponseCache, Upstream
 
 _NO_WORK: Final = Work()
@@ -167,8 +167,10 @@ class Line:
                 return _Look.AGAIN
             case Postpone(wait=wait, shared=shared):
                 if shared:
-                    # The whole queue waits for the same, so nothing more is taken meanwhile.
+                    # The whole queue waits for the same, so nothing more is taken meanwhile; and those who
+                    # were parked come back one after the other.
                     self.pause(_no_endpoint(job, wait))
+                    wait = min(wait * (1 + JITTER * self.chance()), job.deadline - now)
                 return await self._park(job, Snooze(after=wait))
 
     async def _begin(self, job: Job) -> Decided | Follow:

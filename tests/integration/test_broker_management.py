@@ -77,14 +77,14 @@ PLANTED: dict[str, tuple[Any, str, bool]] = {
         False,
     ),
     "policy missing": (
-        lambda house: house.api("DELETE", "policies/{v}/warren-jobs"),
-        "policy warren-jobs: is missing",
+        lambda house: house.api("DELETE", "policies/{v}/warren-quarantine"),
+        "policy warren-quarantine: is missing",
         True,
     ),
     "policy of another limit": (
         lambda house: house.api(
             "PUT",
-            "policies/{v}/warren-jobs",
+            "policies/{v}/warren-quarantine",
             {
                 "pattern": "^x",
                 "definition": {"max-length": 1},
@@ -92,7 +92,7 @@ PLANTED: dict[str, tuple[Any, str, bool]] = {
                 "priority": 10,
             },
         ),
-        "policy warren-jobs: pattern is '^x' instead of",
+        "policy warren-quarantine: pattern is '^x' instead of",
         True,
     ),
     "permission missing": (

@@ -85,7 +85,7 @@ def test_the_topology_is_there_when_start_returns(broker: Broker) -> None:
 
     policies = dict(line.split("\t") for line in queues.splitlines())
     assert policies.keys() == {queue["name"] for queue in definitions["queues"]}
-    assert policies["warren.jobs.premium.interactive"] == "warren-jobs"
+    assert policies["warren.jobs.premium.interactive"] == ""
     assert policies["warren.quarantine"] == "warren-quarantine"
 
 

@@ -167,13 +167,9 @@ def _parking() -> tuple[list[Queue], list[Binding]]:
 
 
 def _policies() -> tuple[Policy, ...]:
+    # None for the jobs queues: a parked copy that comes back to a full queue is dropped without a word, since
+    # the broker does not confirm its own dead-lettering. What bounds a backlog is the disk alarm.
     return (
-        # A full queue refuses the publish, and the producer hears it: nothing accepted is dropped.
-        Policy(
-            name="warren-jobs",
-            pattern=r"^warren\.jobs\.",
-            limits={"max-length-bytes": 1024 * _MIB, "overflow": "reject-publish"},
-        ),
         # A flood of unreadable messages must not fill the disk, and refusing them would hold up the jobs
         # behind them: the oldest go.
         Policy(

@@ -125,6 +125,8 @@ class EndpointSettings:
         "Headers added to every call",
     ] = field(repr=False, default_factory=lambda: MappingProxyType({}))
     max_response: Annotated[
-        Size, measuring("1KiB", "1GiB"), "Larger responses end the job, bounded after decoding"
-    ] = 32 * _MIB
+        Size,
+        measuring("1KiB", "15MiB"),
+        "Larger responses end the job; RabbitMQ takes messages up to 16 MiB",
+    ] = 15 * _MIB
     allow_plaintext: Annotated[bool, "Allow `http://` to another machine"] = False

@@ -65,7 +65,7 @@ class EndpointSpec:
     read_timeout_s: float = 300.0
     ca_file: Path | None = None
     extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    max_response_bytes: int = 32 * 1024 * 1024
+    max_response_bytes: int = 15 * 1024 * 1024
     allow_plaintext: bool = False
 
     def __post_init__(self) -> None:

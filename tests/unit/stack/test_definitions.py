@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from stack.definitions import definitions
+from worker.broker.definitions import to_definitions
+from worker.broker.topology import topology
 
 _ROOT = Path(__file__).parents[3]
 _FILE: dict[str, Any] = json.loads((_ROOT / "rabbitmq/definitions.json").read_text("utf-8"))
@@ -14,7 +15,13 @@ _SHARED = [row["name"] for kind in ("queues", "exchanges") for row in _FILE[kind
 
 
 def test_the_committed_file_is_the_generated_one() -> None:
-    assert definitions() == _FILE
+    assert to_definitions(topology(("premium", "standard", "budget"))) == _FILE
+
+
+def test_no_limit_makes_a_jobs_queue_drop_what_comes_back_from_parking() -> None:
+    assert not any(
+        re.search(row["pattern"], "warren.jobs.premium.interactive") for row in _FILE["policies"]
+    )
 
 
 def test_no_credential_is_committed() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from producer_sdk.wire import Lane
 from worker.broker.comparison import Found, compare, name_of
-from worker.broker.topology import Topology, to_definitions, topology
+from worker.broker.definitions import to_definitions
+from worker.broker.topology import Topology, topology
 
 COMMITTED = Path(__file__).parents[4] / "rabbitmq/definitions.json"
 TIERS = ("premium", "standard", "budget")
