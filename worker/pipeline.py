@@ -17,7 +17,7 @@ that the order keeps:
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
 from typing import Any, Final
@@ -173,9 +173,13 @@ class Line:
                     wait = min(wait * (1 + JITTER * self.chance()), job.deadline - now)
                 return await self._park(job, Snooze(after=wait))
 
-    async def _begin(self, job: Job) -> Decided | Follow:
+    async def _begin(self, job: Job) -> "Decided | Follow | _Look":
         """Claim, count, call and record, all under one of the tier's call slots."""
         async with self.slots[job.tier].calls:
+            if job.id in self._calling:
+                # It began while this delivery waited for a slot. The ledger would tell, unless the lease was
+                # lost meanwhile: a process must not have two calls of one job.
+                return _Look.AGAIN
             beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
             match beginning:
                 case Started(tally=tally):
@@ -296,7 +300,9 @@ class Line:
                     )
                 )
                 if letter or hear:
-                    await self.ledger.carried(job, hear, letter=letter)
+                    # Of the record's run, which for a late submission is not its delivery's.
+                    of_run = replace(job, run=decided.record.run)
+                    await self.ledger.carried(of_run, hear, letter=letter)
                     self._step(Step.CARRIED, job)
             case Parked(carried=False, until=until):
                 copy = next_generation(job, not_before=until)

@@ -73,8 +73,8 @@ class Ledger(Protocol):
     ) -> Decided:
         """Record outcome and settlement of the run together, release the claim, and say who has to hear.
 
-        `claimed`: the outcome comes from a call under our claim; when the claim is not ours any more, nothing
-        is written and what stands comes back (`Stale` when nothing stands yet). The first terminal record of a
+        `claimed`: the outcome comes from a call under our claim; when a living process has taken the job over,
+        nothing is written and what stands comes back (`Stale` when nothing stands yet). The first terminal record of a
         run wins; a later one gets the first one back. An outcome under our claim ends the run also when a
         follower has parked a later generation meanwhile. A completed or permanent outcome is kept for
         followers.

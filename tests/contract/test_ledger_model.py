@@ -127,6 +127,13 @@ class Lives(RuleBasedStateMachine):
             (c for c in self.calls if not c.lost and c.job.claim_key == job.claim_key), None
         )
 
+    def still_calls(self, worker: Worker, key: str) -> bool:
+        """Tell whether the process makes a call for the job whose claim it lost: then it joins that call.
+
+        The ledger fences by process, so it is the line's part not to begin such a job a second time.
+        """
+        return any(c.lost and c.worker is worker and c.job.key == key for c in self.calls)
+
     # What happens
 
     @rule(
@@ -137,6 +144,8 @@ class Lives(RuleBasedStateMachine):
     )
     def deliver(self, who: int, key: str, submission: str, back: int) -> None:
         worker, job, life = self.workers[who], self.job(key, submission, back=back), self.lives[key]
+        if self.still_calls(worker, key):
+            return
         carries = not life.ended and self.carries(job)
         found = self.run(worker.ledger.find(job))
         begun = self.run(worker.ledger.begin(job, max_attempts=MOST_ATTEMPTS))
@@ -229,6 +238,8 @@ class Lives(RuleBasedStateMachine):
     def replay(self, data: st.DataObject, who: int) -> None:
         key = data.draw(st.sampled_from([key for key, life in self.lives.items() if life.ended]))
         life, worker = self.lives[key], self.workers[who]
+        if self.still_calls(worker, key):
+            return
         dedupe = Dedupe.OFF if key == "c" else Dedupe.INFLIGHT
         job = make_job(
             key,
@@ -280,6 +291,8 @@ class Lives(RuleBasedStateMachine):
             life, claim = self.lives[key], self.claim(job)
             slept = claim is not None and claim.worker is self.workers[who]
             if not slept or claim is None or life.ended or not self.carries(job):
+                continue
+            if self.still_calls(awake, key):
                 continue
             claim.lost = True
             life.carrier = job.submission.id

@@ -175,6 +175,15 @@ async def test_as_many_calls_are_in_flight_as_are_made_whatever_a_connection_tak
 
 
 @pytest.mark.parametrize("http", ["1.1", "2"])
+async def test_calls_one_after_the_other_share_a_connection(clients: Clients, http: Http) -> None:
+    async with Simulator() as sim:
+        client = clients.of(sim.url, http=http)
+        for plan in (None, "503!", "400!", "no_choices!", "204!", "empty!"):
+            await outcome(client, plan)
+        assert sim.stats.connections_total[http] == 1
+
+
+@pytest.mark.parametrize("http", ["1.1", "2"])
 @pytest.mark.parametrize("plan", ["hang", "hang_body"])
 async def test_silence_ends_a_call_and_closes_it(clients: Clients, http: Http, plan: str) -> None:
     async with Simulator() as sim:

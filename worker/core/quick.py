@@ -1,6 +1,7 @@
 """Whether to try again at once, inside one attempt: pauses so short that the delivery is held meanwhile."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -59,6 +60,23 @@ def pause_before_next_try(
     if hint is None:
         return jitter
     return min(hint + jitter, LIMIT) if hint <= LIMIT else None
+
+
+def verdict(failures: Sequence[Failed]) -> Failed:
+    """Give what an attempt yields whose tries all failed, from their failures in order (at least one).
+
+    That is the last one. But a transient failure counts the attempt, and a refusal after it must not take
+    that back: the calls it cost would then be bounded by nothing. So the last transient failure stands before
+    refusals that followed, with the longer of the waits asked for.
+    """
+    last = failures[-1]
+    if RULES[last.kind].cure not in {Cure.WAIT, Cure.OPERATOR}:
+        return last
+    transient = [failed for failed in failures if RULES[failed.kind].cure is Cure.RETRY]
+    if not transient:
+        return last
+    asked = [each.retry_after for each in (transient[-1], last) if each.retry_after is not None]
+    return replace(transient[-1], retry_after=max(asked, default=None))
 
 
 def _ceiling_s(tried: int, policy: TryPolicy) -> float:

@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState, stop_never
 from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Job, Outcome, Work
-from worker.core.quick import TryPolicy, pause_before_next_try
+from worker.core.quick import TryPolicy, pause_before_next_try, verdict
 from worker.core.routing import choose
 from worker.ports import Clock, Listener
 from worker.upstream.endpoint import Endpoint
@@ -108,28 +108,28 @@ class UpstreamClient:
         One tenacity object per attempt: it keeps state, and a shared one mixes up the jobs.
         """
         known = [first]
-        failed = first
+        failures: list[Failed] = []
         pause_s = 0.0
 
         async def one() -> Outcome:
             if known:
                 return known.pop()
-            return await self._try(job, spent, avoid=failed.endpoint)
+            return await self._try(job, spent, avoid=failures[-1].endpoint)
 
         def again(state: RetryCallState) -> bool:
-            nonlocal failed, pause_s
+            nonlocal pause_s
             if state.outcome is None or state.outcome.failed:
                 return False  # cancelled, or a bug: not ours to repeat
             outcome = state.outcome.result()
             if isinstance(outcome, Completed):
                 return False
-            failed = outcome
+            failures.append(outcome)
             pause = pause_before_next_try(
-                failed,
+                outcome,
                 state.attempt_number,
                 policy,
                 self._chance(),
-                elsewhere=self._is_free_elsewhere(job.tier, failed.endpoint),
+                elsewhere=self._is_free_elsewhere(job.tier, outcome.endpoint),
             )
             pause_s = 0.0 if pause is None else pause.total_seconds()
             return pause is not None
@@ -137,7 +137,8 @@ class UpstreamClient:
         retrying = AsyncRetrying(
             retry=again, wait=lambda _: pause_s, stop=stop_never, sleep=self._sleep
         )
-        return await retrying(one)
+        outcome: Outcome = await retrying(one)
+        return outcome if isinstance(outcome, Completed) else verdict(failures)
 
     def _choose(self, tier: str, avoid: str | None) -> Endpoint | None:
         endpoints = self._tiers[tier]

@@ -149,15 +149,20 @@ class _Body(httpx.AsyncByteStream):
 
     def __init__(self, response: pyqwest.Response) -> None:
         self._response = response
+        self._complete = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _translated():
             async for chunk in self._response.content:
                 yield bytes(chunk)
+        self._complete = True
 
     async def aclose(self) -> None:
         """End the response; if it is not complete, the server sees that at once."""
-        await self._response.aclose()
+        if (
+            not self._complete
+        ):  # else there is nothing to close, and the way to the engine's thread costs time
+            await self._response.aclose()
 
 
 def _translate(request: httpx.Request, content: bytes) -> pyqwest.Request:

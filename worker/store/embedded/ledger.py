@@ -43,6 +43,10 @@ class EmbeddedLedger:
 
     It uses the file and the owner that `EmbeddedStore` opens and closes. A `begin` whose caller is
     cancelled while it runs is taken back: the claim is released and the attempt not counted.
+
+    Claims are fenced by process, not by call: a process must not begin a job while a call of its own for
+    that job still runs. Else, once that call's claim was lost and won back, its end would release the
+    claim of the second one.
     """
 
     def __init__(

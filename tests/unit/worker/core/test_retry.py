@@ -110,7 +110,7 @@ def test_nobody_comes_back_before_the_time_that_the_upstream_named(
     chance=chances,
     left=st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=9)),
 )
-def test_nothing_waits_beyond_its_deadline_or_without_end(  # noqa: PLR0917  # one value per dimension of the law
+def test_nothing_waits_beyond_its_deadline_or_without_end(  # one value per dimension of the law
     kind: Kind,
     retry_after: timedelta | None,
     attempts: int,
