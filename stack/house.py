@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from stack import broker as brokers
 from stack import credentials, external
-from stack.services import Service, free_port, spawn
+from stack.services import Service, answers, free_port, spawn
 
 ROOT = Path(__file__).parent.parent
 SERVERS = ROOT / ".warren/servers"
@@ -188,7 +188,12 @@ def start_workers(house: House, tell: Tell) -> None:
             }
             started.append((spawn(service.folder, command, environment), port))
     for service, port in started:
-        service.wait_until_ready(None, port)
+        service.wait_until(lambda port=port: answers(ready_url(port)))  # type: ignore[misc]  # bound now, not later
+
+
+def ready_url(port: int) -> str:
+    """Where a worker tells whether it is ready."""
+    return f"http://127.0.0.1:{port}/readyz"
 
 
 def credentials_file(folder: Path) -> Path:
@@ -224,7 +229,7 @@ def _simulator(folder: Path, options: tuple[str, ...], tell: Tell) -> str:
         log = str(folder / "calls.jsonl")
         command = [sys.executable, "-m", "simulator", "--port-file", str(port_file), "--log", log]
         service = spawn(service.folder, [*command, *options], {})
-        service.wait_until_ready(port_file, None)
+        service.wait_until(port_file.exists)
     return f"http://127.0.0.1:{port_file.read_text(encoding='utf-8').strip()}/v1"
 
 

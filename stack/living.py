@@ -2,10 +2,10 @@
 
 import argparse
 import os
-import urllib.request
 
 from stack import broker as brokers
-from stack.house import ROOT, House, Upstream, find_house, raise_house
+from stack.house import ROOT, House, Upstream, find_house, raise_house, ready_url
+from stack.services import answers
 
 _FOLDER = ROOT / ".warren/up"
 
@@ -72,17 +72,9 @@ def _show(house: House) -> bool:
     else:
         parts.append(("upstream", house.upstream, True))
     for service, port in zip(house.workers, house.worker_ports, strict=True):
-        ready = service.alive and _ready(port)
+        ready = service.alive and answers(ready_url(port))
         parts.append((service.folder.name, f"http://127.0.0.1:{port}/readyz and /metrics", ready))
     for name, where, runs in parts:
         print(f"  {name:12} {'running' if runs else 'DOWN':8} {where}")
     print(f"  passwords    {(house.folder / 'credentials.json').relative_to(ROOT)}")
     return all(runs for _, _, runs in parts)
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
-            return bool(answer.status == 200)  # noqa: PLR2004  # HTTP's OK
-    except OSError:
-        return False

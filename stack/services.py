@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,18 +55,14 @@ class Service:
         """Give the end of what it printed."""
         return self.log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
 
-    def wait_until_ready(self, ready: Path | None, port: int | None, timeout_s: float = 60) -> None:
-        """Wait until a file is there, or a port is open.
+    def wait_until(self, ready: Callable[[], bool], timeout_s: float = 60) -> None:
+        """Wait until it is ready.
 
         Raises:
             StackError: it ended, or took longer than `timeout_s`; the text has the end of its log.
         """
-
-        def is_ready() -> bool:
-            return (ready is not None and ready.exists()) or (port is not None and is_open(port))
-
-        occupancy.wait_until(lambda: is_ready() or not self.alive, timeout_s)
-        if not is_ready():
+        occupancy.wait_until(lambda: ready() or not self.alive, timeout_s)
+        if not ready():
             how = "is not ready yet" if self.alive else "has ended"
             raise StackError(f"{self.folder.name} {how}; the end of {self.log}:\n{self.tail()}")
 
@@ -103,8 +100,10 @@ def free_port() -> int:
         return port
 
 
-def is_open(port: int) -> bool:
-    """Tell whether somebody listens on a port of 127.0.0.1."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def answers(url: str) -> bool:
+    """Tell whether a URL of this machine answers with success."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310  # our own services
+            return True
+    except OSError:
+        return False
