@@ -197,6 +197,7 @@ def _message(submission: CompletionRequest, tenant: str) -> Message:
         correlation_id=envelope.correlation_id,
         reply_to=envelope.reply_to,
         expiration=envelope.expiration,
+        timestamp=envelope.at,
         message_id=uuid.uuid4().hex,
         type=envelope.kind,
         user_id=tenant,

@@ -17,6 +17,7 @@ Request (published to `warren.requests` with the routing key `<tier>.<lane>`):
 | `reply_to` | the reply route `<tenant>.<client>`; absent when no reply is wanted |
 | `message_id` | fresh for each publish |
 | `priority` | 1 low, 4 normal, 7 high |
+| `timestamp` | the submission's time in seconds; optional, shown to operators as the queue's age |
 | `x-warren-version` | 1 |
 | `x-warren-path` | the API path, one of `PATHS` |
 | `x-warren-key` | the idempotency key; absent: the submission's id serves |
@@ -102,13 +103,18 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """The AMQP properties and headers of one message; adapters translate it to their library's type."""
+    """The AMQP properties and headers of one message; adapters translate it to their library's type.
+
+    `at` becomes the property `timestamp`, in whole seconds: nothing decides by it, but the broker shows with it
+    how old a queue's head is.
+    """
 
     headers: Mapping[str, HeaderValue]
     correlation_id: str | None = None
     reply_to: str | None = None
     priority: int | None = None
     expiration: timedelta | None = None
+    at: datetime | None = None
     content_type: str = "application/json"
     kind: str | None = None
 
@@ -154,6 +160,7 @@ class CompletionRequest(BaseModel):
             correlation_id=self.submission_id,
             reply_to=self.reply_to,
             priority=self.priority,
+            at=self.submitted_at,
             kind="warren.request",
         )
 

@@ -5,4 +5,4 @@ import time
 
 def wall_s() -> float:
     """Give seconds since the epoch, as the call log and `created` use them."""
-    return time.time()  # noqa: TID251 - a program of its own, which never imports the worker's clock
+    return time.time()

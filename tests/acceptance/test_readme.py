@@ -1,13 +1,14 @@
 """What the README tells a newcomer to type works as it stands there."""
 
 import asyncio
+import json
 import os
 import re
 import sys
 from pathlib import Path
 
 from tests.acceptance.cli import warren
-from tests.acceptance.stage import Stage
+from tests.acceptance.stage import Stage, chat
 from tests.conftest import ROOT
 
 
@@ -41,6 +42,23 @@ async def test_status_shows_the_queues_and_their_consumers(stage: Stage) -> None
     text = await warren(stage, "status")
     assert "warren.jobs.standard.interactive" in text
     assert "warren.dead.standard" in text
+
+
+async def test_status_tells_how_old_the_oldest_waiting_job_is(stage: Stage) -> None:
+    stage.configure()
+    async with stage.client() as client:
+        await stage.submit(client, [chat("nobody works")])
+
+    async def oldest() -> float | None:
+        shown = json.loads(await warren(stage, "status", "--json"))["queues"]
+        (queue,) = (row for row in shown if row["name"] == "warren.jobs.standard.interactive")
+        age: float | None = queue["oldest"]
+        return age
+
+    async with asyncio.timeout(60):
+        while (age := await oldest()) is None:  # noqa: ASYNC110  # the broker samples every few seconds
+            await asyncio.sleep(0.5)
+    assert 0 <= age < 120
 
 
 async def test_explain_of_an_unknown_job_fails_and_says_why(stage: Stage) -> None:

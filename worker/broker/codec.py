@@ -168,6 +168,7 @@ def envelope(
         reply_to=job.submission.reply_to,
         priority=job.priority,
         expiration=expiration,
+        at=job.submitted_at,
         kind=kind,
     )
 

@@ -198,6 +198,7 @@ def _properties(envelope: Envelope, message_id: str) -> Basic.Properties:
         else str(max(1, envelope.expiration // _MILLISECOND)),
         message_id=message_id,
         message_type=envelope.kind,
+        timestamp=envelope.at,
     )
 
 
