@@ -1,16 +1,25 @@
-"""`./dev test`: every check of the project, one after the other, up to the first that fails."""
+"""`./dev test`: every check of the project, one after the other, up to the first that fails.
 
+The tests run on the machine's RabbitMQ (Debian 12: 3.10). With WARREN_TEST_RELEASE, as in CI, the integration
+tests run again on the RabbitMQ of that Debian release (trixie: 4.0, sid: 4.3), where it can be had.
+"""
+
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from stack.errors import BrokerNotFound
+from stack.server import find_server
 
 _ROOT = Path(__file__).parent.parent
 
 
 def main(arguments: list[str]) -> int:
     """Run the checks; `arguments` go to pytest. Gives the status of the first that fails, or 0."""
-    for name, command in steps(arguments):
+    release = os.environ.get("WARREN_TEST_RELEASE")
+    for name, command in [*steps(arguments), *_newer(release, arguments)]:
         print(f"── {name} ", flush=True)
         begin = time.monotonic()
         status = subprocess.run(command, cwd=_ROOT, check=False).returncode
@@ -20,6 +29,19 @@ def main(arguments: list[str]) -> int:
             return status
         print(f"── {name} passed in {took:.0f} s", flush=True)
     return 0
+
+
+def _newer(release: str | None, arguments: list[str]) -> list[tuple[str, list[str]]]:
+    """Give the step on a newer RabbitMQ, or none and the reason."""
+    if not release:
+        return []
+    try:
+        server = find_server(_ROOT / ".warren/servers", release=release)
+    except BrokerNotFound as error:
+        print(f"── no tests on the RabbitMQ of {release}: {error}", flush=True)
+        return []
+    command = [sys.executable, "-m", "pytest", "tests/integration", "--broker-release", release]
+    return [(f"tests on RabbitMQ {server.version}", [*command, *arguments])]
 
 
 def steps(arguments: list[str]) -> list[tuple[str, list[str]]]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from rich.box import SIMPLE
 from rich.table import Table
 
 from producer_sdk import Job, JobError, Reply
@@ -23,7 +22,7 @@ class Ticket:
 
 def table(tickets: Sequence[Ticket]) -> Table:
     """Tell per tier what became of the tickets, by what each heard last."""
-    made = Table(box=SIMPLE, pad_edge=False)
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     made.add_column("tier")
     for name in (
         "accepted",

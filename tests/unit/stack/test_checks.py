@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from stack import checks
+from stack.errors import BrokerNotFound
+from stack.server import Server
+
+
+def test_the_cheap_checks_come_before_the_tests() -> None:
+    assert [name for name, _ in checks.steps([])] == ["lint", "format", "types", "imports", "tests"]
+
+
+def test_without_a_release_nothing_runs_twice() -> None:
+    assert checks._newer(None, []) == []
+
+
+def test_a_newer_broker_repeats_the_integration_tests_with_the_same_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server(scripts=Path("s"), erlang=Path("e"), version="4.0.5")
+    monkeypatch.setattr(checks, "find_server", lambda *_, **__: server)
+    ((name, command),) = checks._newer("trixie", ["-x"])
+    assert name == "tests on RabbitMQ 4.0.5"
+    assert command[3:] == ["tests/integration", "--broker-release", "trixie", "-x"]
+
+
+def test_a_newer_broker_that_cannot_be_had_is_said_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none(*_: object, **__: object) -> Server:
+        raise BrokerNotFound("no mirror has it")
+
+    monkeypatch.setattr(checks, "find_server", none)
+    assert checks._newer("trixie", []) == []
+    assert "no tests on the RabbitMQ of trixie: no mirror has it" in capsys.readouterr().out
