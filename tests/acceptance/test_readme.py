@@ -32,7 +32,7 @@ async def test_the_ten_line_producer_prints_a_reply(stage: Stage, tmp_path: Path
 
 async def test_submit_prints_an_answer_and_tells_on_stderr_where_it_came_from(stage: Stage) -> None:
     await stage.started()
-    answer = await warren(stage, "submit", "Say hello", "--tier", "standard")
+    answer = await warren(stage, "submit", "Say hello", "--tier", "standard", "--dedupe", "cache")
     assert answer.strip()
     assert "job" not in answer
 

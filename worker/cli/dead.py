@@ -32,7 +32,11 @@ def selecting(command: Command) -> Command:
     """Add the options that say which dead letters are meant."""
     for option in (
         click.option(
-            "--kind", "kinds", multiple=True, type=click.Choice(list(Kind)), metavar="KIND"
+            "--kind",
+            "kinds",
+            multiple=True,
+            type=click.Choice([kind.value for kind in Kind]),
+            metavar="KIND",
         ),
         click.option("--tier", "tiers", multiple=True, metavar="TIER", help="Only this tier's."),
     ):

@@ -46,7 +46,7 @@ Exit status: 0 answered, 1 the job failed or nothing came in time, 2 usage, 3 br
 @click.option("--key", help="Idempotency key: the same key never pays twice.")
 @click.option(
     "--dedupe",
-    type=click.Choice(list(Dedupe)),
+    type=click.Choice([dedupe.value for dedupe in Dedupe]),
     help="With whom it may share an answer; the tier's setting by default.",
 )
 @click.option(

@@ -16,7 +16,7 @@ from worker.settings.found import FILE_SUFFIX, Entry, Found
 CONFIG_VARIABLE: Final = "WARREN_CONFIG"
 SECRETS_DIR_VARIABLE: Final = "WARREN_SECRETS_DIR"
 # What the commands of producers and operators read, and what `./dev` does: no settings of the worker.
-_OTHERS: Final = ("URL", "OPERATOR_URL", "MANAGEMENT_URL", "PYTHON", "SEED")
+_OTHERS: Final = ("URL", "OPERATOR_URL", "MANAGEMENT_URL", "PYTHON", "SEED", "TEST_RELEASE")
 _RESERVED: Final = frozenset(
     {CONFIG_VARIABLE, SECRETS_DIR_VARIABLE, *(f"WARREN_{name}" for name in _OTHERS)}
 )

@@ -1,0 +1,164 @@
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.contract.world import INVALID, dead_letter, make_job
+from worker.cli.commands import warren
+from worker.clock import SystemClock
+from worker.core.events import Event
+from worker.store.embedded import EmbeddedStore
+from worker.store.files import ledger_file
+
+BODY = b'{"model": "m", "messages": [{"role": "user", "content": "hello there"}]}'
+
+
+class Deaf:
+    def tell(self, event: Event) -> None:
+        del event
+
+
+def every_command() -> Iterator[tuple[str, ...]]:
+    for name, command in warren.commands.items():
+        yield (name,)
+        if isinstance(command, click.Group):
+            yield from ((name, each) for each in command.commands)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "warren.toml"
+    file.write_text(
+        '[broker]\nurl = "amqp://worker@127.0.0.1/warren"\npassword = "canary-password"\n'
+        f'[store]\npath = "{tmp_path / "store"}"\n'
+        '[tiers.small]\nendpoints = ["main"]\n'
+        '[endpoints.main]\nbase_url = "https://api.example/v1"\nkey = "canary-key"\n',
+        encoding="utf-8",
+    )
+    return file
+
+
+@pytest.fixture
+def letter(tmp_path: Path) -> str:
+    """A store with one dead letter; gives the job's id."""
+
+    async def fill() -> str:
+        path = ledger_file(tmp_path / "store")
+        async with EmbeddedStore(path, clock=SystemClock(), listener=Deaf()) as store:
+            job = make_job(body=BODY)
+            await dead_letter(store.ledger, job)
+            return job.id
+
+    return asyncio.run(fill())
+
+
+def run(*arguments: str, config: Path | None = None) -> Result:
+    given = ["--config", str(config)] if config is not None else []
+    return CliRunner().invoke(warren, [*arguments, *given], env={"WARREN_CONFIG": ""})
+
+
+@pytest.mark.parametrize("command", list(every_command()), ids=" ".join)
+def test_every_command_has_help_that_teaches(command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    group = len(command) == 1 and isinstance(warren.commands[command[0]], click.Group)
+    assert group or "Examples:" in result.output
+    assert group or "Exit status:" in result.output
+
+
+def test_check_config_shows_every_setting_and_no_secret(config: Path) -> None:
+    result = run("check-config", "--json", config=config)
+    assert result.exit_code == 0, result.output
+    rows = {row["path"]: row["value"] for row in json.loads(result.stdout)}
+    assert rows["tiers.small.concurrency"] == "16"
+    assert "canary" not in result.output
+
+
+def test_check_config_tells_every_problem_at_once(config: Path) -> None:
+    broken = config.read_text(encoding="utf-8") + 'wieght = 2\nhttp = "3"\n'
+    config.write_text(broken, encoding="utf-8")
+    result = run("check-config", config=config)
+    assert result.exit_code == 1
+    assert "wieght" in result.stderr
+    assert "endpoints.main.http" in result.stderr
+    assert "canary" not in result.output + result.stderr
+
+
+def test_dead_list_shows_kind_and_attempts_and_no_content(config: Path, letter: str) -> None:
+    result = run("dead", "list", "--json", config=config)
+    (row,) = json.loads(result.stdout)
+    assert (row["job_id"], row["kind"], row["attempts"]) == (letter, "invalid_request", 1)
+    assert "hello there" not in result.output
+    assert INVALID.code is not None
+    assert row["code"] == INVALID.code
+
+
+@pytest.mark.parametrize(
+    ("selection", "found"),
+    [
+        (("--tier", "small"), 1),
+        (("--tier", "large"), 0),
+        (("--kind", "invalid_request"), 1),
+        (("--kind", "overloaded"), 0),
+    ],
+)
+@pytest.mark.usefixtures("letter")
+def test_dead_list_selects_by_tier_and_kind(
+    config: Path, selection: tuple[str, str], found: int
+) -> None:
+    result = run("dead", "list", "--json", *selection, config=config)
+    assert len(json.loads(result.stdout)) == found
+
+
+def test_dead_show_prints_the_request_as_it_would_go_upstream(config: Path, letter: str) -> None:
+    result = run("dead", "show", letter[:8], config=config)
+    assert result.exit_code == 0
+    assert BODY.decode() in result.output
+    assert "invalid_request" in result.output
+
+
+def test_explain_tells_the_time_line_and_no_content(config: Path, letter: str) -> None:
+    result = run("explain", letter[:6], config=config)
+    assert result.exit_code == 0
+    assert "dead_lettered" in result.output
+    assert "hello there" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("explain", "ffffffff"), 1),
+        (("explain", "abc"), 3),
+        (("dead", "show", "ffffffff"), 1),
+        (("dead", "replay"), 2),
+        (("dead", "replay", "--all", "--tier", "small"), 2),
+        (("dead", "replay", "--tier", "large", "--yes"), 1),
+        (("status",), 1),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+@pytest.mark.usefixtures("letter")
+def test_a_wrong_call_says_why_and_exits_with_its_status(
+    config: Path, arguments: tuple[str, ...], status: int
+) -> None:
+    result = run(*arguments, config=config)
+    assert result.exit_code == status, result.output
+    assert result.stderr.strip()
+    assert "Traceback" not in result.stderr
+
+
+def test_a_dry_run_needs_no_broker_and_changes_nothing(config: Path, letter: str) -> None:
+    result = run("dead", "replay", "--all", "--dry-run", "--json", config=config)
+    assert [row["job_id"] for row in json.loads(result.stdout)] == [letter]
+    again = run("dead", "list", "--json", config=config)
+    assert len(json.loads(again.stdout)) == 1
+
+
+def test_a_store_that_is_not_there_is_said(config: Path) -> None:
+    result = run("dead", "list", config=config)
+    assert result.exit_code == 3
+    assert "warren.db" in result.stderr
