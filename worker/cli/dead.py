@@ -37,6 +37,7 @@ def selecting(command: Command) -> Command:
             multiple=True,
             type=click.Choice([kind.value for kind in Kind]),
             metavar="KIND",
+            help="Only this kind of failure: " + ", ".join(Kind) + ".",
         ),
         click.option("--tier", "tiers", multiple=True, metavar="TIER", help="Only this tier's."),
     ):
