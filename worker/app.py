@@ -113,6 +113,7 @@ class _Worker:
         # A broker that does not answer must not eat the grace period of the calls in flight.
         await asyncio.wait({quiet}, timeout=min(_QUIET_S, grace.total_seconds()))
         quiet.cancel()
+        await asyncio.gather(quiet, return_exceptions=True)
         drained = await self.crew.drain(grace)
         await self.crew.stop()
         return drained

@@ -6,10 +6,13 @@ A connection may come and go while a task runs; only `stop` cancels one.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from worker.core.events import Trouble
 from worker.ports import Delivery, Listener
+
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 60.0
 
 
 class Crew:
@@ -26,6 +29,7 @@ class Crew:
         self._set_aside = set_aside
         self._listener = listener
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def take(self, delivery: Delivery) -> None:
         """Take a delivery over. Returns at once and never raises."""
@@ -33,6 +37,9 @@ class Crew:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run other work that belongs to the worker, such as setting an unreadable message aside."""
+        if self._stopped:
+            work.close()  # the consumer's end was not confirmed in time; the broker gets the delivery back
+            return
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -50,7 +57,11 @@ class Crew:
         return not pending
 
     async def stop(self) -> None:
-        """Cancel what is still held: calls are closed, deliveries stay unsettled for the broker."""
+        """Cancel what is still held: calls are closed, deliveries stay unsettled for the broker.
+
+        Nothing is taken from now on.
+        """
+        self._stopped = True
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -60,10 +71,20 @@ class Crew:
             await self._handle(delivery)
         except Exception as error:  # noqa: BLE001  # a task's border: a bug ends this job, not the worker
             self._tell("a job failed inside Warren and is set aside", delivery, error)
+            await self._settle_somehow(delivery)
+
+    async def _settle_somehow(self, delivery: Delivery) -> None:
+        """Set a delivery aside, again and again if need be: unsettled, it would hold its place for ever."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
             try:
                 await self._set_aside(delivery)
-            except Exception as again:  # noqa: BLE001  # see above; the broker still has the message
-                self._tell("setting a job aside failed; it stays with the broker", delivery, again)
+            except Exception as error:  # noqa: BLE001  # see `_own`
+                self._tell("setting a job aside failed; it is tried again", delivery, error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            else:
+                return
 
     def _tell(self, what: str, delivery: Delivery, error: Exception) -> None:
         self._listener.tell(Trouble(what=what, about=delivery.job.id, error=type(error).__name__))

@@ -16,6 +16,7 @@ from worker.core.model import (
     Completed,
     Decided,
     Failed,
+    Follow,
     Job,
     Outcome,
     Park,
@@ -55,7 +56,7 @@ class PatientLedger:
 
     async def end(
         self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
-    ) -> Decided:
+    ) -> Decided | Follow:
         """Record the run's end; see `Ledger.end`."""
         return await self._until_done(
             lambda: self.ledger.end(job, outcome, settlement, work=work, claimed=claimed)
@@ -87,6 +88,10 @@ class PatientLedger:
     async def wanted_until(self, claim_key: str) -> datetime | None:
         """Tell the latest deadline of the followers; see `Ledger.wanted_until`."""
         return await self._until_done(lambda: self.ledger.wanted_until(claim_key))
+
+    async def holds(self, job: Job) -> bool:
+        """Tell whether the claim is still ours; see `Ledger.holds`."""
+        return await self._until_done(lambda: self.ledger.holds(job))
 
     async def _until_done(self, operation: Callable[[], Awaitable[T]]) -> T:
         try:

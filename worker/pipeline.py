@@ -32,6 +32,7 @@ from worker.core.model import (
     Completed,
     Conflict,
     Decided,
+    Early,
     Ended,
     Exhausted,
     Failed,
@@ -62,6 +63,14 @@ class _Look(Enum):
 
     AGAIN = "facts have changed: look from the top"
     GONE = "the delivery cannot be settled any more"
+
+
+@dataclass(frozen=True, slots=True)
+class _Calling:
+    """A call of this process: the task that holds it, and the submission whose message it carries."""
+
+    task: asyncio.Task[Any]
+    submission: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +111,8 @@ class Line:
     slots: Mapping[str, TierSlots]
     pause: Callable[[TierPaused], None]
     chance: Callable[[], float]
-    # The task that holds a job's call, by job id: what a redelivery joins.
-    _calling: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    # The task that holds a job's call and the submission whose message it carries, by job id.
+    _calling: dict[str, "_Calling"] = field(default_factory=dict)
 
     async def handle(self, delivery: Delivery) -> None:
         """Carry one delivery down to its one settlement; one that is gone stays unsettled."""
@@ -113,14 +122,17 @@ class Line:
             if decided is not None:
                 await self._carry(delivery, decided)
         finally:
-            if self._calling.get(delivery.job.id) is asyncio.current_task():
+            calling = self._calling.get(delivery.job.id)
+            if calling is not None and calling.task is asyncio.current_task():
                 del self._calling[delivery.job.id]
 
     async def set_aside(self, delivery: Delivery) -> None:
         """End a job on which the line itself failed: dead letter, and the caller hears."""
-        await self._carry(
-            delivery, await self._finish(delivery.job, Failed(kind=Kind.INTERNAL_ERROR))
-        )
+        decided = await self._finish(delivery.job, Failed(kind=Kind.INTERNAL_ERROR))
+        if isinstance(decided, Follow):
+            # Another process calls for it, and will end it: this copy looks again later.
+            decided = await self._park(delivery.job, Snooze(after=FOLLOWER_SNOOZE))
+        await self._carry(delivery, decided)
 
     async def _decide(self, delivery: Delivery) -> Decided | None:
         """Find out what becomes of the delivery. None: it is gone, and its redelivery will ask again."""
@@ -142,12 +154,23 @@ class Line:
 
     async def _join(self, delivery: Delivery) -> "_Look | None":
         """Wait for the task of this process that holds the job's call already, if there is one."""
-        if (running := self._calling.get(delivery.job.id)) is None:
+        if (running := self._own_call(delivery.job)) is None:
             return None
         await _first_of(running, delivery)
         return _Look.AGAIN if running.done() else _Look.GONE
 
-    async def _answer_or_postpone(self, job: Job) -> "Decided | _Look | None":
+    def _own_call(self, job: Job) -> "asyncio.Task[Any] | None":
+        """Give the task that a delivery has to join.
+
+        Not for another submission's message: that one only has its route noted, by `begin`, and must not hold
+        its place for as long as the call takes.
+        """
+        calling = self._calling.get(job.id)
+        if calling is None or (job.first and job.submission.id != calling.submission):
+            return None
+        return calling.task
+
+    async def _answer_or_postpone(self, job: Job) -> "Decided | Follow | _Look | None":
         """Do what needs no call and so counts no attempt: refuse, expire, answer from the cache, wait."""
         if job.flaw is not None:
             return await self._finish(job, Failed(kind=Kind.INVALID_REQUEST, detail=job.flaw))
@@ -176,9 +199,8 @@ class Line:
     async def _begin(self, job: Job) -> "Decided | Follow | _Look":
         """Claim, count, call and record, all under one of the tier's call slots."""
         async with self.slots[job.tier].calls:
-            if job.id in self._calling:
-                # It began while this delivery waited for a slot. The ledger would tell, unless the lease was
-                # lost meanwhile: a process must not have two calls of one job.
+            if self._own_call(job) is not None or self.clock.now() >= job.deadline:
+                # Things have changed while this delivery waited for a slot.
                 return _Look.AGAIN
             beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
             match beginning:
@@ -186,16 +208,28 @@ class Line:
                     return await self._call(job, tally)
                 case Answered(outcome=outcome):
                     return await self._finish(job, outcome)
+                case Early(until=until):
+                    wait = min(until, job.deadline) - self.clock.now()
+                    return await self._park(job, Snooze(after=max(wait, timedelta())))
                 case Exhausted():
                     return await self._finish(job, Failed(kind=Kind.ATTEMPTS_EXHAUSTED))
                 case decided:
                     return decided
 
-    async def _call(self, job: Job, tally: Tally) -> Decided:
+    async def _call(self, job: Job, tally: Tally) -> Decided | Follow:
         """Make the attempt that was counted, settle it, and record both together."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine always runs in a task
-        self._calling[job.id] = task
+        self._calling[job.id] = _Calling(task, job.submission.id)
+        try:
+            return await self._called(job, tally)
+        except Exception:
+            # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
+            bug = Failed(kind=Kind.INTERNAL_ERROR)
+            await self._end(job, bug, settle_uncalled(bug), claimed=True)
+            raise
+
+    async def _called(self, job: Job, tally: Tally) -> Decided | Follow:
         self._step(Step.BEGUN, job)
         self._step(Step.CALLING, job)
         slots = self.slots[job.tier]
@@ -233,7 +267,7 @@ class Line:
     ) -> "Decided | _Look":
         """Wait in place for another's call, once and if a place is free; else wait in a parking queue."""
         job, places = delivery.job, self.slots[delivery.job.tier].followers
-        if follow.leader == job.id and job.id in self._calling:
+        if follow.leader == job.id and self._own_call(job) is not None:
             return _Look.AGAIN  # our own task holds it: the next look joins it
         if again or places.locked():
             return await self._park(job, Snooze(after=spread(FOLLOWER_SNOOZE, self.chance())))
@@ -246,7 +280,7 @@ class Line:
             finally:
                 waiting.cancel()
 
-    async def _finish(self, job: Job, outcome: Outcome) -> Decided:
+    async def _finish(self, job: Job, outcome: Outcome) -> Decided | Follow:
         """End the job with an outcome that needed no call of its own."""
         return await self._end(job, outcome, settle_uncalled(outcome))
 
@@ -258,7 +292,7 @@ class Line:
         *,
         work: Work = _NO_WORK,
         claimed: bool = False,
-    ) -> Decided:
+    ) -> Decided | Follow:
         decided = await self.ledger.end(job, outcome, settlement, work=work, claimed=claimed)
         self._step(Step.RECORDED, job)
         if isinstance(decided, Ended) and decided.written:

@@ -3,9 +3,9 @@
 A port's promises are its docstrings, and one contract suite per port holds every adapter to them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from producer_sdk.wire import CompletionReply
 from worker.core.events import Event
@@ -16,6 +16,7 @@ from worker.core.model import (
     Completed,
     Decided,
     Failed,
+    Follow,
     HistoryEntry,
     Job,
     Outcome,
@@ -25,6 +26,8 @@ from worker.core.model import (
     Terminal,
     Work,
 )
+
+MayCall: TypeAlias = Callable[[], Awaitable[bool]]
 
 
 class Clock(Protocol):
@@ -62,21 +65,22 @@ class Ledger(Protocol):
         In one transaction: everything that `find` tells, first. Then: a new submission of an open job gets
         its route noted (`Joined`); a replay reopens the job by compare-and-set of the run, all its submissions
         to hear again; a living claim of the key: `Follow`; an outcome of the same fingerprint that ended
-        since this job was first received (for `dedupe=cache`: that is still kept): `Answered`; no attempts
-        left: `Exhausted`; else `Started`, the claim fenced by this process, the attempt counted. Only
+        since this job was first received (for `dedupe=cache`: that is still kept): `Answered`; a copy that
+        came back before a time that the ledger knows: `Early`; no attempts left: `Exhausted`; else `Started`, the claim fenced by this process, the attempt counted. Only
         `Started` counts. A claim of a dead process, or one whose lease has run out, is taken over.
         """
         ...
 
     async def end(
         self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
-    ) -> Decided:
+    ) -> Decided | Follow:
         """Record outcome and settlement of the run together, release the claim, and say who has to hear.
 
         `claimed`: the outcome comes from a call under our claim; when a living process has taken the job over,
         nothing is written and what stands comes back (`Stale` when nothing stands yet). The first terminal record of a
         run wins; a later one gets the first one back. An outcome under our claim ends the run also when a
-        follower has parked a later generation meanwhile. A completed or permanent outcome is kept for
+        follower has parked a later generation meanwhile. Without `claimed`, a job whose call runs is not ended
+        over its head: `Follow`. A completed or permanent outcome is kept for
         followers.
         """
         ...
@@ -114,6 +118,10 @@ class Ledger(Protocol):
         """Tell the latest deadline of all who followed the claim; None: nobody did."""
         ...
 
+    async def holds(self, job: Job) -> bool:
+        """Tell whether this process still holds the claim under which the job's call runs."""
+        ...
+
 
 class ResponseCache(Protocol):
     """Completed responses by fingerprint, for `dedupe=cache`; a miss is always allowed."""
@@ -134,8 +142,11 @@ class Upstream(Protocol):
         """Tell when an endpoint of the tier takes calls: None: now; an instant: not before it."""
         ...
 
-    async def attempt(self, job: Job, *, calls_left: int) -> Attempted:
+    async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
         """Make one attempt: at most `calls_left` quick tries, over one or more endpoints.
+
+        `may_call` is asked before every try but the first: a process that was suspended may have lost the job
+        to another. When it says no, what is known so far is the outcome.
 
         Never raises for what an upstream does. Cancelling it closes the call at once; the deadline is the
         caller's business, by cancelling.
@@ -156,7 +167,11 @@ class Delivery(Protocol):
         ...
 
     async def publish_reply(self, reply: CompletionReply, route: str) -> None:
-        """Publish one reply and return when the broker has confirmed it, or has no such queue any more."""
+        """Publish one reply and return when the broker has confirmed it.
+
+        Also when it cannot be had: the queue is gone, or refuses it again and again. A tenant's queue must not
+        hold the delivery.
+        """
         ...
 
     async def publish_parked(self, job: Job, after: timedelta) -> None:

@@ -209,7 +209,8 @@ class Lives(RuleBasedStateMachine):
         else:
             self.check_settled(call, told)
 
-    def check_settled(self, call: Call, told: Decided) -> None:
+    def check_settled(self, call: Call, told: Decided | Follow) -> None:
+        assert not isinstance(told, Follow), "a call under its own claim ends its run"
         self.check_told(call.worker, call.job, told)
         if isinstance(told, Stale):
             other = any(c.job.key == call.job.key and not c.lost for c in self.calls)
@@ -226,12 +227,19 @@ class Lives(RuleBasedStateMachine):
     def expire(self, who: int, key: str, submission: str) -> None:
         worker, job, life = self.workers[who], self.job(key, submission), self.lives[key]
         carries, ended = self.carries(job), life.ended
+        running = any(call.job.key == key and not call.lost for call in self.calls)
         told = self.run(worker.ledger.end(job, LATE, EXPIRED, work=NO_CALL, claimed=False))
-        self.check_told(worker, job, told)
+        if isinstance(told, Follow):
+            assert carries
+            assert running, "it follows nobody"
+            assert not ended
+        else:
+            self.check_told(worker, job, told)
         if not ended:
             life.carrier = life.carrier or submission
             life.known |= {submission} if carries or isinstance(told, Joined) else set()
-            assert isinstance(told, Ended if carries else (Joined, Parked, Stale)), told
+            expected = (Follow if running else Ended) if carries else (Joined, Parked, Stale)
+            assert isinstance(told, expected), told
 
     @precondition(lambda self: any(life.ended for life in self.lives.values()))
     @rule(data=st.data(), who=st.integers(0, 1))

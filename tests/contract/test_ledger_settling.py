@@ -31,8 +31,10 @@ from worker.core.events import Trouble
 from worker.core.kinds import Kind
 from worker.core.model import (
     DeadLetter,
+    Early,
     Ended,
     Failed,
+    Follow,
     Job,
     Parked,
     Reply,
@@ -120,13 +122,66 @@ async def test_the_first_terminal_record_wins(ledger: Ledger) -> None:
     assert as_ended(await ledger.find(make_job())).record.outcome == ANSWER
 
 
-async def test_an_end_without_a_claim_beats_a_running_call_and_the_call_hears_of_it(
-    ledger: Ledger,
+async def test_an_end_without_a_claim_does_not_end_a_job_whose_call_runs(fleet: Fleet) -> None:
+    caller, other = await fleet.join(), await fleet.join()
+    await caller.ledger.begin(make_job(), max_attempts=3)
+    for worker in (caller, other):
+        told = await worker.ledger.end(make_job(), LATE, EXPIRED, work=NO_CALL, claimed=False)
+        assert told == Follow(leader=make_job().id)
+    ended = await caller.ledger.end(make_job(), ANSWER, DONE, work=ONE_CALL, claimed=True)
+    assert as_ended(ended).record.outcome == ANSWER
+
+
+async def test_an_end_without_a_claim_ends_a_job_whose_caller_died(fleet: Fleet) -> None:
+    caller, other = await fleet.join(), await fleet.join()
+    await caller.ledger.begin(make_job(), max_attempts=3)
+    await fleet.kill(caller)
+    told = await other.ledger.end(make_job(), LATE, EXPIRED, work=NO_CALL, claimed=False)
+    assert as_ended(told).record.state is State.EXPIRED
+
+
+async def test_a_call_ends_its_run_also_when_a_follower_parked_its_redelivery(fleet: Fleet) -> None:
+    caller, other = await fleet.join(), await fleet.join()
+    await caller.ledger.begin(make_job(), max_attempts=3)
+    soon = fleet.clock.now() + timedelta(seconds=2)
+    snooze = Snooze(after=timedelta(seconds=2))
+    await other.ledger.park(make_job(), snooze, soon, work=NO_CALL, why=None, claimed=False)
+    ended = as_ended(await caller.ledger.end(make_job(), ANSWER, DONE, work=ONE_CALL, claimed=True))
+    assert ended.written
+    copy = make_job(generation=1, first=False)
+    assert as_ended(await other.ledger.find(copy)).record.outcome == ANSWER
+
+
+async def test_what_a_call_was_told_to_wait_binds_the_copy_that_a_follower_parked(
+    fleet: Fleet,
 ) -> None:
-    await ledger.begin(make_job(), max_attempts=3)
-    first = await ledger.end(make_job(), LATE, EXPIRED, work=NO_CALL, claimed=False)
-    later = await ledger.end(make_job(), ANSWER, DONE, work=ONE_CALL, claimed=True)
-    assert later == first
+    caller, other = await fleet.join(), await fleet.join()
+    await caller.ledger.begin(make_job(), max_attempts=3)
+    soon = fleet.clock.now() + timedelta(seconds=2)
+    late = fleet.clock.now() + timedelta(minutes=10)
+    snooze = Snooze(after=timedelta(seconds=2))
+    await other.ledger.park(make_job(), snooze, soon, work=NO_CALL, why=None, claimed=False)
+    refused = Work(refusals=1)
+    told = await caller.ledger.park(
+        make_job(), Snooze(after=late - soon), late, work=refused, why=TIMEOUT, claimed=True
+    )
+    assert isinstance(told, Parked)
+    fleet.clock.pass_by(timedelta(seconds=3))
+    copy = replace(make_job(generation=1, first=False), not_before=soon)
+    assert await other.ledger.begin(copy, max_attempts=3) == Early(until=late)
+    fleet.clock.pass_by(timedelta(minutes=10))
+    begun = await other.ledger.begin(copy, max_attempts=3)
+    assert isinstance(begun, Started)
+    assert (begun.tally.attempts, begun.tally.refusals) == (1, 1)
+
+
+async def test_a_process_knows_whether_it_still_holds_the_claim(fleet: Fleet) -> None:
+    caller, other = await fleet.join(), await fleet.join()
+    await caller.ledger.begin(make_job(), max_attempts=3)
+    assert await caller.ledger.holds(make_job())
+    assert not await other.ledger.holds(make_job())
+    await caller.ledger.end(make_job(), ANSWER, DONE, work=ONE_CALL, claimed=True)
+    assert not await caller.ledger.holds(make_job())
 
 
 async def test_no_job_is_begun_again_after_its_end(ledger: Ledger) -> None:

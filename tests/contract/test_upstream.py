@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from simulator import How, Simulator
-from tests.unit.worker.upstream.fakes import KEY, PROMPT, Memory, PlannedUpstream, chat, job
+from tests.unit.worker.upstream.fakes import KEY, PROMPT, Memory, PlannedUpstream, always, chat, job
 from worker.clock import SystemClock
 from worker.core.classify import Shape
 from worker.core.events import CallEnded, EndpointHeld
@@ -105,13 +105,13 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 async def outcome_of(world: World, plan: str, policy: TryPolicy = ONCE) -> Failed:
-    attempted = await world.client(policy).attempt(job(chat(plan)), calls_left=9)
+    attempted = await world.client(policy).attempt(job(chat(plan)), calls_left=9, may_call=always)
     assert isinstance(attempted.outcome, Failed)
     return attempted.outcome
 
 
 async def test_a_completion_comes_back_byte_for_byte_with_model_and_usage(world: World) -> None:
-    attempted = await world.client().attempt(job(), calls_left=9)
+    attempted = await world.client().attempt(job(), calls_left=9, may_call=always)
     completed = attempted.outcome
     assert isinstance(completed, Completed)
     assert completed.body.startswith(b'{"id": "chatcmpl-')
@@ -134,7 +134,7 @@ async def test_a_completion_comes_back_byte_for_byte_with_model_and_usage(world:
 async def test_every_path_is_joined_to_the_base_url_once(
     world: World, path: str, body: bytes
 ) -> None:
-    attempted = await world.client().attempt(job(body, path=path), calls_left=9)
+    attempted = await world.client().attempt(job(body, path=path), calls_left=9, may_call=always)
     assert isinstance(attempted.outcome, Completed)
     assert world.paths == [path]
 
@@ -142,7 +142,7 @@ async def test_every_path_is_joined_to_the_base_url_once(
 async def test_the_upstream_can_join_its_log_to_the_job(world: World) -> None:
     client = world.client()
     for _ in range(2):
-        await client.attempt(job(job_id="a" * 32), calls_left=9)
+        await client.attempt(job(job_id="a" * 32), calls_left=9, may_call=always)
     assert world.ids == ["a" * 32 + ".1.0.1", "a" * 32 + ".1.0.2"]
 
 
@@ -185,7 +185,7 @@ async def test_every_fault_has_its_kind_and_costs_one_call(
     code: str | None,
     detail: Shape | None,
 ) -> None:
-    attempted = await world.client().attempt(job(chat(f"{plan}!")), calls_left=9)
+    attempted = await world.client().attempt(job(chat(f"{plan}!")), calls_left=9, may_call=always)
     failed = attempted.outcome
     assert isinstance(failed, Failed)
     assert (failed.kind, failed.status, failed.code, failed.endpoint) == (kind, status, code, "one")
@@ -230,20 +230,22 @@ async def test_a_redirect_is_never_followed(world: World) -> None:
 
 
 async def test_transient_failures_are_tried_again_within_the_attempt(world: World) -> None:
-    attempted = await world.client(QUICK).attempt(job(chat("503,reset,ok")), calls_left=9)
+    attempted = await world.client(QUICK).attempt(
+        job(chat("503,reset,ok")), calls_left=9, may_call=always
+    )
     assert isinstance(attempted.outcome, Completed)
     assert attempted.work.calls == world.count == 3
 
 
 async def test_no_attempt_makes_more_calls_than_are_left(world: World) -> None:
-    attempted = await world.client(QUICK).attempt(job(chat("503!")), calls_left=2)
+    attempted = await world.client(QUICK).attempt(job(chat("503!")), calls_left=2, may_call=always)
     assert isinstance(attempted.outcome, Failed)
     assert attempted.work.calls == world.count == 2
 
 
 async def test_a_short_retry_after_is_waited_out_and_counted_as_a_refusal(world: World) -> None:
     attempted = await world.client(QUICK).attempt(
-        job(chat("429(retry-after-ms=50),ok")), calls_left=9
+        job(chat("429(retry-after-ms=50),ok")), calls_left=9, may_call=always
     )
     assert isinstance(attempted.outcome, Completed)
     assert (attempted.work.calls, attempted.work.refusals) == (1, 1)
@@ -251,11 +253,11 @@ async def test_a_short_retry_after_is_waited_out_and_counted_as_a_refusal(world:
 
 async def test_a_held_endpoint_gets_no_call_and_says_when(world: World) -> None:
     client = world.client()
-    await client.attempt(job(chat("429(retry-after=60)!")), calls_left=9)
+    await client.attempt(job(chat("429(retry-after=60)!")), calls_left=9, may_call=always)
     ready = client.ready_at("small")
     assert ready is not None
     assert timedelta(seconds=50) < ready - SystemClock().now() <= timedelta(seconds=60)
-    attempted = await client.attempt(job(), calls_left=9)
+    attempted = await client.attempt(job(), calls_left=9, may_call=always)
     assert isinstance(attempted.outcome, Failed)
     assert attempted.outcome.kind is Kind.RATE_LIMITED
     assert attempted.work == Work()
@@ -265,7 +267,9 @@ async def test_a_held_endpoint_gets_no_call_and_says_when(world: World) -> None:
 
 @pytest.mark.parametrize("plan", ["hang", "hang_body", "drip(0.01)"])
 async def test_a_cancelled_call_is_closed_at_once(world: World, plan: str) -> None:
-    attempt = asyncio.create_task(world.client().attempt(job(chat(plan)), calls_left=9))
+    attempt = asyncio.create_task(
+        world.client().attempt(job(chat(plan)), calls_left=9, may_call=always)
+    )
     await world.arrived()
     await asyncio.sleep(0.05)  # into the body
     attempt.cancel()
@@ -277,7 +281,7 @@ async def test_a_cancelled_call_is_closed_at_once(world: World, plan: str) -> No
 
 
 async def test_an_answer_that_comes_byte_by_byte_is_put_together(world: World) -> None:
-    attempted = await world.client().attempt(job(chat("drip(0)")), calls_left=9)
+    attempted = await world.client().attempt(job(chat("drip(0)")), calls_left=9, may_call=always)
     assert isinstance(attempted.outcome, Completed)
     assert attempted.outcome.body.endswith(b"}")
 
@@ -287,7 +291,7 @@ async def test_an_answer_that_comes_byte_by_byte_is_put_together(world: World) -
 )
 async def test_no_failure_or_event_shows_key_or_prompt(world: World, plan: str) -> None:
     client = world.client(QUICK)
-    attempted = await client.attempt(job(chat(plan)), calls_left=9)
+    attempted = await client.attempt(job(chat(plan)), calls_left=9, may_call=always)
     shown = repr([attempted, world.told.events, client.__dict__])
     assert KEY not in shown
     assert PROMPT not in shown

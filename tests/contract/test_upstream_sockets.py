@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from simulator import Simulator, tls_context
-from tests.unit.worker.upstream.fakes import KEY, Memory, chat, job
+from tests.unit.worker.upstream.fakes import KEY, Memory, always, chat, job
 from worker.clock import SystemClock
 from worker.core.classify import Break
 from worker.core.kinds import Kind
@@ -72,7 +72,7 @@ async def clients() -> AsyncIterator[Clients]:
 
 
 async def outcome(client: UpstreamClient, plan: str | None = None) -> Outcome:
-    return (await client.attempt(job(chat(plan)), calls_left=1)).outcome
+    return (await client.attempt(job(chat(plan)), calls_left=1, may_call=always)).outcome
 
 
 async def outcomes(client: UpstreamClient, *, calls: int, at_once: int) -> list[Outcome]:
@@ -194,7 +194,7 @@ async def test_silence_ends_a_call_and_closes_it(clients: Clients, http: Http, p
 
 
 async def test_a_refused_connection_is_told_and_counts_as_a_call(clients: Clients) -> None:
-    attempted = await clients.of(NOBODY).attempt(job(), calls_left=1)
+    attempted = await clients.of(NOBODY).attempt(job(), calls_left=1, may_call=always)
     assert isinstance(attempted.outcome, Failed)
     assert attempted.outcome.kind is Kind.CONNECTION
     assert attempted.outcome.detail == Break.REFUSED.value
@@ -317,7 +317,7 @@ async def test_a_closed_client_makes_no_call() -> None:
         client = Clients().of(sim.url)
         await client.aclose()
         with pytest.raises(RuntimeError, match="closed"):
-            await client.attempt(job(), calls_left=1)
+            await client.attempt(job(), calls_left=1, may_call=always)
         assert not sim.calls
 
 

@@ -57,8 +57,11 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """Two requests of one tenant with the same content have the same fingerprint."""
-        return f"{self.tenant}:{self.content_hash}"
+        """Two requests of one tenant and tier with the same content have the same fingerprint.
+
+        The tier belongs to it: another tier has other endpoints, with answers and failures of their own.
+        """
+        return f"{self.tenant}:{self.tier}:{self.content_hash}"
 
     @property
     def queue_key(self) -> str:
@@ -291,13 +294,20 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Early:
+    """The copy came back before the time that the ledger knows: another delivery's call was told to wait."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Exhausted:
     """All attempts are counted and none left an outcome: every worker that took the job died with it."""
 
     tally: Tally
 
 
-Beginning: TypeAlias = Started | Follow | Answered | Exhausted | Decided
+Beginning: TypeAlias = Started | Follow | Answered | Early | Exhausted | Decided
 
 
 def next_generation(job: Job, *, not_before: datetime) -> Job:

@@ -14,8 +14,12 @@ from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Job, Outcome, Work
 from worker.core.quick import TryPolicy, pause_before_next_try, verdict
 from worker.core.routing import choose
-from worker.ports import Clock, Listener
+from worker.ports import Clock, Listener, MayCall
 from worker.upstream.endpoint import Endpoint
+
+
+class _MayNotError(Exception):
+    """The job is not ours to call for any more."""
 
 
 class UpstreamClient:
@@ -52,7 +56,7 @@ class UpstreamClient:
         left_s = self._left_s(self._soonest(tier))
         return self._clock.now() + timedelta(seconds=left_s) if left_s else None
 
-    async def attempt(self, job: Job, *, calls_left: int) -> Attempted:
+    async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
         """Make one attempt: at most `calls_left` quick tries, over one or more endpoints.
 
         When every endpoint of the tier is held it makes no call and gives the kind of the hold that ends first,
@@ -65,7 +69,7 @@ class UpstreamClient:
         spent = _Spent()
         outcome = await self._try(job, spent, avoid=None)
         if isinstance(outcome, Failed) and spent.tries:
-            outcome = await self._try_again(job, outcome, spent, policy)
+            outcome = await self._try_again(job, outcome, spent, policy, may_call=may_call)
         return Attempted(outcome=outcome, work=spent.work())
 
     async def aclose(self) -> None:
@@ -101,7 +105,13 @@ class UpstreamClient:
         return self._noted(endpoint, outcome, began)
 
     async def _try_again(
-        self, job: Job, first: Failed, spent: "_Spent", policy: TryPolicy
+        self,
+        job: Job,
+        first: Failed,
+        spent: "_Spent",
+        policy: TryPolicy,
+        *,
+        may_call: MayCall,
     ) -> Outcome:
         """Let tenacity run the tries that follow a failed one; `pause_before_next_try` decides.
 
@@ -114,6 +124,8 @@ class UpstreamClient:
         async def one() -> Outcome:
             if known:
                 return known.pop()
+            if not await may_call():
+                raise _MayNotError
             return await self._try(job, spent, avoid=failures[-1].endpoint)
 
         def again(state: RetryCallState) -> bool:
@@ -137,7 +149,10 @@ class UpstreamClient:
         retrying = AsyncRetrying(
             retry=again, wait=lambda _: pause_s, stop=stop_never, sleep=self._sleep
         )
-        outcome: Outcome = await retrying(one)
+        try:
+            outcome: Outcome = await retrying(one)
+        except _MayNotError:
+            return verdict(failures)
         return outcome if isinstance(outcome, Completed) else verdict(failures)
 
     def _choose(self, tier: str, avoid: str | None) -> Endpoint | None:

@@ -19,7 +19,7 @@ from worker.core.model import (
 )
 from worker.core.retry import RetryPolicy
 from worker.pipeline import Line, TierSlots
-from worker.ports import Ledger
+from worker.ports import Ledger, MayCall
 from worker.store.embedded import EmbeddedStore
 
 CONCURRENCY = 4
@@ -44,8 +44,9 @@ class FakeUpstream:
         assert tier == "small"
         return self.ready
 
-    async def attempt(self, job: Job, *, calls_left: int) -> Attempted:
+    async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
         assert calls_left >= 1
+        assert callable(may_call)
         if self.bug is not None:
             raise self.bug
         self.calls.append(job.id)

@@ -15,6 +15,7 @@ from worker.core.model import (
     Beginning,
     Decided,
     Failed,
+    Follow,
     Job,
     Outcome,
     Park,
@@ -54,7 +55,7 @@ class Spy:
 
     async def end(
         self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
-    ) -> Decided:
+    ) -> Decided | Follow:
         ended = await self.real.end(job, outcome, settlement, work=work, claimed=claimed)
         self.log.append("record")
         return ended
@@ -82,6 +83,9 @@ class Spy:
 
     async def wanted_until(self, claim_key: str) -> datetime | None:
         return await self.real.wanted_until(claim_key)
+
+    async def holds(self, job: Job) -> bool:
+        return await self.real.holds(job)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from worker.core.model import (
     Answered,
     Beginning,
     Completed,
+    Early,
     Exhausted,
     Follow,
     Job,
@@ -16,6 +17,7 @@ from worker.core.model import (
 )
 from worker.store.embedded import claims, rows
 from worker.store.embedded.entering import enter
+from worker.store.embedded.instants import from_us, to_us
 from worker.store.embedded.rows import JobRow
 from worker.store.embedded.standing import outcome_of
 from worker.store.embedded.transaction import Transaction
@@ -33,9 +35,18 @@ def begin(transaction: Transaction, job: Job, max_attempts: int) -> Beginning:
     outcome = _answer(transaction, row, job)
     if outcome is not None:
         return Answered(outcome=outcome)
+    if _is_early(transaction, row, job):
+        return Early(until=from_us(row.park_until or 0))
     if row.attempts >= max_attempts:
         return Exhausted(tally=row.tally)
     return _start(transaction, row, job)
+
+
+def _is_early(transaction: Transaction, row: JobRow, job: Job) -> bool:
+    """Tell whether the copy's own time is not the one up to which its generation was parked in the end."""
+    if job.not_before is None or row.park_until is None:
+        return False
+    return row.park_until > max(transaction.now, to_us(job.not_before))
 
 
 def give_back(transaction: Transaction, job: Job) -> None:

@@ -14,6 +14,7 @@ from worker.core.model import (
     Beginning,
     Decided,
     Failed,
+    Follow,
     Job,
     Outcome,
     Park,
@@ -87,7 +88,7 @@ class EmbeddedLedger:
 
     async def end(
         self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
-    ) -> Decided:
+    ) -> Decided | Follow:
         """Record outcome and settlement of the run together, and say who has to hear."""
         return await self._run(
             lambda transaction: settling.end(
@@ -131,6 +132,15 @@ class EmbeddedLedger:
             writes=False,
         )
         return None if found is None else from_us(found)
+
+    async def holds(self, job: Job) -> bool:
+        """Tell whether this process still holds the claim under which the job's call runs."""
+
+        def held(transaction: Transaction) -> bool:
+            claim = claims.of_job(transaction, job.id)
+            return claim is not None and claim.owner == transaction.me and claim.run == job.run
+
+        return await self._run(held, writes=False)
 
     async def close(self) -> None:
         """End all waits; the file stays open."""

@@ -15,6 +15,7 @@ from worker.core.model import (
     Decided,
     Ended,
     Failed,
+    Follow,
     Job,
     Outcome,
     Park,
@@ -43,11 +44,15 @@ def end(
     *,
     work: Work,
     claimed: bool,
-) -> Decided:
+) -> Decided | Follow:
     """Record outcome and settlement of the run, release the claim, and say who has to hear."""
     row, claim = _open(transaction, job, claimed=claimed)
     if not isinstance(row, JobRow):
         return row
+    if not claimed and (running := claims.of_job(transaction, job.id)) is not None:
+        # The living were left in place by `_open`. Somebody may want that call's answer for longer than this
+        # delivery does, and a call must never outlive the record of its run.
+        return Follow(leader=running.job_id)
     if claim is not None:
         claims.leave_answer(transaction, job, row, outcome)
         claims.release(transaction, claim)
@@ -83,7 +88,7 @@ def park(
         return row
     claims.release(transaction, claim)
     if row.generation != job.generation:
-        return _parked_by_another(transaction, row, job, settlement, work=work, why=why)
+        return _parked_by_another(transaction, row, job, settlement, until, work=work, why=why)
     snoozed = isinstance(settlement, Snooze)
     kind = "snooze" if snoozed else "retry"
     transaction.connection.execute(
@@ -107,20 +112,25 @@ def park(
     return Parked(settlement=settlement, until=until, carried=False)
 
 
-def _parked_by_another(
+def _parked_by_another(  # noqa: PLR0917  # a park's own parts
     transaction: Transaction,
     row: JobRow,
     job: Job,
     settlement: Park,
+    until: datetime,
     *,
     work: Work,
     why: Failed | None,
 ) -> Decided:
-    """Count the work of a call whose delivery came again meanwhile and was parked: that copy goes on."""
+    """Count the work of a call whose delivery came again meanwhile and was parked: that copy goes on.
+
+    It was parked for a follower's short wait; the call was told to wait until `begin` lets the copy go on.
+    """
     transaction.connection.execute(
-        "UPDATE jobs SET attempts = max(0, attempts - ?), calls = calls + ?, refusals = refusals + ?,"
-        " upstream = upstream + ? WHERE number = ?",
+        "UPDATE jobs SET park_until = max(coalesce(park_until, 0), ?), attempts = max(0, attempts - ?),"
+        " calls = calls + ?, refusals = refusals + ?, upstream = upstream + ? WHERE number = ?",
         (
+            to_us(until),
             int(isinstance(settlement, Snooze)),
             work.calls,
             work.refusals,

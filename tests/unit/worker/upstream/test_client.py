@@ -5,7 +5,15 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from tests.unit.worker.upstream.fakes import START, HandClock, Memory, PlannedUpstream, chat, job
+from tests.unit.worker.upstream.fakes import (
+    START,
+    HandClock,
+    Memory,
+    PlannedUpstream,
+    always,
+    chat,
+    job,
+)
 from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Work
@@ -74,7 +82,7 @@ class Bench:
         return Endpoint(spec, clock=self.clock, transport=through)
 
     async def attempt(self, *, calls_left: int = 99) -> Attempted:
-        return await self.client.attempt(job(), calls_left=calls_left)
+        return await self.client.attempt(job(), calls_left=calls_left, may_call=always)
 
     async def fail(self) -> Failed:
         outcome = (await self.attempt()).outcome
@@ -247,7 +255,9 @@ async def test_idle_endpoints_take_turns() -> None:
 async def test_a_cancelled_attempt_passes_the_cancellation_on_and_tries_no_more(plan: str) -> None:
     upstream = PlannedUpstream()
     bench = Bench(a=upstream)
-    attempt = asyncio.create_task(bench.client.attempt(job(chat(plan)), calls_left=9))
+    attempt = asyncio.create_task(
+        bench.client.attempt(job(chat(plan)), calls_left=9, may_call=always)
+    )
     expected = plan.count(",") + 1
     await upstream.reached(expected)
     attempt.cancel()
@@ -280,7 +290,7 @@ async def test_jobs_that_fail_together_keep_their_own_tries() -> None:
     bench = Bench(a=upstream)
     attempts = await asyncio.gather(
         *(
-            bench.client.attempt(job(chat("503,503,ok", seed=seed)), calls_left=9)
+            bench.client.attempt(job(chat("503,503,ok", seed=seed)), calls_left=9, may_call=always)
             for seed in range(50)
         )
     )
@@ -296,3 +306,25 @@ async def test_a_bug_in_the_transport_is_not_mistaken_for_an_upstreams_failure()
     with pytest.raises(ZeroDivisionError):
         await bench.attempt()
     assert bench.asked == ["a"]
+
+
+async def test_no_further_try_is_made_for_a_job_that_is_not_ours_any_more() -> None:
+    bench = Bench(a=in_turn(answering(503), good))
+    asked: list[bool] = []
+
+    async def lost() -> bool:
+        asked.append(True)
+        return False
+
+    attempted = await bench.client.attempt(job(), calls_left=9, may_call=lost)
+    assert isinstance(attempted.outcome, Failed)
+    assert (attempted.outcome.kind, attempted.work.calls) == (Kind.OVERLOADED, 1)
+    assert (len(bench.asked), len(asked)) == (1, 1)
+
+
+async def test_the_first_try_asks_nobody() -> None:
+    async def never() -> bool:
+        raise AssertionError("the hot path asks the ledger once, in begin")
+
+    attempted = await Bench(a=good).client.attempt(job(), calls_left=9, may_call=never)
+    assert isinstance(attempted.outcome, Completed)
