@@ -141,7 +141,11 @@ async def _build(
     resources.push_async_callback(upstream.aclose)
     troubles = Troubles(listener)
     connections = Connections.to(
-        _address(settings.broker), troubles=troubles, tls=_tls(settings.broker)
+        _address(settings.broker),
+        troubles=troubles,
+        tls=_tls(settings.broker),
+        heartbeat_s=settings.broker.heartbeat.total_seconds(),
+        reconnect_s=settings.broker.reconnect_interval.total_seconds(),
     )
     resources.push_async_callback(connections.close)
     intakes: dict[str, TierIntake] = {}

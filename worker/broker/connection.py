@@ -43,8 +43,12 @@ class Link:
         purpose: str,
         troubles: Troubles,
         tls: SSLContext | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+        reconnect_s: float = RECONNECT_S,
     ) -> None:
         self.address = address
+        self.reconnect_s = reconnect_s
+        self._heartbeat_s = max(1, round(heartbeat_s))
         self._purpose = purpose
         self._troubles = troubles
         self._tls = tls
@@ -92,8 +96,8 @@ class Link:
             except BrokerUnavailable as error:
                 if self._closed:
                     raise
-                self._troubles.tell("connect", self._purpose, f"{error}; tried again every second")
-                await asyncio.sleep(RECONNECT_S)
+                self._troubles.tell("connect", self._purpose, f"{error}; it is tried again")
+                await asyncio.sleep(self.reconnect_s)
         return connection
 
     async def connect(self) -> None:
@@ -124,7 +128,7 @@ class Link:
 
     async def _made(self) -> Connection:
         connection = Connection(
-            self.address.url.update_query(heartbeat=HEARTBEAT_S),
+            self.address.url.update_query(heartbeat=self._heartbeat_s),
             context=self._tls,
             transport_factory=TolerantTransport(),
             client_properties={
@@ -187,11 +191,26 @@ class Connections:
     control: Link
 
     @classmethod
-    def to(cls, address: Address, *, troubles: Troubles, tls: SSLContext | None = None) -> Self:
+    def to(
+        cls,
+        address: Address,
+        *,
+        troubles: Troubles,
+        tls: SSLContext | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+        reconnect_s: float = RECONNECT_S,
+    ) -> Self:
         """Prepare them; nothing is connected yet."""
         hush()
         consume, publish, control = (
-            Link(address, purpose=purpose, troubles=troubles, tls=tls)
+            Link(
+                address,
+                purpose=purpose,
+                troubles=troubles,
+                tls=tls,
+                heartbeat_s=heartbeat_s,
+                reconnect_s=reconnect_s,
+            )
             for purpose in ("consume", "publish", "control")
         )
         return cls(consume=consume, publish=publish, control=control)

@@ -20,6 +20,9 @@ from worker.core.model import HistoryEntry, Job, Record
 from worker.core.parking import hop
 from worker.ports import Clock, Listener
 
+# How often a full callback queue is tried before its reply is given up: about half a minute.
+_MOST_REFUSALS: Final = 10
+
 REPLY: Final = "reply"
 PARKED: Final = "parked"
 DEAD: Final = "dead"
@@ -81,9 +84,18 @@ class BrokerDelivery:
         await self.seat.lost.wait()
 
     async def publish_reply(self, reply: CompletionReply, route: str) -> None:
-        """Publish one reply and return when the broker has confirmed it, or has no such queue any more."""
+        """Publish one reply and return when the broker has confirmed it, or it cannot be had.
+
+        The callback queue is its tenant's own: gone, full or too small, it must not hold the delivery. The
+        result stays in the ledger.
+        """
         await self.outlet.publisher.publish(
-            REPLIES_EXCHANGE, route, reply.envelope(), reply.body, reached=self._tell(REPLY)
+            REPLIES_EXCHANGE,
+            route,
+            reply.envelope(),
+            reply.body,
+            reached=self._tell(REPLY),
+            most_refusals=_MOST_REFUSALS,
         )
 
     async def publish_parked(self, job: Job, after: timedelta) -> None:

@@ -12,7 +12,7 @@ from pamqp.commands import Basic
 from worker.broker import names
 from worker.broker.address import describe, is_loss
 from worker.broker.codec import TierRules, read
-from worker.broker.connection import RECONNECT_S, Link
+from worker.broker.connection import Link
 from worker.broker.deadletters import quarantined
 from worker.broker.delivery import BrokerDelivery, Outlet, Seat
 from worker.broker.incoming import Incoming
@@ -95,7 +95,7 @@ class TierIntake:
                     raise
                 self._troubles.tell("consume", self._queue, f"{describe(error)}; it is tried again")
                 refused = isinstance(error, ChannelClosed)
-                await asyncio.sleep(_QUEUE_RETRY_S if refused else RECONNECT_S)
+                await asyncio.sleep(_QUEUE_RETRY_S if refused else self._link.reconnect_s)
             finally:
                 self._consumer = None
                 self._idle.set()

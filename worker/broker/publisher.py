@@ -22,6 +22,7 @@ from worker.errors import TopologyError
 _PERSISTENT: Final = 2
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
+_LONGEST_TIMEOUT_S: Final = 300.0
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
@@ -35,7 +36,12 @@ class Unroutable:
     """No queue takes messages with this routing key; nothing was stored."""
 
 
-Published: TypeAlias = Confirmed | Unroutable
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The broker refused it as often as the caller bears: a queue is full."""
+
+
+Published: TypeAlias = Confirmed | Unroutable | Refused
 Tell: TypeAlias = Callable[[Step], None]
 
 
@@ -66,21 +72,23 @@ class Publisher:
         body: bytes,
         *,
         reached: Tell | None = None,
+        most_refusals: int | None = None,
     ) -> Published:
         """Return once the broker has confirmed the message, or says that no queue takes it.
 
         A lost connection, a missing exchange, a full queue or a confirm that does not come in time is told
-        as trouble, and the publish repeated after a pause, until it is done or cancelled. A repeated publish
-        may store the message twice.
+        as trouble, and the publish repeated after a pause, until it is done or cancelled, or was refused
+        `most_refusals` times. A repeated publish may store the message twice; each has twice the time of the
+        one before, so that a slow broker is not buried under copies.
 
         `reached` hears `PUBLISHED` about when the message is first written to the connection, and
         `CONFIRMED`.
         """
         published = _Once(reached)
-        pause_s = _FIRST_PAUSE_S
+        pause_s, timeout_s, refusals = _FIRST_PAUSE_S, self._timeout_s, 0
         while True:
             try:
-                async with asyncio.timeout(self._timeout_s):
+                async with asyncio.timeout(timeout_s):
                     await self._publish_once(
                         exchange, routing_key, envelope, body, published=published
                     )
@@ -90,6 +98,10 @@ class Publisher:
                 if not is_loss(error):  # a TimeoutError is an OSError
                     raise
                 self._troubles.tell("publish", exchange, _why(error))
+                refusals += isinstance(error, DeliveryError)
+                if refusals == most_refusals:
+                    return Refused()
+                timeout_s = min(2 * timeout_s, _LONGEST_TIMEOUT_S)
             else:
                 published.tell()
                 if reached is not None:
@@ -114,7 +126,7 @@ class Publisher:
         pause_s = _FIRST_PAUSE_S
         while True:
             match await self.publish(exchange, routing_key, envelope, body, reached=reached):
-                case Confirmed():
+                case Confirmed() | Refused():
                     return
                 case Unroutable():
                     error = TopologyError(

@@ -85,10 +85,14 @@ class TierSettings:
         Duration, lasting("100ms", "1d"), "The longest that an attempt may take"
     ] = timedelta(minutes=2)
     deadline: Annotated[
-        Duration, lasting("1s", "90d"), "From submission: the deadline of requests without one"
+        Duration,
+        lasting("1s", "90d"),
+        "From delivery to a worker: the deadline of requests without one",
     ] = timedelta(days=1)
     max_deadline: Annotated[
-        Duration, lasting("1s", "90d"), "From submission: a request's later deadline is cut to this"
+        Duration,
+        lasting("1s", "90d"),
+        "From delivery to a worker: a request's later deadline is cut to this",
     ] = timedelta(days=3)
 
 

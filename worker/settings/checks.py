@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import Final
 
 from worker.settings.finding import Finding
@@ -61,6 +62,16 @@ def _concurrency(settings: Settings) -> Iterator[Finding]:
             text=f"tiers: the tiers' concurrency adds up to {total}; one worker takes at most"
             f" {_MOST_JOBS}: start more workers instead",
         )
+
+
+def _backoffs(settings: Settings) -> Iterator[Finding]:
+    retry = settings.retry
+    for name in ("attempt_backoffs", "refusal_backoffs"):
+        waits = getattr(retry, name)
+        if any(later < sooner for sooner, later in pairwise(waits)):
+            path = f"retry.{name}"
+            text = f"{path} = {', '.join(map(format_duration, waits))}: no wait may be shorter than the one before"
+            yield Finding(about=(path,), text=text)
 
 
 def _bounds(settings: Settings) -> Iterator[Finding]:
@@ -129,6 +140,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
 _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _tiers,
     _concurrency,
+    _backoffs,
     consumer_timeout,
     record_ttl,
     _bounds,

@@ -10,11 +10,17 @@ from tests.contract.world import ANSWER, Ear, HandClock
 from worker.core.events import TierPaused
 from worker.core.model import (
     Attempted,
+    Beginning,
+    Decided,
     Failed,
+    Follow,
     HistoryEntry,
     Job,
     Outcome,
+    Park,
     Record,
+    Submission,
+    Terminal,
     Work,
 )
 from worker.core.retry import RetryPolicy
@@ -93,6 +99,56 @@ class FakeDelivery:
     async def ack(self) -> None:
         self.log.append("ack")
         self.acks += 1
+
+
+@dataclass(slots=True)
+class Spy:
+    """A ledger that notes what was committed into a delivery's log."""
+
+    real: Ledger
+    log: list[str]
+
+    async def find(self, job: Job) -> Decided | None:
+        return await self.real.find(job)
+
+    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        begun = await self.real.begin(job, max_attempts=max_attempts)
+        self.log.append("begin")
+        return begun
+
+    async def end(
+        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+    ) -> Decided | Follow:
+        ended = await self.real.end(job, outcome, settlement, work=work, claimed=claimed)
+        self.log.append("record")
+        return ended
+
+    async def park(  # the port's own
+        self,
+        job: Job,
+        settlement: Park,
+        until: datetime,
+        *,
+        work: Work,
+        why: Failed | None,
+        claimed: bool,
+    ) -> Decided:
+        parked = await self.real.park(job, settlement, until, work=work, why=why, claimed=claimed)
+        self.log.append("record")
+        return parked
+
+    async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
+        await self.real.carried(job, heard, letter=letter)
+        self.log.append("carried")
+
+    async def released(self, claim_key: str, *, at_most: timedelta) -> None:
+        await self.real.released(claim_key, at_most=at_most)
+
+    async def wanted_until(self, claim_key: str) -> datetime | None:
+        return await self.real.wanted_until(claim_key)
+
+    async def holds(self, job: Job) -> bool:
+        return await self.real.holds(job)
 
 
 @dataclass(slots=True, kw_only=True)

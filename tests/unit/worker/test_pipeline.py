@@ -1,27 +1,21 @@
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from producer_sdk.wire import Dedupe, Source, Status
 from tests.contract.world import ANSWER, BEGAN, INVALID, EmbeddedFleet, make_job
-from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Stand
+from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Spy, Stand
 from worker.core.events import JobEnded, Step, StepReached, Trouble
 from worker.core.kinds import Kind
 from worker.core.model import (
-    Beginning,
     Decided,
     Failed,
-    Follow,
     Job,
     Outcome,
-    Park,
-    Submission,
-    Terminal,
-    Work,
 )
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
@@ -36,56 +30,6 @@ async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
     fleet = EmbeddedFleet(tmp_path)
     yield Stand(store=await fleet.join(), clock=fleet.clock, ear=fleet.ear)
     await fleet.close()
-
-
-@dataclass(slots=True)
-class Spy:
-    """A ledger that notes what was committed into a delivery's log."""
-
-    real: Ledger
-    log: list[str]
-
-    async def find(self, job: Job) -> Decided | None:
-        return await self.real.find(job)
-
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
-        begun = await self.real.begin(job, max_attempts=max_attempts)
-        self.log.append("begin")
-        return begun
-
-    async def end(
-        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
-    ) -> Decided | Follow:
-        ended = await self.real.end(job, outcome, settlement, work=work, claimed=claimed)
-        self.log.append("record")
-        return ended
-
-    async def park(  # the port's own
-        self,
-        job: Job,
-        settlement: Park,
-        until: datetime,
-        *,
-        work: Work,
-        why: Failed | None,
-        claimed: bool,
-    ) -> Decided:
-        parked = await self.real.park(job, settlement, until, work=work, why=why, claimed=claimed)
-        self.log.append("record")
-        return parked
-
-    async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
-        await self.real.carried(job, heard, letter=letter)
-        self.log.append("carried")
-
-    async def released(self, claim_key: str, *, at_most: timedelta) -> None:
-        await self.real.released(claim_key, at_most=at_most)
-
-    async def wanted_until(self, claim_key: str) -> datetime | None:
-        return await self.real.wanted_until(claim_key)
-
-    async def holds(self, job: Job) -> bool:
-        return await self.real.holds(job)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,10 @@ TABLE: list[tuple[str, str]] = [
         having("retry", "max_attempts = 4", 'attempt_backoffs = ["1d"]'),
         "its longest retry horizon of 4328m",
     ),
+    (
+        having("retry", 'attempt_backoffs = ["10s", "2s"]'),
+        "retry.attempt_backoffs = 10s, 2s: no wait may be shorter than the one before",
+    ),
     (having("store", 'result_ttl = "11d"'), "must not be longer than store.record_ttl"),
     (
         having("store", 'cache_max_size = "1MiB"', 'cache_max_entry = "2MiB"'),

@@ -1,11 +1,17 @@
 """How a delivery enters the books: a new job, a submission that joins one, a replay that opens it again."""
 
+from datetime import timedelta
+from typing import Final
+
 from worker.core.model import Decided, Job, Joined, State
 from worker.store.embedded import claims, rows
-from worker.store.embedded.instants import to_us
+from worker.store.embedded.instants import span_us, to_us
 from worker.store.embedded.rows import JobRow, Line
 from worker.store.embedded.standing import standing
 from worker.store.embedded.transaction import Transaction
+
+# The longest hop through a parking queue, and some minutes for a queue in front of the workers.
+_LONGEST_AWAY: Final = timedelta(minutes=45)
 
 
 def enter(transaction: Transaction, job: Job) -> JobRow | Decided:
@@ -22,7 +28,9 @@ def enter(transaction: Transaction, job: Job) -> JobRow | Decided:
     if row is None:
         row = rows.insert(transaction, job)
     elif row.state is State.OPEN and job.first and job.submission.id != row.carrier:
-        return _join(transaction, row, job)
+        if not _is_abandoned(transaction, row):
+            return _join(transaction, row, job)
+        row = _adopt(transaction, row, job)
     elif job.run > row.run:
         row = _reopen(transaction, row, job)
     elif job.generation > row.generation:
@@ -37,6 +45,37 @@ def _join(transaction: Transaction, row: JobRow, job: Job) -> Joined:
     if claim is not None:
         claims.want(transaction, claim, job)
     return Joined()
+
+
+def _is_abandoned(transaction: Transaction, row: JobRow) -> bool:
+    """Tell whether the message that carried the open job is lost, as after a purge of its queue.
+
+    Whatever waited for it would have come back, and ended it, soon after its deadline. A replay's message
+    cannot be stood in for: a first delivery is of run 1.
+    """
+    overdue = transaction.connection.execute(
+        "SELECT 1 FROM jobs WHERE number = ? AND deadline < ?",
+        (row.number, transaction.now - span_us(_LONGEST_AWAY)),
+    ).fetchone()
+    return row.run == 1 and overdue is not None and claims.of_job(transaction, row.id) is None
+
+
+def _adopt(transaction: Transaction, row: JobRow, job: Job) -> JobRow:
+    """Let this submission's message carry the job from here; what was spent stays spent."""
+    transaction.connection.execute(
+        "UPDATE jobs SET carrier = ?, generation = 0, deadline = ?, received_at = ?, expires_at = ?,"
+        " park_kind = NULL, park_after = NULL, park_until = NULL, park_carried = NULL WHERE number = ?",
+        (
+            job.submission.id,
+            to_us(job.deadline),
+            to_us(job.received_at),
+            rows.expiry_of_open(transaction, job),
+            row.number,
+        ),
+    )
+    adopted = rows.load(transaction.connection, row.id)
+    assert adopted is not None  # noqa: S101  # the row was just written in this transaction
+    return adopted
 
 
 def _reopen(transaction: Transaction, row: JobRow, job: Job) -> JobRow:

@@ -12,7 +12,6 @@ from producer_sdk.wire import Dedupe
 from tests.contract.world import (
     ANSWER,
     BEGAN,
-    DONE,
     ONE_CALL,
     TIMEOUT,
     Ear,
@@ -221,15 +220,13 @@ async def test_the_dead_are_buried_the_living_and_open_claims_stay(tmp_path: Pat
     fleet = EmbeddedFleet(tmp_path)
     dead, living, sweeper = [await fleet.join() for _ in range(3)]
     await dead.ledger.begin(make_job("open"), max_attempts=3)
-    await dead.ledger.begin(make_job("ended"), max_attempts=3)
-    await living.ledger.end(make_job("ended"), ANSWER, DONE, work=ONE_CALL, claimed=False)
     await living.ledger.begin(make_job("living"), max_attempts=3)
     await fleet.kill(dead)
     await sweeper.sweep()
     owners = {path.stem for path in (fleet.path.parent / "owners").glob("*.lock")}
     assert owners == {living.owner, sweeper.owner}
     assert count(fleet.path, "owners") == 2
-    for key, claimed in (("open", True), ("ended", False), ("living", True)):
+    for key, claimed in (("open", True), ("living", True)):
         told = fleet.archive().explain(make_job(key).id)
         assert told is not None
         assert (told.claimed_by is not None) == claimed, key
