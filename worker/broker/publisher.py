@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from datetime import timedelta
 from typing import Final, TypeAlias
 
 from aiormq.channel import Channel
-from aiormq.exceptions import DeliveryError, PublishError
+from aiormq.exceptions import ChannelPreconditionFailed, DeliveryError, PublishError
 from pamqp.commands import Basic
 
 from producer_sdk.wire import Envelope
@@ -23,6 +24,7 @@ _PERSISTENT: Final = 2
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _LONGEST_TIMEOUT_S: Final = 300.0
+_TOO_LARGE: Final = re.compile(r"message size \d+ is larger than configured max size (\d+)")
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
@@ -38,7 +40,7 @@ class Unroutable:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The broker refused it as often as the caller bears: a queue is full."""
+    """The broker refused it as often as the caller bears (a queue is full), or for good (it is too large)."""
 
 
 Published: TypeAlias = Confirmed | Unroutable | Refused
@@ -99,7 +101,9 @@ class Publisher:
                     raise
                 self._troubles.tell("publish", exchange, _why(error))
                 refusals += isinstance(error, DeliveryError)
-                if refusals == most_refusals:
+                if most_refusals is not None and (
+                    refusals >= most_refusals or _is_too_large(error, body)
+                ):
                     return Refused()
                 timeout_s = min(2 * timeout_s, _LONGEST_TIMEOUT_S)
             else:
@@ -212,6 +216,15 @@ def _properties(envelope: Envelope, message_id: str) -> Basic.Properties:
         message_type=envelope.kind,
         timestamp=envelope.at,
     )
+
+
+def _is_too_large(error: BaseException, body: bytes) -> bool:
+    """Tell whether it was this message that the broker found too large.
+
+    It closes the channel with that, under all that wait there: their own size says whose fault it was.
+    """
+    bound = _TOO_LARGE.search(str(error)) if isinstance(error, ChannelPreconditionFailed) else None
+    return bound is not None and len(body) > int(bound[1])
 
 
 def _why(error: BaseException) -> str:
