@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,9 @@ class Stage:
     @property
     def config(self) -> Path:
         return self.folder / "warren.toml"
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
 
     @property
     def store(self) -> Path:
