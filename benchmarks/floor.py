@@ -46,7 +46,9 @@ def main() -> int:
 
 
 async def _measure(folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    tell = (lambda _: None) if options.json else (lambda text: print(text, file=sys.stderr))  # progress
+    tell = (
+        (lambda _: None) if options.json else (lambda text: print(text, file=sys.stderr))
+    )  # progress
     house = await asyncio.to_thread(
         raise_house,
         folder,

@@ -5,6 +5,10 @@
 | `app` | the composition root: build, start, quiet, drain, stop |
 | `settings` | one file, environment and secret files to frozen settings |
 | `pipeline` | the straight line that a delivery takes |
+| `crew` | the tasks that carry deliveries, owned by the worker |
+| `calling` | one attempt under its time limits |
+| `patience` | the stores as the line wants them: they wait, or know nothing |
+| `keys` | an endpoint's key, read anew every few seconds |
 | `ports` | the narrow interfaces between the line and the world |
 | `core` | decisions, pure |
 | `broker` | the only folder that knows AMQP |
