@@ -99,7 +99,10 @@ async def _run(house: House, options: argparse.Namespace, console: Console) -> F
                 await _replay(house, dead, journal, console)
     simulator = json_lines(house.calls_log) if house.simulated else []
     producer = json_lines(house.folder / "producer.jsonl")
-    return audit(producer, simulator, ledger_of(house.folder / "store"))
+    ledger = ledger_of(house.folder / "store")
+    recorded = sum(entry.calls for job in ledger for entry in job.history)
+    console.print(f"the ledger recorded {recorded} upstream calls", style="dim")
+    return audit(producer, simulator, ledger)
 
 
 async def _submit_all(
