@@ -1,0 +1,34 @@
+"""What a worker tells about itself while it works."""
+
+import asyncio
+import json
+import urllib.request
+
+from tests.acceptance.stage import Stage, chat
+
+
+def page(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text: bytes = answer.read()
+    return text.decode()
+
+
+async def test_metrics_and_the_log_tell_of_every_job(stage: Stage) -> None:
+    worker = await stage.started()
+    async with stage.client() as client:
+        plans = [None, None, "503,503", "400!"]
+        jobs = await stage.submit(client, [chat(f"{n}", plan=it) for n, it in enumerate(plans)])
+        await stage.hear(jobs)
+    await stage.settled()
+    metrics = await asyncio.to_thread(page, f"http://127.0.0.1:{worker.port}/metrics")
+    lane = 'lane="interactive",'
+    assert f'warren_jobs_total{{{lane}state="completed",tier="standard"}} 3.0' in metrics
+    assert f'warren_jobs_total{{{lane}state="dead_lettered",tier="standard"}} 1.0' in metrics
+    assert 'warren_calls_total{endpoint="main",kind="ok",tier="standard"} 3.0' in metrics
+    assert 'warren_calls_total{endpoint="main",kind="overloaded",tier="standard"} 2.0' in metrics
+    worker.process.terminate()
+    assert await worker.ended() == 0
+    lines = [json.loads(line) for line in worker.log.read_text(encoding="utf-8").splitlines()]
+    canonical = {line["job"]: line["state"] for line in lines if line["event"] == "job"}
+    assert canonical.keys() == {job.id for job in jobs}
+    assert sorted(canonical.values()) == ["completed", "completed", "completed", "dead_lettered"]
