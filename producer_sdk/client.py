@@ -109,6 +109,8 @@ class CompletionClient(Completions):
             await consumer.open(ttl=self._reply_queue_ttl, prefetch=self._reply_prefetch)
             if not self._named:
                 resources.push_async_callback(_delete, consumer)
+            watching = asyncio.create_task(consumer.watch(), name="warren reply queue")
+            resources.push_async_callback(_end, watching)
             connection = await self._connect("requests", resources)
             self._publisher = await Publisher.open(connection, self._address)
             resources.push_async_callback(self._publisher.close)
@@ -178,6 +180,11 @@ class CompletionClient(Completions):
 def _fresh_name() -> str:
     host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())
     return f"{host[:40]}-{secrets.token_hex(6)}"
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 async def _delete(consumer: ReplyConsumer) -> None:

@@ -1,16 +1,17 @@
 """The callback queue: replies come in here and go to whoever waits for them."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from aio_pika import RobustConnection
 from aio_pika.abc import AbstractIncomingMessage, AbstractRobustQueue
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from producer_sdk.connection import LOST, Address, unavailable
-from producer_sdk.errors import InvalidSetting, JobError
+from producer_sdk.errors import InvalidSetting, JobError, WarrenError
 from producer_sdk.reply import Reply, read
 from producer_sdk.waiting import Mailboxes
 from producer_sdk.wire import (
@@ -23,6 +24,9 @@ from producer_sdk.wire import (
 )
 
 OnUnclaimed: TypeAlias = Callable[[Reply | JobError], Awaitable[None]]
+
+_WATCH_S: Final = 5.0
+_LOOK_S: Final = 10.0
 
 _log = logging.getLogger("warren")
 
@@ -50,6 +54,36 @@ class ReplyConsumer:
         self._on_unclaimed = on_unclaimed
         self._queue: AbstractRobustQueue | None = None
         self._consumer = ""
+        self._ttl, self._prefetch = timedelta(), 0
+
+    async def watch(self) -> None:
+        """Look every few seconds whether the queue has a consumer, and consume anew when it has none.
+
+        The library restores consumers after a reconnect, but not always: after a broker's crash a restored
+        channel was seen without its consumer, and replies waited for good. Runs until cancelled.
+        """
+        name = reply_queue(self._address.tenant, self._name)
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    channel = await self._connection.channel(publisher_confirms=False)
+                    try:
+                        found = await channel.declare_queue(name, passive=True)
+                        consumers = found.declaration_result.consumer_count
+                    finally:
+                        await channel.close()
+                if not consumers:
+                    _log.warning("%s has lost its consumer; consuming anew", name)
+                    async with asyncio.timeout(_LOOK_S):
+                        await self.open(ttl=self._ttl, prefetch=self._prefetch)
+            except (*LOST, WarrenError, RuntimeError, asyncio.CancelledError) as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task and task.cancelling():
+                    raise
+                # Not connected, or the queue is on its way: the next look finds out. (A connection that is
+                # being lost cancels what waits for it, though nobody asked for that.)
+                _log.debug("the reply queue could not be looked at: %s", type(error).__name__)
 
     async def open(self, *, ttl: timedelta, prefetch: int) -> None:
         """Declare the queue, bind it and consume; after a lost connection the library does all three again.
@@ -59,6 +93,7 @@ class ReplyConsumer:
             BrokerUnavailable: the broker refuses it.
         """
         queue_name = reply_queue(self._address.tenant, self._name)
+        self._ttl, self._prefetch = ttl, prefetch
         try:
             channel = await self._connection.channel(publisher_confirms=False)
             await channel.set_qos(prefetch_count=prefetch)

@@ -29,6 +29,7 @@ from producer_sdk import (
     TopologyMissing,
 )
 from producer_sdk.connection import LOST
+from producer_sdk.replies import ReplyConsumer
 from producer_sdk.wire import (
     REPLIES_EXCHANGE,
     CompletionReply,
@@ -92,7 +93,6 @@ class StandInWorker:
         await channel.set_qos(prefetch_count=100)
         self.replies = await channel.get_exchange(REPLIES_EXCHANGE, ensure=False)
         queue = await channel.get_queue(QUEUE)
-        await queue.purge()
         await queue.consume(self._on_message)
         return connection
 
@@ -245,6 +245,8 @@ async def test_a_killed_and_restarted_broker_loses_no_confirmed_submission(
             tasks.create_task(restart())
             while not restarted.is_set():
                 jobs.append(await client.submit(tier="standard", body={"n": len(jobs)}))
+        # The first stand-in's own consumer may not have survived the crash: here it is the client that must.
+        second = await start_worker(lambda request: done(request, request.body))
         jobs.append(await client.submit(tier="standard", body={"n": len(jobs)}))
         heard = await asyncio.gather(*(job.reply(45) for job in jobs), return_exceptions=True)
         missing = [n for n, reply in enumerate(heard) if not isinstance(reply, Reply)]
@@ -254,7 +256,7 @@ async def test_a_killed_and_restarted_broker_loses_no_confirmed_submission(
             *("list_queues", "-p", _vhost(broker_url)),
             *("name", "messages_ready", "messages_unacknowledged", "consumers"),
         )
-    taken = {request.submission_id for request in worker.requests}
+    taken = {request.submission_id for request in (*worker.requests, *second.requests)}
     at_worker = [n for n in missing if jobs[n].submission_id in taken]
     assert not missing, f"missing {missing} of {len(jobs)}, taken {at_worker}; queues:\n{queues}"
     assert [reply.json()["n"] for reply in heard if isinstance(reply, Reply)] == list(
@@ -542,3 +544,24 @@ async def test_no_body_is_logged_when_a_cancelled_publish_is_returned(
         with pytest.raises(TierUnknown):
             await client.submit(tier="no-such-tier", body=b"canary")
     assert "canary" not in caplog.text
+
+
+async def test_a_consumer_that_was_lost_without_a_word_is_replaced(
+    broker_url: str, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[ReplyConsumer] = []
+    real = ReplyConsumer.open
+
+    async def noted(self: ReplyConsumer, *, ttl: timedelta, prefetch: int) -> None:
+        opened.append(self)
+        await real(self, ttl=ttl, prefetch=prefetch)
+
+    monkeypatch.setattr(ReplyConsumer, "open", noted)
+    await start_worker(lambda request: done(request, request.body))
+    async with CompletionClient(broker_url, name="watched") as client:
+        queue = opened[0]._queue
+        assert queue is not None
+        await queue.cancel(opened[0]._consumer)
+        reply = await (await client.submit_request(REQUEST)).reply(45)
+    assert reply.body
+    assert len(opened) == 2
