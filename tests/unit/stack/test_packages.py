@@ -90,9 +90,9 @@ def test_erlangs_start_script_points_at_its_new_home(tmp_path: Path) -> None:
     script.parent.mkdir(parents=True)
     script.write_text('#!/bin/sh\nROOTDIR=/usr/lib/erlang\nexec "$ROOTDIR/x"\n', "utf-8")
 
-    transplant.mend_launchers(tmp_path / "fresh", Path("/new home/root"), libraries=False)
+    transplant.mend_launchers(tmp_path / "fresh", Path("/new home/unpacked"), libraries=False)
 
-    assert "ROOTDIR='/new home/root/usr/lib/erlang'\n" in script.read_text("utf-8")
+    assert "ROOTDIR='/new home/unpacked/usr/lib/erlang'\n" in script.read_text("utf-8")
 
 
 def test_a_foreign_program_is_called_through_its_own_loader(tmp_path: Path) -> None:
@@ -107,10 +107,10 @@ def test_a_foreign_program_is_called_through_its_own_loader(tmp_path: Path) -> N
     for program in programs.iterdir():
         program.chmod(0o755)
 
-    transplant.wrap_programs(fresh, Path("/root"))
+    transplant.wrap_programs(fresh, Path("/unpacked"))
 
     wrapper = (programs / "beam").read_text("utf-8")
-    assert "/root/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 --library-path" in wrapper
-    assert wrapper.endswith('--argv0 "$0" /root/usr/lib/erlang/erts-1/bin/beam.real "$@"\n')
+    assert "/unpacked/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 --library-path" in wrapper
+    assert wrapper.endswith('--argv0 "$0" /unpacked/usr/lib/erlang/erts-1/bin/beam.real "$@"\n')
     assert (programs / "beam.real").read_bytes() == b"\x7fELF and code"
     assert (programs / "script").read_text("utf-8") == "#!/bin/sh\n"
