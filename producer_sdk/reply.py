@@ -143,7 +143,7 @@ def read(reply: CompletionReply) -> Reply | JobError:
     kinds: dict[Status, tuple[type[JobError], str]] = {
         Status.DEAD_LETTERED: (
             JobFailed,
-            f"It lies in the dead letters: see `warren dead show {reply.job_id}`, then replay or drop it",
+            f"It lies in the dead letters: see `warren dead show {reply.job_id}`, then replay it",
         ),
         Status.EXPIRED: (
             JobExpired,

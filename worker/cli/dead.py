@@ -81,7 +81,7 @@ def list_letters(
     epilog="""\b
 Examples:
   warren dead show 3f2a91
-  warren dead show 3f2a91 --json | jq .request
+  warren dead show 3f2a91 --json | jq -r ".[0].request"
 Exit status: 0 shown, 1 there is no such dead letter, 3 the ledger cannot be read.""",
 )
 @click.argument("job")

@@ -19,7 +19,7 @@ _JOBS, _DEAD = "warren.jobs.", "warren.dead."
     epilog="""\b
 Examples:
   warren status
-  warren status --json | jq '.[] | select(.kind == "dead" and .ready > 0)'
+  warren status --json | jq '.queues[] | select(.kind == "dead" and .ready > 0)'
 Exit status: 0 shown, 3 the management API cannot be reached."""
 )
 @config_option
