@@ -5,7 +5,8 @@ import logging
 import re
 import secrets
 import socket
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from ssl import SSLContext
 from typing import Final
@@ -25,7 +26,7 @@ from producer_sdk.errors import (
 from producer_sdk.publisher import Publisher
 from producer_sdk.replies import OnUnclaimed, ReplyConsumer
 from producer_sdk.request import Request
-from producer_sdk.wire import CompletionRequest, Lane, WireError, job_id, reply_route
+from producer_sdk.wire import Ask, CompletionRequest, Lane, WireError, job_id, reply_route
 
 _DELETE_TIMEOUT_S: Final = 5.0
 
@@ -135,23 +136,20 @@ class CompletionClient(Completions):
     def _reply_route(self) -> str:
         return self._route
 
+    async def _send_ask(self, ask: Ask) -> None:
+        with self._publishing() as publisher:
+            await publisher.ask(ask, timeout_s=self._publish_timeout.total_seconds())
+
     async def _send(self, request: Request, submission: CompletionRequest) -> None:
-        publisher = self._publisher
-        if publisher is None:
-            raise ClientClosed(
-                "the client is closed; make a new one, of the same name"
-                if self._closed
-                else "the client is not open yet: use `async with`, or await open()"
-            )
         timeout_s = self._publish_timeout.total_seconds()
         deadline = submission.deadline
         if deadline is not None:
             timeout_s = min(timeout_s, (deadline - clock.now()).total_seconds())
-        self._in_flight += 1
         try:
-            await publisher.publish(
-                submission, tier=request.tier, lane=Lane(request.lane), timeout_s=timeout_s
-            )
+            with self._publishing() as publisher:
+                await publisher.publish(
+                    submission, tier=request.tier, lane=Lane(request.lane), timeout_s=timeout_s
+                )
         except (PublishUnconfirmed, PublishUnsent) as error:
             if deadline is None or clock.now() < deadline:
                 raise
@@ -160,6 +158,20 @@ class CompletionClient(Completions):
                 submission_id=submission.submission_id,
                 job_id=job_id(self.tenant, submission.idempotency_key or submission.submission_id),
             ) from error
+
+    @contextmanager
+    def _publishing(self) -> Iterator[Publisher]:
+        """Give the publisher for one publish, for which `close` waits."""
+        publisher = self._publisher
+        if publisher is None:
+            raise ClientClosed(
+                "the client is closed; make a new one, of the same name"
+                if self._closed
+                else "the client is not open yet: use `async with`, or await open()"
+            )
+        self._in_flight += 1
+        try:
+            yield publisher
         finally:
             self._in_flight -= 1
             if not self._in_flight:

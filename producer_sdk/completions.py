@@ -7,11 +7,24 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import aclosing
+from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from producer_sdk import clock
-from producer_sdk.errors import DeadlineExceeded, InvalidSetting, WarrenError
+from producer_sdk.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    InvalidSetting,
+    JobCancelled,
+    JobError,
+    JobNotEnded,
+    JobUnknown,
+    WarrenError,
+)
 from producer_sdk.flight import in_order
 from producer_sdk.job import Job
 from producer_sdk.reply import Reply
@@ -24,7 +37,16 @@ from producer_sdk.request import (
     whole_body,
 )
 from producer_sdk.waiting import Mailboxes
-from producer_sdk.wire import CompletionRequest, Dedupe, Lane, Path, Priority, job_id
+from producer_sdk.wire import (
+    Ask,
+    CompletionRequest,
+    Dedupe,
+    Lane,
+    Path,
+    Priority,
+    Verb,
+    job_id,
+)
 
 
 class Completions(ABC):
@@ -159,11 +181,30 @@ class Completions(ABC):
         A kept reply is found once: reading it is taking it. `Job.id` is right once a reply is here; before that
         only if the key it was submitted with is given too.
         """
-        return Job(
-            submission_id=submission_id,
-            job_id=job_id(self.tenant, idempotency_key or submission_id),
-            mailboxes=self._mailboxes,
-        )
+        return self._made(submission_id, idempotency_key or submission_id)
+
+    async def result(self, job: str, *, timeout: float | timedelta = 30) -> Reply:  # noqa: ASYNC109 - it bounds the answer, not the task
+        """Give what became of a job of this tenant, by its id, from what the workers keep.
+
+        For when the reply route is gone: another process, another client name, an expired callback queue. It is
+        kept for the workers' `store.result_ttl`.
+
+        Raises:
+            JobError: how the job ended without an answer; `JobNotEnded`, `JobUnknown`, `ResultExpired`.
+            InvalidRequest: `job` is no job's id.
+            ReplyTimeout: no worker has answered within `timeout` (seconds).
+            BrokerUnavailable, PublishFailed, ClientClosed: as for a submission.
+        """
+        return await self._asked(Verb.RESULT, _seconds(timeout), job_id=job)
+
+    async def cancel(self, job: str, *, timeout: float | timedelta = 30) -> bool:  # noqa: ASYNC109 - see result()
+        """Cancel a job of this tenant by its id; as `Job.cancel`, which also reaches jobs that no worker knows yet.
+
+        Raises:
+            JobUnknown: no worker has received such a job.
+            InvalidRequest, ReplyTimeout, BrokerUnavailable, PublishFailed, ClientClosed: as `result`.
+        """
+        return await self._cancelled(_seconds(timeout), job_id=job)
 
     @abstractmethod
     async def open(self) -> None:
@@ -193,11 +234,69 @@ class Completions(ABC):
     async def _send(self, request: Request, submission: CompletionRequest) -> None:
         """Get one submission stored, or raise."""
 
-    def _job(self, submission: CompletionRequest) -> Job:
+    @abstractmethod
+    async def _send_ask(self, ask: Ask) -> None:
+        """Get one ask stored, or raise."""
+
+    async def _cancelled(
+        self, timeout_s: float, *, job_id: str | None = None, key: str | None = None
+    ) -> bool:
+        try:
+            await self._asked(Verb.CANCEL, timeout_s, job_id=job_id, key=key)
+        except JobCancelled:
+            return True
+        except (JobUnknown, JobNotEnded):
+            raise
+        except JobError:
+            return False
+        return False
+
+    async def _asked(
+        self, verb: Verb, timeout_s: float, *, job_id: str | None = None, key: str | None = None
+    ) -> Reply:
+        """Ask and give the answer, which is a reply like any other."""
+        try:
+            ask = Ask(
+                ask_id=uuid.uuid4().hex,
+                verb=verb,
+                job_id=job_id,
+                idempotency_key=key,
+                reply_to=self._reply_route(),
+            )
+        except ValidationError:
+            raise InvalidRequest("job: must be a job's id, 32 hex digits") from None
+        answer = self._made(ask.ask_id, ask.ask_id)
+        try:
+            await self._send_ask(ask)
+            return await answer.reply(timeout_s)
+        finally:
+            answer.forget()
+
+    def _made(
+        self,
+        submission_id: str,
+        key: str,
+        *,
+        deadline: datetime | None = None,
+        expects_reply: bool = True,
+    ) -> Job:
         return Job(
-            submission_id=submission.submission_id,
-            job_id=job_id(self.tenant, submission.idempotency_key or submission.submission_id),
+            submission_id=submission_id,
+            job_id=job_id(self.tenant, key),
             mailboxes=self._mailboxes,
+            cancel=partial(self._cancelled, key=key),
+            deadline=deadline,
+            expects_reply=expects_reply,
+        )
+
+    def _job(self, submission: CompletionRequest) -> Job:
+        return self._made(
+            submission.submission_id,
+            submission.idempotency_key or submission.submission_id,
             deadline=submission.deadline,
             expects_reply=submission.reply_to is not None,
         )
+
+
+def _seconds(duration: float | timedelta) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration

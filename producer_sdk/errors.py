@@ -15,8 +15,11 @@
     │   └── QueueFull           the tier's queue takes no more now
     ├── JobError                what became of a job instead of a reply
     │   ├── JobFailed           given up for good; it lies in the dead letters
-    │   ├── JobCancelled        an operator cancelled it
+    │   ├── JobCancelled        its producer or an operator cancelled it
     │   ├── SubmissionRefused   the worker refused this submission
+    │   ├── JobUnknown          asked for a job that no worker knows
+    │   ├── JobNotEnded         asked for the result of a job that has none yet
+    │   ├── ResultExpired       the job completed, and its response is not kept any more
     │   └── DeadlineExceeded    (TimeoutError)  no answer by the deadline
     │       └── JobExpired      the worker says so: it expired before it was answered
     ├── ReplyTimeout            (TimeoutError)  no reply within `timeout`; the job goes on
@@ -198,11 +201,23 @@ class JobFailed(JobError):
 
 
 class JobCancelled(JobError):
-    """An operator cancelled the job."""
+    """Its producer or an operator cancelled the job."""
 
 
 class SubmissionRefused(JobError):
     """The worker refused this submission; the job that its key names, if any, is untouched."""
+
+
+class JobUnknown(JobError):
+    """No worker knows this job of yours: never received, forgotten since its records expired, or another's."""
+
+
+class JobNotEnded(JobError):
+    """The job has no result yet; it goes on."""
+
+
+class ResultExpired(JobError):
+    """The job completed, and its response is not kept any more; it is not called again."""
 
 
 class DeadlineExceeded(JobError, TimeoutError):

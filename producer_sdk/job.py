@@ -1,6 +1,7 @@
 """A submitted job, as the producer that submitted it sees it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,7 +21,15 @@ class Job:
     replayed by an operator: `next_reply` waits for what comes of that.
     """
 
-    __slots__ = ("_expects_reply", "_job_id", "_mailbox", "_mailboxes", "deadline", "submission_id")
+    __slots__ = (
+        "_cancel",
+        "_expects_reply",
+        "_job_id",
+        "_mailbox",
+        "_mailboxes",
+        "deadline",
+        "submission_id",
+    )
 
     def __init__(
         self,
@@ -28,6 +37,7 @@ class Job:
         submission_id: str,
         job_id: str,
         mailboxes: Mailboxes,
+        cancel: Callable[[float], Awaitable[bool]],
         deadline: datetime | None = None,
         expects_reply: bool = True,
     ) -> None:
@@ -36,6 +46,7 @@ class Job:
         self._job_id = job_id
         self._expects_reply = expects_reply
         self._mailboxes = mailboxes
+        self._cancel = cancel
         self._mailbox = mailboxes.open(submission_id)
 
     def __repr__(self) -> str:
@@ -83,6 +94,21 @@ class Job:
         known = 0 if latest is None else latest.run
         run = known if after_run is None else after_run
         return await self._await(after_run=run, within=timeout, deadline=None)
+
+    async def cancel(self, *, timeout: float | timedelta = 30) -> bool:  # noqa: ASYNC109 - as in reply()
+        """Cancel the job, for all its submissions; tell whether it ended so: False, it had ended otherwise before.
+
+        Waiting it is never called; running, its upstream call is closed, unless other jobs wait for the same
+        answer: then it completes, and this gives False. Whoever waits for its reply hears `JobCancelled`.
+
+        Raises:
+            JobUnknown: `client.job()` made this without the job's idempotency key, and no worker knows it.
+            ReplyTimeout: no worker has answered within `timeout` (seconds); the wish stays in the queue.
+            BrokerUnavailable, PublishFailed, ClientClosed: as for a submission.
+        """
+        return await self._cancel(
+            timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        )
 
     def forget(self) -> None:
         """Give up the claim to the reply: one that comes later is unclaimed."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import uuid
+from dataclasses import dataclass
 from typing import Final, Self
 
 from aio_pika import DeliveryMode, Message, RobustConnection
@@ -23,9 +24,18 @@ from producer_sdk.errors import (
     PublishUnsent,
     QueueFull,
     TierUnknown,
+    TopologyMissing,
     WarrenError,
 )
-from producer_sdk.wire import REQUESTS_EXCHANGE, CompletionRequest, Lane, request_key
+from producer_sdk.wire import (
+    ASK_KEY,
+    REQUESTS_EXCHANGE,
+    Ask,
+    CompletionRequest,
+    Envelope,
+    Lane,
+    request_key,
+)
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
@@ -35,8 +45,20 @@ _SIZE: Final = re.compile(r"message size (\d+)")
 _log = logging.getLogger("warren")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outgoing:
+    """One message on its way; `tier` and `lane` are a request's, None for an ask."""
+
+    id: str
+    key: str
+    envelope: Envelope
+    body: bytes
+    tier: str | None = None
+    lane: Lane | None = None
+
+
 class Publisher:
-    """Publishes submissions on one channel of its own connection, any number at a time.
+    """Publishes submissions and asks on one channel of its own connection, any number at a time.
 
     It owns the connection from `open()` on: `close()` closes it.
     """
@@ -82,6 +104,22 @@ class Publisher:
             PublishUnconfirmed: it was sent and not confirmed in time.
             PublishUnsent: it could not be sent in time; nothing was stored.
         """
+        outgoing = _Outgoing(
+            id=submission.submission_id,
+            key=request_key(tier, lane),
+            envelope=submission.envelope(),
+            body=submission.body,
+            tier=tier,
+            lane=lane,
+        )
+        await self._publish(outgoing, timeout_s)
+
+    async def ask(self, ask: Ask, *, timeout_s: float) -> None:
+        """Return once the broker has confirmed the ask; raises as `publish`."""
+        outgoing = _Outgoing(id=ask.ask_id, key=ASK_KEY, envelope=ask.envelope(), body=b"")
+        await self._publish(outgoing, timeout_s)
+
+    async def _publish(self, outgoing: _Outgoing, timeout_s: float) -> None:
         sends = 0
         pause_s = _FIRST_PAUSE_S
         try:
@@ -90,12 +128,12 @@ class Publisher:
                     try:
                         await self._ready()
                         sends += 1
-                        await self._publish_once(submission, tier, lane)
+                        await self._publish_once(outgoing)
                     except _MAY_BE_REPEATED as error:
-                        self._judge(error, submission, tier, lane)
+                        self._judge(error, outgoing)
                         _log.info(
                             "publishing submission %s again: %s",
-                            submission.submission_id,
+                            outgoing.id,
                             type(error).__name__,
                         )
                     else:
@@ -103,7 +141,7 @@ class Publisher:
                     await asyncio.sleep(pause_s)
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         except TimeoutError:
-            raise await self._timed_out(submission, sends, timeout_s) from None
+            raise await self._timed_out(outgoing, sends, timeout_s) from None
 
     async def close(self) -> None:
         """Close the connection, then end what is left of abandoned publishes."""
@@ -119,16 +157,14 @@ class Publisher:
         if (transport := self._connection.transport) is not None:
             await transport.ready()
 
-    async def _publish_once(self, submission: CompletionRequest, tier: str, lane: Lane) -> None:
+    async def _publish_once(self, outgoing: _Outgoing) -> None:
         """Send once and await the confirm, in a task that outlives our own cancellation.
 
         The library must not be cancelled here: a message that is returned after that is logged with its body
         and can take the whole connection down.
         """
-        message = _message(submission, self._address.tenant)
-        sending = asyncio.create_task(
-            self._exchange.publish(message, request_key(tier, lane), mandatory=True)
-        )
+        message = _message(outgoing, self._address.tenant)
+        sending = asyncio.create_task(self._exchange.publish(message, outgoing.key, mandatory=True))
         self._sending.add(sending)
         sending.add_done_callback(self._sent)
         await asyncio.wait([sending])
@@ -139,57 +175,58 @@ class Publisher:
         if not sending.cancelled():
             sending.exception()  # retrieved, in case that nobody waits any more
 
-    def _judge(
-        self, error: BaseException, submission: CompletionRequest, tier: str, lane: Lane
-    ) -> None:
+    def _judge(self, error: BaseException, outgoing: _Outgoing) -> None:
         """Raise what the caller must hear; return if the publish is to be repeated.
 
         A refused publish closes the channel under all others that wait there, and all of them get the refusal. Of
         a message too large its text names the size; the others are repeated.
         """
-        submission_id = submission.submission_id
         match error:
             case asyncio.CancelledError() if cancelled_from_outside():
                 raise error
             case PublishError():
                 # From here on no cause is chained: the returned message is part of it.
-                raise TierUnknown(submission_id=submission_id, tier=tier, lane=lane) from None
+                raise _unroutable(outgoing, self._address) from None
             case DeliveryError():
-                raise QueueFull(submission_id=submission_id, tier=tier) from None
+                raise QueueFull(submission_id=outgoing.id, tier=outgoing.tier or ASK_KEY) from None
             case ChannelAccessRefused() | ChannelNotFoundEntity():
                 raise unavailable(error, self._address) from error
-            case ChannelPreconditionFailed() if _is_about(submission, error):
+            case ChannelPreconditionFailed() if _is_about(outgoing, error):
                 raise PublishRefused(
-                    f"submission {submission_id} is refused by the broker: {error}. Nothing was stored",
-                    submission_id=submission_id,
+                    f"submission {outgoing.id} is refused by the broker: {error}. Nothing was stored",
+                    submission_id=outgoing.id,
                 ) from error
             case _:
                 return
 
-    async def _timed_out(
-        self, submission: CompletionRequest, sends: int, timeout_s: float
-    ) -> WarrenError:
+    async def _timed_out(self, outgoing: _Outgoing, sends: int, timeout_s: float) -> WarrenError:
         why = await obstacle(self._connection)
         if sends:
             return PublishUnconfirmed(
-                submission_id=submission.submission_id, publish_timeout_s=timeout_s, obstacle=why
+                submission_id=outgoing.id, publish_timeout_s=timeout_s, obstacle=why
             )
-        return PublishUnsent(
-            submission_id=submission.submission_id, publish_timeout_s=timeout_s, obstacle=why
+        return PublishUnsent(submission_id=outgoing.id, publish_timeout_s=timeout_s, obstacle=why)
+
+
+def _unroutable(outgoing: _Outgoing, address: Address) -> WarrenError:
+    if outgoing.tier is None or outgoing.lane is None:
+        return TopologyMissing(
+            f"no queue of the broker at {address.where} takes asks; load rabbitmq/definitions.json into it"
         )
+    return TierUnknown(submission_id=outgoing.id, tier=outgoing.tier, lane=outgoing.lane)
 
 
-def _is_about(submission: CompletionRequest, error: ChannelPreconditionFailed) -> bool:
+def _is_about(outgoing: _Outgoing, error: ChannelPreconditionFailed) -> bool:
     """Tell whether a refusal is about this message: it names a size, and it is ours, or it names none."""
     named = _SIZE.search(str(error))
-    return named is None or int(named[1]) == len(submission.body)
+    return named is None or int(named[1]) == len(outgoing.body)
 
 
-def _message(submission: CompletionRequest, tenant: str) -> Message:
+def _message(outgoing: _Outgoing, tenant: str) -> Message:
     """Give the library's message; each has a fresh id, by which returned messages are matched."""
-    envelope = submission.envelope()
+    envelope = outgoing.envelope
     return Message(
-        submission.body,
+        outgoing.body,
         headers=dict(envelope.headers),
         content_type=envelope.content_type,
         delivery_mode=DeliveryMode.PERSISTENT,

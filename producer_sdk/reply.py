@@ -1,16 +1,21 @@
 """What a submission hears, as a value (`Reply`) or as an error to raise."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from producer_sdk.errors import (
     JobCancelled,
     JobError,
     JobExpired,
     JobFailed,
+    JobNotEnded,
+    JobUnknown,
+    ResultExpired,
     SubmissionRefused,
     UnexpectedBody,
 )
@@ -40,6 +45,7 @@ class Reply:
     """A completed job's answer.
 
     `body` is the upstream's response, byte for byte. Everything that is read out of it is read on first use.
+    `cost` is what the job's own call cost in US dollars: zero when it needed none, None when the price is not known.
     """
 
     submission_id: str
@@ -51,6 +57,7 @@ class Reply:
     attempts: int
     tries: int
     timings: Timings
+    cost: Decimal | None = None
 
     @classmethod
     def of(cls, reply: CompletionReply) -> Self:
@@ -69,6 +76,7 @@ class Reply:
                 upstream=timedelta(milliseconds=reply.upstream_ms),
                 total=timedelta(milliseconds=reply.total_ms),
             ),
+            cost=reply.cost,
         )
 
     @property
@@ -138,6 +146,17 @@ def _has_text(part: object) -> bool:
     return isinstance(part, dict) and isinstance(part.get("text"), str)
 
 
+# Refusals that say more than that this submission was refused.
+_OWN_ERRORS: Final[Mapping[str, tuple[type[JobError], str]]] = {
+    "unknown_job": (JobUnknown, "Check its id, or submit it again with its idempotency key"),
+    "not_ended": (JobNotEnded, "Ask again later, or await its reply"),
+    "result_expired": (
+        ResultExpired,
+        "Submit it under another idempotency key to have it called again",
+    ),
+}
+
+
 def read(reply: CompletionReply) -> Reply | JobError:
     """Give what a wire reply means: an answer, or a fresh error to raise."""
     kinds: dict[Status, tuple[type[JobError], str]] = {
@@ -151,14 +170,14 @@ def read(reply: CompletionReply) -> Reply | JobError:
         ),
         Status.CANCELLED: (
             JobCancelled,
-            "An operator cancelled it; ask them before submitting it again",
+            "Its producer or an operator did that; submit it again under another idempotency key",
         ),
         Status.REFUSED: (SubmissionRefused, "Correct the request, or use another idempotency key"),
     }
     if reply.status is Status.COMPLETED:
         return Reply.of(reply)
-    kind, advice = kinds[reply.status]
     error = _error_of(reply)
+    kind, advice = _OWN_ERRORS.get(error.kind, kinds[reply.status])
     return kind(
         f"job {reply.job_id} (submission {reply.submission_id}) {_what(reply, error)}. {advice}",
         submission_id=reply.submission_id,

@@ -20,11 +20,13 @@ from producer_sdk.completions import Completions
 from producer_sdk.errors import ClientClosed, WarrenError
 from producer_sdk.request import Request
 from producer_sdk.wire import (
+    Ask,
     CompletionReply,
     CompletionRequest,
     ReplyError,
     Source,
     Status,
+    Verb,
     encode_body,
     error_body,
     job_id,
@@ -101,6 +103,7 @@ class FakeCompletionClient(Completions):
         self.requests: list[Request] = []
         self.submissions: list[CompletionRequest] = []
         self._rules: list[_Rule] = []
+        self._ended: dict[str, CompletionReply] = {}
         self._closed = False
         if answers:
             self.script(*answers)
@@ -130,6 +133,7 @@ class FakeCompletionClient(Completions):
             None,
         )
         reply = _reply(submission_id, job_id(self.tenant, key or submission_id), answer, run)
+        self._ended[reply.job_id] = reply
         if not self._mailboxes.put(reply):
             self._mailboxes.keep(reply)
 
@@ -143,6 +147,22 @@ class FakeCompletionClient(Completions):
 
     def _reply_route(self) -> str:
         return reply_route(self.tenant, self.name)
+
+    async def _send_ask(self, ask: Ask) -> None:
+        if self._closed:
+            raise ClientClosed("the client is closed; make a new one, of the same name")
+        job = ask.job_id or job_id(self.tenant, ask.idempotency_key or "")
+        waiting = [
+            sent.submission_id
+            for sent in self.submissions
+            if job_id(self.tenant, sent.idempotency_key or sent.submission_id) == job
+        ]
+        if job not in self._ended and ask.verb is Verb.CANCEL and waiting:
+            for submission_id in waiting:
+                self.deliver(submission_id, Failure(kind="cancelled", ending=Status.CANCELLED))
+        refusal = Failure(kind="not_ended" if waiting else "unknown_job", ending=Status.REFUSED)
+        answer = self._ended.get(job) or _reply(ask.ask_id, job, refusal, 1)
+        self._mailboxes.put(answer.model_copy(update={"submission_id": ask.ask_id}))
 
     async def _send(self, request: Request, submission: CompletionRequest) -> None:
         if self._closed:

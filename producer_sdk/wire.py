@@ -26,6 +26,19 @@ Request (published to `warren.requests` with the routing key `<tier>.<lane>`):
 | `x-warren-submitted` | milliseconds since the epoch |
 
 Reply (published to `warren.replies` with the reply route as routing key): see `CompletionReply`.
+
+Ask (published to `warren.requests` with the routing key `ask`): what became of a job, or the wish to cancel it.
+Its answer is a reply whose `correlation_id` is the ask's.
+
+| where | value |
+| --- | --- |
+| `user_id` | the tenant, as above: it can ask for its own jobs only |
+| `correlation_id` | the ask's id; its answer carries the same |
+| `reply_to` | the reply route `<tenant>.<client>`; absent when no answer is wanted |
+| `x-warren-version` | 1 |
+| `x-warren-ask` | `result` or `cancel` |
+| `x-warren-job` | the job's id; or instead of it |
+| `x-warren-key` | the job's idempotency key, or its submission's id where none was given |
 """
 
 import hashlib
@@ -34,16 +47,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import IntEnum, StrEnum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 VERSION: Final = 1
 
 REQUESTS_EXCHANGE: Final = "warren.requests"
 REPLIES_EXCHANGE: Final = "warren.replies"
 REPLY_QUEUE_PREFIX: Final = "warren.reply."
+ASK_KEY: Final = "ask"
 
 HEADER_PREFIX: Final = "x-warren-"
 
@@ -57,6 +72,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _MAX_INSTANT_MS: Final = 253_370_764_800_000  # 9999-01-01
 _NAME_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
 _ROUTE_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}$"
+_JOB_PATTERN: Final = r"^[0-9a-f]{32}$"
 
 
 class Priority(IntEnum):
@@ -90,6 +106,13 @@ class Status(StrEnum):
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     REFUSED = "refused"
+
+
+class Verb(StrEnum):
+    """What an ask wants."""
+
+    RESULT = "result"
+    CANCEL = "cancel"
 
 
 class Source(StrEnum):
@@ -191,6 +214,63 @@ class CompletionRequest(BaseModel):
             raise WireError(_problems(error)) from None
 
 
+class Ask(BaseModel):
+    """What became of a job, or the wish to cancel it; the job is named by its id or by its key.
+
+    A job that no worker has received yet is known by its key alone: only that shows whose it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    ask_id: str = Field(pattern=_NAME_PATTERN)
+    verb: Verb
+    job_id: str | None = Field(default=None, pattern=_JOB_PATTERN)
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=256)
+    reply_to: str | None = Field(default=None, pattern=_ROUTE_PATTERN)
+
+    @model_validator(mode="after")
+    def _names_one_job(self) -> Self:
+        if (self.job_id is None) == (self.idempotency_key is None):
+            raise ValueError("name the job by its id or by its key, one of them")
+        return self
+
+    def envelope(self) -> Envelope:
+        """Give the properties and headers that carry this ask; its body is empty."""
+        headers: dict[str, HeaderValue] = {
+            "x-warren-version": VERSION,
+            "x-warren-ask": self.verb.value,
+        }
+        if self.job_id is not None:
+            headers["x-warren-job"] = self.job_id
+        if self.idempotency_key is not None:
+            headers["x-warren-key"] = self.idempotency_key
+        return Envelope(
+            headers=headers, correlation_id=self.ask_id, reply_to=self.reply_to, kind="warren.ask"
+        )
+
+    @classmethod
+    def parse(cls, envelope: Envelope) -> "Ask":
+        """Read an ask from its envelope.
+
+        Raises:
+            WireError: a field is missing or breaks its rule.
+        """
+        headers = envelope.headers
+        _check_version(headers)
+        try:
+            return cls.model_validate(
+                {
+                    "ask_id": envelope.correlation_id,
+                    "verb": headers.get("x-warren-ask"),
+                    "job_id": headers.get("x-warren-job"),
+                    "idempotency_key": headers.get("x-warren-key"),
+                    "reply_to": envelope.reply_to,
+                }
+            )
+        except ValidationError as error:
+            raise WireError(_problems(error)) from None
+
+
 class ReplyError(BaseModel):
     """Why a job did not complete: the body of every reply that is not `completed`.
 
@@ -210,7 +290,8 @@ class CompletionReply(BaseModel):
     """What a submission hears. Durations are in milliseconds.
 
     `body` is the upstream's response, byte for byte, when `status` is `completed`; else the JSON of
-    `{"error": ReplyError}`. All replies of one run of a job have the same body.
+    `{"error": ReplyError}`. All replies of one run of a job have the same body. `cost` is what the job's own
+    call cost, in US dollars: zero for an answer that needed none, None where the price is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -227,6 +308,7 @@ class CompletionReply(BaseModel):
     waited_ms: int = 0
     upstream_ms: int = 0
     total_ms: int = 0
+    cost: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
 
     def envelope(self) -> Envelope:
         """Give the properties and headers that carry this reply."""
@@ -244,6 +326,8 @@ class CompletionReply(BaseModel):
         }
         if self.endpoint is not None:
             headers["x-warren-endpoint"] = self.endpoint
+        if self.cost is not None:
+            headers["x-warren-cost"] = format(self.cost, "f")
         return Envelope(headers=headers, correlation_id=self.submission_id, kind="warren.reply")
 
     @classmethod
@@ -270,6 +354,7 @@ class CompletionReply(BaseModel):
                     "waited_ms": headers.get("x-warren-waited-ms", 0),
                     "upstream_ms": headers.get("x-warren-upstream-ms", 0),
                     "total_ms": headers.get("x-warren-total-ms", 0),
+                    "cost": headers.get("x-warren-cost"),
                 }
             )
         except ValidationError as error:

@@ -152,6 +152,8 @@ def test_a_killed_node_comes_back_with_its_durable_queue_and_a_stopped_one_leave
     }
     publish = "exchanges/%2F/amq.default/publish"
     assert _api(first, guest, publish, message, method="POST") == (200, {"routed": True})
+    # The queue's own definition is written up to two seconds later: a crash may take a queue that is so young.
+    first.ctl("eval", "catch mnesia:sync_log().")
 
     first.kill()
     assert running(tmp_path) is None

@@ -34,6 +34,9 @@ class Kind(StrEnum):
     # this submission's own end
     IDEMPOTENCY_CONFLICT = "idempotency_conflict"
     RESULT_EXPIRED = "result_expired"
+    # an ask's own answers
+    UNKNOWN_JOB = "unknown_job"
+    NOT_ENDED = "not_ended"
 
 
 class Cure(Enum):
@@ -83,4 +86,6 @@ RULES: Final[dict[Kind, Rule]] = {
         Cure.END, "the idempotency key belongs to a job with another request"
     ),
     Kind.RESULT_EXPIRED: Rule(Cure.END, "the job completed, and its response is not kept any more"),
+    Kind.UNKNOWN_JOB: Rule(Cure.END, "no worker knows such a job of this tenant"),
+    Kind.NOT_ENDED: Rule(Cure.END, "the job has not ended yet"),
 }

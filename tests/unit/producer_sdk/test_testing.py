@@ -16,6 +16,8 @@ from producer_sdk import (
     Job,
     JobCancelled,
     JobFailed,
+    JobNotEnded,
+    JobUnknown,
     QueueFull,
     ReplyNotRequested,
     ReplyTimeout,
@@ -235,3 +237,24 @@ async def test_cancelling_a_completion_leaves_nothing_behind() -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
     assert asyncio.all_tasks() == before
     assert len(client._mailboxes._open) == 0
+
+
+async def test_a_job_that_waits_can_be_cancelled_and_its_waiter_hears() -> None:
+    async with FakeCompletionClient(SILENCE) as client:
+        job = await client.submit(tier="standard", idempotency_key="k", model="m", messages=[])
+        with pytest.raises(JobNotEnded):
+            await client.result(job.id)
+        assert await job.cancel()
+        with pytest.raises(JobCancelled):
+            await job.reply()
+
+
+async def test_a_result_is_found_by_the_jobs_id_and_a_cancel_that_is_too_late_says_so() -> None:
+    async with FakeCompletionClient("Paris.") as client:
+        job = await client.submit(tier="standard", model="m", messages=[])
+        assert (await client.result(job.id)).text == "Paris."
+        assert not await client.cancel(job.id)
+        with pytest.raises(JobUnknown):
+            await client.cancel("0" * 32)
+        with pytest.raises(InvalidRequest, match="32 hex digits"):
+            await client.result("3f2a91")
