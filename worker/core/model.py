@@ -268,6 +268,12 @@ class Conflict:
 
 Decided: TypeAlias = Ended | Parked | Joined | Stale | Conflict
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledOff:
+    """The job is to end as cancelled, and has no record yet."""
+
+
 # What `begin` may say besides.
 
 
@@ -307,7 +313,46 @@ class Exhausted:
     tally: Tally
 
 
-Beginning: TypeAlias = Started | Follow | Answered | Early | Exhausted | Decided
+Beginning: TypeAlias = Started | Follow | Answered | Early | Exhausted | CalledOff | Decided
+
+# Asks, and what the ledger may say to one.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Somebody's ask about a job. `tenant` None: an operator, for whom no job is another's.
+
+    `by_key`: the job's id was made from this tenant and the key that the ask names, so the job is the tenant's
+    also while no worker knows it. `submission` is the ask's own id and route.
+    """
+
+    job_id: str
+    tenant: str | None
+    submission: Submission
+    by_key: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The job has ended, or ends by this ask: `ended` says who has to hear. `job` has no body."""
+
+    job: Job
+    ended: Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotEnded:
+    """The job goes on. `noted`: the asker hears when it ends, as a submission does."""
+
+    noted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownJob:
+    """The ledger knows no such job of this tenant."""
+
+
+AskAnswer: TypeAlias = Settled | NotEnded | UnknownJob | CalledOff
 
 
 def next_generation(job: Job, *, not_before: datetime) -> Job:

@@ -44,11 +44,16 @@ def reply(record: Record, submission: Submission) -> CompletionReply:
 
 def refusal(job: Job) -> CompletionReply:
     """Give the reply that refuses this submission alone: its key belongs to a job with another request."""
+    return answer(job.submission.id, job.id, Kind.IDEMPOTENCY_CONFLICT)
+
+
+def answer(submission_id: str, job_id: str, kind: Kind) -> CompletionReply:
+    """Give what a submission or an ask hears that has no record to be told of."""
     return CompletionReply(
-        submission_id=job.submission.id,
-        job_id=job.id,
-        status=Status.REFUSED,
-        body=error_body(error(Failed(kind=Kind.IDEMPOTENCY_CONFLICT))),
+        submission_id=submission_id,
+        job_id=job_id,
+        status=Status.CANCELLED if kind is Kind.CANCELLED else Status.REFUSED,
+        body=error_body(error(Failed(kind=kind))),
     )
 
 

@@ -105,7 +105,7 @@ class Catalogue:
             "paused", "1 while the consumer takes nothing.", ("tier", "lane"), self._lanes
         )
         self.in_flight = self._gauges(
-            "in_flight", "Jobs that are being worked on.", ("tier",), each_tier
+            "in_flight", "Jobs that are being worked on.", ("tier", "lane"), self._lanes
         )
 
     def _counters(

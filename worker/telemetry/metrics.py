@@ -44,9 +44,9 @@ class Metrics:
         for endpoint in self._all.endpoints:
             self._all.held[(endpoint,)].set_function(self._holding(endpoint))
 
-    def watch_in_flight(self, tier: str, count: Callable[[], float]) -> None:
-        """Let `warren_in_flight` of the tier show what `count` says, asked at each scrape in its thread."""
-        self._all.in_flight[(tier,)].set_function(count)
+    def watch_in_flight(self, tier: str, lane: str, count: Callable[[], float]) -> None:
+        """Let `warren_in_flight` of the lane show what `count` says, asked at each scrape in its thread."""
+        self._all.in_flight[tier, lane].set_function(count)
 
     def page(self, accept: str = "") -> tuple[str, bytes]:
         """Give content type and text of all metrics, in the form that an `Accept` header asks for."""

@@ -127,10 +127,10 @@ def test_a_paused_tier_shows_until_it_resumes(metrics: Metrics) -> None:
 
 def test_jobs_in_flight_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
     jobs = [1, 2, 3]
-    metrics.watch_in_flight("premium", lambda: len(jobs))
-    assert value(metrics, "warren_in_flight", tier="premium") == 3
+    metrics.watch_in_flight("premium", "bulk", lambda: len(jobs))
+    assert value(metrics, "warren_in_flight", tier="premium", lane="bulk") == 3
     jobs.pop()
-    assert value(metrics, "warren_in_flight", tier="premium") == 2
+    assert value(metrics, "warren_in_flight", tier="premium", lane="bulk") == 2
 
 
 def test_what_nobody_configured_counts_as_other(metrics: Metrics) -> None:
