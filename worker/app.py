@@ -28,6 +28,7 @@ from worker.broker.intake import Intake, TierIntake
 from worker.broker.publisher import Publisher
 from worker.broker.trouble import Troubles
 from worker.clock import SystemClock
+from worker.core.costs import Price
 from worker.core.events import TierPaused
 from worker.core.lanes import LaneRules
 from worker.core.quick import TryPolicy
@@ -38,6 +39,7 @@ from worker.lanes import Gate, Lane, Lanes
 from worker.patience import PatientLedger, PatientRationing, TolerantCache
 from worker.pipeline import Line
 from worker.ports import Clock, Ledger, Listener
+from worker.pricing import Prices
 from worker.settings import (
     BrokerSettings,
     EndpointSettings,
@@ -345,6 +347,22 @@ def _upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamC
         clock=clock,
         chance=random.random,
         listener=listener,
+        price=_prices(settings),
+    )
+
+
+def _prices(settings: Settings) -> Prices:
+    return Prices(
+        {name: endpoint.base_url for name, endpoint in settings.endpoints.items()},
+        {
+            model: Price(
+                input=price.input,
+                output=price.output,
+                cached_input=price.cached_input,
+                cache_write=price.cache_write,
+            )
+            for model, price in settings.prices.items()
+        },
     )
 
 

@@ -5,6 +5,7 @@ A port's promises are its docstrings, and one contract suite per port holds ever
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Protocol, TypeAlias
 
 from producer_sdk.wire import CompletionReply, Verb
@@ -28,6 +29,7 @@ from worker.core.model import (
     Record,
     Submission,
     Terminal,
+    Usage,
     Work,
 )
 from worker.core.rations import NoPermit, Permit
@@ -219,6 +221,19 @@ class Upstream(Protocol):
 
         Never raises for what an upstream does. Cancelling it closes the call at once; the deadline is the
         caller's business, by cancelling.
+        """
+        ...
+
+
+class Pricing(Protocol):
+    """What calls cost."""
+
+    def __call__(
+        self, *, endpoint: str, asked: str, answered: str | None, usage: Usage | None, at: datetime
+    ) -> Decimal | None:
+        """Give the cost of a call made at the instant `at`, in US dollars; None: not known, never zero.
+
+        `asked` and `answered` are the model's name in request and answer. Quick, and asks nobody.
         """
         ...
 

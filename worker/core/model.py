@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -71,10 +72,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens that the upstream counted."""
+    """Tokens that the upstream counted.
+
+    `cached_tokens` and `cache_write_tokens` are those of the prompt that its prompt cache gave or took.
+    `hidden_tokens` stand in its total alone: some APIs leave reasoning out of `completion_tokens`.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    hidden_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -84,13 +92,22 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """The upstream answered. `body` is its response, byte for byte."""
+    """The upstream answered. `body` is its response, byte for byte.
+
+    `cost` is what the call that gave it cost, in US dollars; None: not known.
+    """
 
     body: bytes = field(repr=False)
     endpoint: str
     model: str | None = None
     usage: Usage | None = None
     source: Source = Source.UPSTREAM
+    cost: Decimal | None = None
+
+    @property
+    def own_cost(self) -> Decimal | None:
+        """What the job's own call cost: zero for an answer that needed none."""
+        return self.cost if self.source is Source.UPSTREAM else Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ _STATUS: Final = {
 
 
 def reply(record: Record, submission: Submission) -> CompletionReply:
-    """Give the reply for one submission. Its body is the same for all submissions of the run."""
+    """Give the reply for one submission. Its body and cost are the same for all submissions of the run."""
     outcome = record.outcome
     if isinstance(outcome, Completed):
         status, body, source = Status.COMPLETED, outcome.body, outcome.source
@@ -39,6 +39,7 @@ def reply(record: Record, submission: Submission) -> CompletionReply:
         waited_ms=record.waited // _MILLISECOND,
         upstream_ms=record.upstream // _MILLISECOND,
         total_ms=record.total // _MILLISECOND,
+        cost=outcome.own_cost if isinstance(outcome, Completed) else None,
     )
 
 
