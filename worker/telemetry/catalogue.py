@@ -84,6 +84,12 @@ class Catalogue:
             (*labels, "type"),
             _each(routes, ["prompt", "completion"]),
         )
+        self.cost_usd = self._counters(
+            "cost_usd_total", "US dollars that calls of completed runs cost.", labels, routes
+        )
+        self.unpriced = self._counters(
+            "unpriced_calls_total", "Completed runs whose call has no known cost.", labels, routes
+        )
 
     def _states(self) -> None:
         each_tier = [(tier,) for tier in self.tiers]

@@ -100,12 +100,17 @@ class Metrics:
 
     def _completed(self, tier: str, completed: Completed) -> None:
         self._all.answers[tier, completed.source].inc()
-        if completed.usage is not None and completed.source is Source.UPSTREAM:
-            usage = completed.usage
+        if completed.source is not Source.UPSTREAM:
+            return
+        if (usage := completed.usage) is not None:
             self._all.tokens[tier, completed.endpoint, "prompt"].inc(max(0, usage.prompt_tokens))
             self._all.tokens[tier, completed.endpoint, "completion"].inc(
                 max(0, usage.completion_tokens)
             )
+        if completed.cost is None:
+            self._all.unpriced[tier, completed.endpoint].inc()
+        else:
+            self._all.cost_usd[tier, completed.endpoint].inc(float(completed.cost))
 
     def _holding(self, endpoint: str) -> Callable[[], float]:
         return lambda: float(self._clock.monotonic() < self._held_until[endpoint])
