@@ -23,7 +23,8 @@ class Ticket:
 
 def table(tickets: Sequence[Ticket]) -> Table:
     """Tell per tier, and in all, what became of the tickets, by what each heard last."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    # Ten columns in the 80 of a plain terminal.
+    made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     made.add_column("tier")
     for name in (
         "accepted",

@@ -1,4 +1,6 @@
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +12,7 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
+from tests.conftest import ROOT
 from worker.core.costs import Price
 from worker.core.model import Usage
 from worker.pricing import Prices
@@ -39,6 +42,29 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     yield tried
     assert not tried
+
+
+# In a process of its own, so that the import counts too, and what it might start in another thread.
+ALONE = """
+import sys, threading
+seen = []
+sys.addaudithook(lambda event, _: event.startswith("socket.") and seen.append(event))
+from datetime import UTC, datetime
+from worker.core.model import Usage
+from worker.pricing import Prices
+prices = Prices({"openai": "https://api.openai.com/v1"}, {})
+usage = Usage(prompt_tokens=10**6, completion_tokens=0)
+for model in ("gpt-5-mini", "nobody-knows-this"):
+    cost = prices(endpoint="openai", asked=model, answered=None, usage=usage, at=datetime.now(UTC))
+    print(cost)
+print(seen, threading.active_count())
+"""
+
+
+def test_neither_the_import_nor_a_price_opens_a_socket_or_starts_a_thread() -> None:
+    command = [sys.executable, "-c", ALONE]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    assert done.stdout.split("\n") == ["0.25", "None", "[] 1", ""]
 
 
 def price(
