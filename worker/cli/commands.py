@@ -2,7 +2,9 @@
 
 import click
 
+from worker.cli.ask import cancel, result
 from worker.cli.dead import dead
+from worker.cli.lane import lane
 from worker.cli.look import explain, status
 from worker.cli.serve import check_config, worker
 from worker.cli.shape import topology
@@ -25,5 +27,16 @@ def warren() -> None:
     """
 
 
-for command in (worker, submit, status, dead, explain, topology, check_config):
+for command in (
+    worker,
+    submit,
+    result,
+    cancel,
+    status,
+    lane,
+    dead,
+    explain,
+    topology,
+    check_config,
+):
     warren.add_command(command)
