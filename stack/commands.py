@@ -44,6 +44,12 @@ COMMANDS = (
         target="stack.checks:main",
     ),
     Command(
+        name="secrets",
+        summary="make the passwords and keys that docker-compose.yml mounts",
+        target="stack.mounted:main",
+        needs_packages=False,
+    ),
+    Command(
         name="lock",
         summary="pin every Python package anew in requirements/*.lock",
         target="stack.locks:main",
