@@ -1,41 +1,41 @@
-"""The broker of docker-compose.yml, without its container: its configuration and its definitions, in a real node."""
+"""The broker of docker-compose.yml: its configuration, its definitions and its health check, in a real node."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from stack import mounted
-from stack.broker import BrokerFailed, find_server, start
-from tests.conftest import ROOT
+from stack import node
+from stack.broker import BrokerFailed
+from tests.packaging.compose import SERVICES
+from tests.packaging.node import compose_node
 
 pytestmark = pytest.mark.broker
 
 
-def test_a_node_takes_the_mounted_files_and_the_worker_logs_in_with_its_own(
+def test_a_node_takes_the_mounted_files_is_healthy_and_lets_the_worker_in(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    secrets, configuration = tmp_path / "secrets", tmp_path / "rabbitmq.conf"
-    mounted.make(secrets)
-    files = [ROOT / "rabbitmq/rabbitmq.conf", ROOT / "docker/rabbitmq.conf"]
-    configuration.write_text("".join(file.read_text("utf-8") for file in files), "utf-8")
-    release = request.config.getoption("--broker-release")
-    server = find_server(ROOT / ".warren/servers", release=release)
-    node = start(
-        server,
-        tmp_path / "node",
-        definitions=secrets / "definitions.json",
-        configuration=configuration,
-        die_with_parent=True,
-    )
-    try:
-        node.ctl("authenticate_user", "worker", (secrets / "worker-password").read_text("utf-8"))
+    with compose_node(tmp_path, release=request.config.getoption("--broker-release")) as broker:
+        secrets = tmp_path / "secrets"
+        password = (secrets / "worker-password").read_text("utf-8")
+        broker.ctl("authenticate_user", "worker", password)
         with pytest.raises(BrokerFailed):
-            node.ctl("authenticate_user", "worker", "guess")
-        told = node.ctl("environment")
-        assert "{total_memory_available_override_value," in told
-        queues = node.ctl("list_queues", "-p", "warren", "name", "--no-table-headers").split()
+            broker.ctl("authenticate_user", "worker", "guess")
+        assert "{total_memory_available_override_value," in broker.ctl("environment")
+        queues = broker.ctl("list_queues", "-p", "warren", "name", "--no-table-headers").split()
         wanted = json.loads((secrets / "definitions.json").read_text("utf-8"))["queues"]
         assert set(queues) == {queue["name"] for queue in wanted}
-    finally:
-        node.kill()
+
+        record = node.read_record(broker.folder)
+        assert record is not None
+        _, tool, *arguments = SERVICES["rabbitmq"]["healthcheck"]["test"]
+        subprocess.run(
+            [str(node.scripts(record.server) / tool), *arguments],
+            env=node.environment(broker.folder, record),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
