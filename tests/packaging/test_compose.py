@@ -133,3 +133,10 @@ def test_the_image_is_built_from_this_folder() -> None:
         build_of = SERVICES[name]["build"]
         assert build_of["context"] == "."
         assert build_of["target"] in stages
+
+
+def test_redis_gets_each_option_and_its_value_as_two_words() -> None:
+    # `--appendonly=yes` would be taken for the name of an option, and Redis would not start.
+    _, *words = SERVICES["redis"]["command"]
+    assert all(option.startswith("--") and "=" not in option for option in words[::2])
+    assert not any(value.startswith("--") for value in words[1::2])
