@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -121,6 +122,8 @@ def test_what_the_line_does_not_need_comes_only_when_it_is_asked_for(name: str) 
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_services_run_as_the_images_own_user(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert SERVICES[name]["image"] == f"warren:{project['version']}"
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert f"USER {SERVICES[name]['user']}\n" in dockerfile
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.packaging.dockerfile import FILE, Instruction, build, context, stages, values
+from tests.packaging.environment import fresh
 from worker.settings import load
 
 STAGES = stages()
@@ -129,7 +130,7 @@ def test_only_what_the_image_is_made_of_is_sent_to_the_builder(tmp_path: Path) -
 @pytest.mark.timeout(300)  # pip fetches the locked packages, as in an image
 def test_the_build_stage_makes_an_environment_in_which_everything_runs(tmp_path: Path) -> None:
     image = tmp_path / "image"
-    subprocess.run([sys.executable, "-m", "venv", str(image)], check=True, timeout=120)
+    fresh(image, ["pip"])
     context(tmp_path / "context")
     build(
         STAGES["build"],

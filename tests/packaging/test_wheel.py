@@ -1,17 +1,16 @@
 """What is installed is what the project promises: made as a wheel, with nothing but the locked packages beside it."""
 
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.packaging.environment import fresh
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -42,16 +41,7 @@ def locked(name: str) -> list[str]:
 def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the Python of an environment with the wheel and the packages of base.lock alone, copied from here."""
     folder = tmp_path_factory.mktemp("base")
-    subprocess.run(
-        [sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=60
-    )
-    (packages,) = folder.glob("lib/python3.*/site-packages")
-    for name in locked("base"):
-        for file in distribution(name).files or ():
-            if ".." not in file.parts and "__pycache__" not in file.parts:
-                target = packages / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file.locate(), target)
+    packages = fresh(folder, locked("base"))
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
     return folder / "bin/python"
