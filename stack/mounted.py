@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
 def make(folder: Path) -> None:
     """Make the files in `folder`: two runs give the same passwords and keys.
 
-    A key that somebody put into `upstream-key` stays.
+    A key that somebody put into `upstream-key` stays, and becomes readable as the other files are.
 
     Raises:
         StackError: the passwords that are there cannot be read.
@@ -50,8 +50,11 @@ def make(folder: Path) -> None:
     _write(folder / "worker-password", passwords["worker"])
     _write(folder / "redis-password", passwords[_REDIS])
     _write(folder / "redis-users", _redis_users(passwords[_REDIS]))
-    if not (folder / "upstream-key").exists():
-        _write(folder / "upstream-key", passwords[_UPSTREAM])
+    key = folder / "upstream-key"
+    if key.exists():
+        key.chmod(_MOUNTED)
+    else:
+        _write(key, passwords[_UPSTREAM])
     _write(folder / "env", _environment(passwords))
 
 

@@ -47,6 +47,7 @@ def test_a_second_run_keeps_passwords_keys_and_what_somebody_put_there(folder: P
     after = read(folder)
     assert before.pop("definitions.json") != after.pop("definitions.json")  # fresh salts
     assert before == after
+    assert stat.S_IMODE((folder / "upstream-key").stat().st_mode) == 0o444
 
 
 def test_no_mounted_file_of_broker_or_redis_holds_a_password_of_another(folder: Path) -> None:
