@@ -77,8 +77,9 @@ def cancel(jobs: tuple[str, ...], keys: tuple[str, ...], timeout: float, url: st
     async def ask() -> list[str]:
         async with CompletionClient(url) as client:
             ways: list[tuple[str, _Cancel]] = [(job, partial(client.cancel, job)) for job in jobs]
-            for key in keys:
-                ways.append((key, client.job(uuid.uuid4().hex, idempotency_key=key).cancel))
+            ways += [
+                (key, client.job(uuid.uuid4().hex, idempotency_key=key).cancel) for key in keys
+            ]
             return await asyncio.gather(*(_cancelled(name, way, timeout) for name, way in ways))
 
     with told():
