@@ -29,12 +29,14 @@ The map of the package:
     publisher.py    publishing with confirms
     replies.py      the callback queue
     waiting.py      who waits for which reply
-    flight.py       a bounded number of submissions at a time
+    batch.py        many requests, each result as it arrives
+    flight.py       a bounded number of tasks at a time
     connection.py   connections, and what the broker's refusals mean
     wire.py         the contract with the worker: names and shapes, no AMQP
     clock.py        the only reader of wall time
 """
 
+from producer_sdk.batch import BatchResult
 from producer_sdk.client import CompletionClient
 from producer_sdk.completions import Completions
 from producer_sdk.errors import (
@@ -71,6 +73,7 @@ from producer_sdk.wire import Dedupe, Lane, Priority, Source
 
 __all__ = [
     "AccessRefused",
+    "BatchResult",
     "BrokerUnavailable",
     "ClientClosed",
     "CompletionClient",

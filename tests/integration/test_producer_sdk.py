@@ -224,6 +224,36 @@ async def test_connections_cut_in_mid_flight_lose_no_submission_and_no_reply(
     assert confirmed == {request.submission_id for request in worker.requests}
 
 
+async def test_a_batch_outlives_a_killed_and_restarted_broker(
+    broker_url: str, start_worker: StartWorker, restart_broker: Callable[[], object]
+) -> None:
+    worker = await start_worker(lambda request: done(request, request.body))
+    again: asyncio.Task[StandInWorker] | None = None
+
+    async def restart() -> StandInWorker:
+        await asyncio.to_thread(restart_broker)
+        # The first stand-in's own consumer may not survive the crash.
+        return await start_worker(lambda request: done(request, request.body))
+
+    source = (
+        Request(tier="standard", body={"n": n}, idempotency_key=f"line-{n}") for n in range(3000)
+    )
+    answers: dict[int, object] = {}
+    # So short that publishes fail while the broker is away, and the batch must repeat them.
+    impatient = timedelta(seconds=0.5)
+    async with CompletionClient(broker_url, name="batch", publish_timeout=impatient) as client:
+        async for result in client.batch(source, in_flight=100):
+            assert isinstance(result.answer, Reply), result.answer
+            assert result.index not in answers
+            answers[result.index] = result.answer.json()["n"]
+            if len(answers) == 500:
+                again = asyncio.create_task(restart())
+    assert again is not None
+    keys = {each.idempotency_key for one in (worker, await again) for each in one.requests}
+    assert answers == {n: n for n in range(3000)}
+    assert len(keys) == 3000
+
+
 async def test_a_killed_and_restarted_broker_loses_no_confirmed_submission(
     broker_url: str,
     broker: Broker,

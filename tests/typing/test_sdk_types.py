@@ -14,6 +14,8 @@ async def ask(client: Completions) -> Reply:
     assert_type(job, Job)
     async for outcome in client.submit_many([Request.embedding(tier="t", model="m", texts="x")]):
         assert_type(outcome, Job | WarrenError)
+    async for result in client.batch([Request(tier="t", body=b"{}")]):
+        assert_type(result.answer, Reply | WarrenError)
     reply = await client.complete(tier="standard", model="m", messages=[], priority="high")
     assert_type(reply, Reply)
     assert_type(reply.usage, Usage | None)
