@@ -3,6 +3,7 @@
 import click
 
 from worker.cli.ask import cancel, result
+from worker.cli.batch import batch
 from worker.cli.dead import dead
 from worker.cli.lane import lane
 from worker.cli.look import explain, status
@@ -30,6 +31,7 @@ def warren() -> None:
 for command in (
     worker,
     submit,
+    batch,
     result,
     cancel,
     status,
