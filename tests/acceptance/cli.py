@@ -8,8 +8,8 @@ from tests.acceptance.stage import Stage
 from tests.conftest import ROOT
 
 
-async def started(stage: Stage, *arguments: str) -> asyncio.subprocess.Process:
-    """Start `warren`."""
+async def started(stage: Stage, *arguments: str, piped: bool = False) -> asyncio.subprocess.Process:
+    """Start `warren`; `piped`: its standard input is the caller's to write."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -23,7 +23,7 @@ async def started(stage: Stage, *arguments: str) -> asyncio.subprocess.Process:
             "WARREN_OPERATOR_URL": stage.vhost.url("operator"),
             "WARREN_MANAGEMENT_URL": stage.vhost.management,
         },
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE if piped else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

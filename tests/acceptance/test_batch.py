@@ -1,6 +1,6 @@
 """A file of requests through real workers: bad lines, kills, and going on.
 
-`BATCH_LINES=20000` makes the file as long as that; the figures are printed with `-s`.
+`BATCH_LINES=20000` makes the file as long as that, `BATCH_KILLS=50` kills as often; the figures are printed with `-s`.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from tests.acceptance.stage import Stage
 from worker.cli.batches.reading import LONGEST_LINE
 
 LINES = int(os.environ.get("BATCH_LINES", "400"))
+KILLS = int(os.environ.get("BATCH_KILLS", "2"))
 GOOD = {
     "method": "POST",
     "url": "/v1/chat/completions",
@@ -80,8 +81,8 @@ async def until_results(path: Path, count: int) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.timeout(120 + LINES // 20)
-async def test_a_batch_killed_twice_has_each_result_once_and_every_bad_line_told(
+@pytest.mark.timeout(120 + LINES // 20 + 10 * KILLS)
+async def test_a_batch_killed_in_the_middle_has_each_result_once_and_every_bad_line_told(
     stage: Stage,
 ) -> None:
     source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
@@ -93,9 +94,9 @@ async def test_a_batch_killed_twice_has_each_result_once_and_every_bad_line_told
     await stage.started()
     command = ("batch", "run", str(source), "-o", str(output), "--lane", "interactive")
     began = time.monotonic()
-    for share in (1 / 3, 2 / 3):
+    for kill in range(1, KILLS + 1):
         process = await started(stage, *command)
-        await until_results(output, round(share * len(wanted)))
+        await until_results(output, kill * len(wanted) // (KILLS + 1))
         process.send_signal(signal.SIGKILL)
         await process.wait()
     summary = json.loads(await warren(stage, *command, "--json", status=1))
@@ -112,6 +113,89 @@ async def test_a_batch_killed_twice_has_each_result_once_and_every_bad_line_told
     assert summary["complete"]
     assert summary["answered"] + summary["answered_before"] == len(wanted)
     sys.stdout.write(
-        f"\n{LINES:,} lines, killed twice: {len(results):,} results each once, {len(told)} errors, "
+        f"\n{LINES:,} lines, killed {KILLS} times: {len(results):,} results each once, {len(told)} errors, "
         f"{len(stage.simulator.calls):,} calls, {took:.1f} s; the last run: {summary}\n"
     )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+async def test_a_signal_stops_a_batch_in_order_and_the_next_run_hears_what_it_left(
+    stage: Stage, number: signal.Signals, status: int
+) -> None:
+    source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
+    write_input(source, 60, flaws=2)
+    stage.configure(concurrency=4)
+    stage.simulator.latency({"default": "fixed(0.3)"})
+    await stage.started()
+    command = ("batch", "run", str(source), "-o", str(output), "--lane", "interactive")
+    process = await started(stage, *command)
+    await until_results(output, 1)
+    process.send_signal(number)
+    _, told = await process.communicate()
+    assert process.returncode == status
+    assert b"the same command goes on from here" in told
+    assert len(json_lines(output)) < 58
+    await warren(stage, *command, status=1)
+    assert len({each["custom_id"] for each in json_lines(output)}) == len(json_lines(output)) == 58
+    assert len(stage.simulator.calls) == 58
+
+
+async def test_a_failed_line_is_replayed_and_its_answer_is_written_by_the_next_run(
+    stage: Stage,
+) -> None:
+    source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
+    source.write_bytes(good("fine") + b"\n" + good("fails", user="sim:400!") + b"\n")
+    await stage.started()
+    command = ("batch", "run", str(source), "-o", str(output), "--lane", "interactive")
+    await warren(stage, *command, status=1)
+    by_id = {each["custom_id"]: each for each in json_lines(output)}
+    assert by_id["fails"]["response"]["status_code"] == 400
+    assert by_id["fails"]["response"]["request_id"] in await warren(stage, "dead", "list", "--json")
+
+    # As the page on batches says: take the failed ones out, replay, run again.
+    kept = [line for line in output.read_bytes().splitlines(keepends=True) if b'"fine"' in line]
+    output.write_bytes(b"".join(kept))
+    stage.simulator.heal()
+    await warren(stage, "dead", "replay", "--all", "--yes")
+    await stage.settled()
+    await warren(stage, *command)
+    by_id = {each["custom_id"]: each for each in json_lines(output)}
+    assert by_id["fails"]["response"]["status_code"] == 200
+    assert len(stage.simulator.calls) == 3
+
+
+async def test_a_pipe_in_and_a_pipe_out_need_no_file(stage: Stage) -> None:
+    await stage.started()
+    process = await started(
+        stage,
+        "batch",
+        "run",
+        "-",
+        "-o",
+        "-",
+        "--name",
+        "piped",
+        "--lane",
+        "interactive",
+        piped=True,
+    )
+    written, told = await process.communicate(good("one") + b"\n" + b"broken\n" + good("two"))
+    assert process.returncode == 1, told
+    results = [json.loads(line) for line in written.splitlines()]
+    assert {each["custom_id"] for each in results} == {"one", "two"}
+    assert b'{"line": 2, "custom_id": null, "error": {"code": "invalid_json"' in told
+
+
+async def test_an_edited_file_under_one_name_is_refused_line_by_line_and_not_answered_wrongly(
+    stage: Stage,
+) -> None:
+    source = stage.folder / "in.jsonl"
+    await stage.started()
+    command = ("batch", "run", str(source), "--name", "mine", "--lane", "interactive", "-o")
+    source.write_bytes(good("a") + b"\n")
+    await warren(stage, *command, str(stage.folder / "one.jsonl"))
+    source.write_bytes(good("a", seed=1) + b"\n")
+    await warren(stage, *command, str(stage.folder / "two.jsonl"), status=1)
+    (told,) = json_lines(stage.folder / "two.errors.jsonl")
+    assert (told["custom_id"], told["error"]["code"]) == ("a", "idempotency_conflict")
+    assert len(stage.simulator.calls) == 1

@@ -132,7 +132,7 @@ def run(  # noqa: PLR0917  # one parameter for each option, by name
         lane=Lane(lane),
         priority=PRIORITIES[priority],
         dedupe=Dedupe(dedupe) if dedupe else None,
-        deadline=timedelta(seconds=deadline) if deadline is not None else None,
+        deadline=_span(deadline),
     )
     _check(template)
     with told():
@@ -143,9 +143,16 @@ def run(  # noqa: PLR0917  # one parameter for each option, by name
         except OutputRefused as error:
             fail(str(error))
         except OSError as error:
-            fail(f"{error.filename}: {error.strerror}")
+            fail(f"{error.filename or output}: {error.strerror}")
     _report(end, plan, places, json_too=as_json)
     raise SystemExit(end.status)
+
+
+def _span(seconds: float | None) -> timedelta | None:
+    try:
+        return None if seconds is None else timedelta(seconds=seconds)
+    except (OverflowError, ValueError):
+        raise click.UsageError("--deadline is no number of seconds that a clock can add") from None
 
 
 def _check(template: Request) -> None:

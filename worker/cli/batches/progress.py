@@ -9,12 +9,14 @@ from typing import Final, Protocol
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from worker.ports import Clock
 
 _BAR_S: Final = 0.25
 _LOG_S: Final = 10.0
+_LEAST_S: Final = 1.0  # before that a rate says nothing
+_BAR_WIDTH: Final = 10  # leaves room for the words in 80 columns
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,8 +83,8 @@ class Pace:
 
     def text(self, tally: Tally) -> str:
         """Give the counts, the rate, the cost and the time left in words."""
-        elapsed = max(self._clock.monotonic() - self._began, 1e-9)
-        rate = (tally.answered + tally.failed) / elapsed
+        elapsed_s = max(self._clock.monotonic() - self._began, _LEAST_S)
+        rate = (tally.answered + tally.failed) / elapsed_s
         facts = [f"{rate:.1f}/s", f"{tally.cached:,} cached"]
         facts.append(f"{tally.failed_before + tally.failed + tally.flawed:,} failed")
         facts.append(tally.price())
@@ -99,9 +101,11 @@ class Bar:
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
         self._progress = Progress(
-            TextColumn("batch"), *columns, TimeElapsedColumn(), console=Console(stderr=True)
+            BarColumn(bar_width=_BAR_WIDTH),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            console=Console(stderr=True),
         )
         self._bar = self._progress.add_task("", total=pace.total)
 
