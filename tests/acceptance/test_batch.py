@@ -199,3 +199,21 @@ async def test_an_edited_file_under_one_name_is_refused_line_by_line_and_not_ans
     (told,) = json_lines(stage.folder / "two.errors.jsonl")
     assert (told["custom_id"], told["error"]["code"]) == ("a", "idempotency_conflict")
     assert len(stage.simulator.calls) == 1
+
+
+async def test_connections_that_are_cut_cost_a_batch_no_line_and_no_call(stage: Stage) -> None:
+    source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
+    source.write_bytes(b"".join(good(f"line-{n}") + b"\n" for n in range(600)))
+    stage.configure(concurrency=16)
+    stage.simulator.latency({"default": "fixed(0.1)"})
+    await stage.started()
+    process = await started(
+        stage, "batch", "run", str(source), "-o", str(output), "--lane", "interactive"
+    )
+    for count in (50, 300):
+        await until_results(output, count)
+        assert await asyncio.to_thread(stage.vhost.close_connections, "producer")
+    _, told = await process.communicate()
+    assert process.returncode == 0, told
+    assert len({each["custom_id"] for each in json_lines(output)}) == len(json_lines(output)) == 600
+    assert len(stage.simulator.calls) == 600

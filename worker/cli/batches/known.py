@@ -1,6 +1,6 @@
 """Which custom ids have a result already, and which were met in the input. Pure.
 
-Of each only digests are kept: some 150 bytes, whatever its length.
+Of each only digests are kept: some 200 bytes, whatever its length.
 """
 
 import hashlib
