@@ -99,14 +99,15 @@ async def _submitted(
     What was stored and not confirmed is then stored twice; the key makes that one job.
     """
     pause_s = _FIRST_PAUSE_S
-    give_up = clock.now() + patience
+    now_s = asyncio.get_running_loop().time
+    give_up_s = now_s() + patience.total_seconds()
     while True:
         try:
             return await submit(request)
         except _STAYS:
             raise
         except _PASSES:
-            if clock.now() + timedelta(seconds=pause_s) >= give_up:
+            if now_s() + pause_s >= give_up_s:
                 raise
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -89,10 +89,10 @@ async def test_a_batch_killed_in_the_middle_has_each_result_once_and_every_bad_l
     errors = stage.folder / "out.errors.jsonl"
     bad = write_input(source, LINES, flaws=37)
     wanted = {f"line-{n}" for n in range(1, LINES + 1) if n not in bad}
-    stage.configure(concurrency=64)
+    stage.configure(more="bulk_concurrency = 64\n")
     stage.simulator.latency({"default": "fixed(0.05)"})
     await stage.started()
-    command = ("batch", "run", str(source), "-o", str(output), "--lane", "interactive")
+    command = ("batch", "run", str(source), "-o", str(output))
     began = time.monotonic()
     for kill in range(1, KILLS + 1):
         process = await started(stage, *command)
@@ -124,10 +124,10 @@ async def test_a_signal_stops_a_batch_in_order_and_the_next_run_hears_what_it_le
 ) -> None:
     source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
     write_input(source, 60, flaws=2)
-    stage.configure(concurrency=4)
+    stage.configure(more="bulk_concurrency = 4\n")
     stage.simulator.latency({"default": "fixed(0.3)"})
     await stage.started()
-    command = ("batch", "run", str(source), "-o", str(output), "--lane", "interactive")
+    command = ("batch", "run", str(source), "-o", str(output))
     process = await started(stage, *command)
     await until_results(output, 1)
     process.send_signal(number)
@@ -146,7 +146,7 @@ async def test_a_failed_line_is_replayed_and_its_answer_is_written_by_the_next_r
     source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
     source.write_bytes(good("fine") + b"\n" + good("fails", user="sim:400!") + b"\n")
     await stage.started()
-    command = ("batch", "run", str(source), "-o", str(output), "--lane", "interactive")
+    command = ("batch", "run", str(source), "-o", str(output))
     await warren(stage, *command, status=1)
     by_id = {each["custom_id"]: each for each in json_lines(output)}
     assert by_id["fails"]["response"]["status_code"] == 400
@@ -175,8 +175,6 @@ async def test_a_pipe_in_and_a_pipe_out_need_no_file(stage: Stage) -> None:
         "-",
         "--name",
         "piped",
-        "--lane",
-        "interactive",
         piped=True,
     )
     written, told = await process.communicate(good("one") + b"\n" + b"broken\n" + good("two"))
@@ -191,7 +189,7 @@ async def test_an_edited_file_under_one_name_is_refused_line_by_line_and_not_ans
 ) -> None:
     source = stage.folder / "in.jsonl"
     await stage.started()
-    command = ("batch", "run", str(source), "--name", "mine", "--lane", "interactive", "-o")
+    command = ("batch", "run", str(source), "--name", "mine", "-o")
     source.write_bytes(good("a") + b"\n")
     await warren(stage, *command, str(stage.folder / "one.jsonl"))
     source.write_bytes(good("a", seed=1) + b"\n")
@@ -204,12 +202,10 @@ async def test_an_edited_file_under_one_name_is_refused_line_by_line_and_not_ans
 async def test_connections_that_are_cut_cost_a_batch_no_line_and_no_call(stage: Stage) -> None:
     source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
     source.write_bytes(b"".join(good(f"line-{n}") + b"\n" for n in range(600)))
-    stage.configure(concurrency=16)
+    stage.configure(more="bulk_concurrency = 16\n")
     stage.simulator.latency({"default": "fixed(0.1)"})
     await stage.started()
-    process = await started(
-        stage, "batch", "run", str(source), "-o", str(output), "--lane", "interactive"
-    )
+    process = await started(stage, "batch", "run", str(source), "-o", str(output))
     for count in (50, 300):
         await until_results(output, count)
         assert await asyncio.to_thread(stage.vhost.close_connections, "producer")

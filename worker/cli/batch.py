@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def run(  # noqa: PLR0917  # one parameter for each option, by name
     _check(template)
     with told():
         try:
-            name, total = _survey(source, name, about=f"{tier}\0{model}")
+            name, total = _survey(source, name, about=f"{tier}\0{model or ''}")
             plan = Plan(name=name, template=template, model=model, in_flight=in_flight)
             end = carry_out(plan, places, url=url, total=total)
         except OutputRefused as error:
@@ -176,7 +177,7 @@ def _survey(source: str, name: str | None, *, about: str) -> tuple[str, int | No
             )
         return name, None
     found = survey(Path(source))
-    digest = hashlib.sha256(f"{found.digest}\0{about}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode(f"{found.digest}\0{about}")).hexdigest()[:16]
     return name or f"{Path(source).stem[:40]}-{digest}", found.lines
 
 

@@ -1,4 +1,6 @@
 import asyncio
+import re
+import textwrap
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -26,6 +28,7 @@ from producer_sdk import (
 from producer_sdk import batch as batches
 from producer_sdk.flight import as_completed
 from producer_sdk.testing import SILENCE, Failure, FakeCompletionClient
+from tests.conftest import ROOT
 
 UNSENT = PublishUnsent(submission_id="x", publish_timeout_s=1, obstacle="down")
 UNCONFIRMED = PublishUnconfirmed(submission_id="x", publish_timeout_s=1, obstacle="down")
@@ -179,6 +182,22 @@ async def test_a_source_that_fails_is_heard_and_ends_what_is_in_flight() -> None
         with pytest.raises(LookupError):
             _: list[BatchResult] = [each async for each in client.batch(source())]
     assert asyncio.all_tasks() == before
+
+
+async def test_the_python_on_the_page_about_batches_runs() -> None:
+    page = (ROOT / "docs/batches.md").read_text(encoding="utf-8")
+    (fragment,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    client = FakeCompletionClient("x")
+    names: dict[str, object] = {
+        "CompletionClient": lambda *_, **__: client,
+        "requests": asked(3),
+        "url": "amqp://app:secret@127.0.0.1/warren",
+        "print": lambda *_: None,
+    }
+    body = textwrap.indent(fragment, "    ")
+    exec(compile(f"async def run():\n{body}", "batches.md", "exec"), names)  # noqa: S102  # our own page
+    await names["run"]()  # type: ignore[operator]  # it was defined just now
+    assert len(client.requests) == 3
 
 
 @given(delays=st.lists(st.integers(0, 5), max_size=30), at_most=st.integers(1, 8))

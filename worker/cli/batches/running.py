@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -51,7 +52,7 @@ class EarlyReplies:
     """Replies that came for submissions of a run that was killed: its queue kept them.
 
     A job's second submission hears the same again, unless its response is not kept any more: then it is here. The
-    newest are kept, twice as many as may be in flight.
+    newest are kept, twice as many as may be in flight, and at least a thousand.
     """
 
     def __init__(self, in_flight: int) -> None:
@@ -127,7 +128,8 @@ class Run:
 
     def _request(self, line: Line) -> Request:
         # Hashed: a custom id can be longer than a key, and is nobody else's business.
-        key = hashlib.sha256(f"{self._plan.name}\0{line.custom_id}".encode()).hexdigest()[:40]
+        whose = os.fsencode(self._plan.name) + b"\0" + line.custom_id.encode()
+        key = hashlib.sha256(whose).hexdigest()[:40]
         return replace(
             self._plan.template, path=line.path, body=line.body, idempotency_key=f"batch-{key}"
         )

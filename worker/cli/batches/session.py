@@ -64,7 +64,7 @@ class End:
         """Give the summary as JSON can hold it."""
         counts = asdict(self.tally)
         known = self.tally.cost or not self.tally.unpriced
-        counts["cost"] = str(self.tally.cost) if known else None
+        counts["cost"] = format(self.tally.cost, "f") if known else None
         return {
             "batch": plan.name,
             "complete": self.why is None,
@@ -171,4 +171,4 @@ def _client_name(plan: Plan, places: Places) -> str | None:
     if places.output == STREAM:
         return None
     whose = f"{plan.name}\0{socket.gethostname()}\0{os.path.realpath(places.output)}"
-    return f"batch-{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
+    return f"batch-{hashlib.sha256(os.fsencode(whose)).hexdigest()[:32]}"

@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,3 +119,6 @@ def test_the_name_of_a_batch_is_its_contents_and_what_is_asked_of_whom(
     others = [name(copy), name(source, "--model", "m"), name(source, "--tier", "budget")]
     assert len({one, *others}) == 4
     assert name(source, "--name", "mine") == "mine"
+    odd = tmp_path / os.fsdecode(b"\xff.jsonl")
+    odd.write_bytes(source.read_bytes())
+    assert name(odd).endswith(one.removeprefix("in"))
