@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,24 @@ async def test_connections_that_are_cut_cost_a_batch_no_line_and_no_call(stage: 
     for count in (50, 300):
         await until_results(output, count)
         assert await asyncio.to_thread(stage.vhost.close_connections, "producer")
+    _, told = await process.communicate()
+    assert process.returncode == 0, told
+    assert len({each["custom_id"] for each in json_lines(output)}) == len(json_lines(output)) == 600
+    assert len(stage.simulator.calls) == 600
+
+
+async def test_a_broker_that_is_killed_twice_costs_a_batch_no_line_and_no_call(
+    stage: Stage, restart_broker: Callable[[], object]
+) -> None:
+    source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
+    source.write_bytes(b"".join(good(f"line-{n}") + b"\n" for n in range(600)))
+    stage.configure(more="bulk_concurrency = 16\n")
+    stage.simulator.latency({"default": "fixed(0.1)"})
+    await stage.started()
+    process = await started(stage, "batch", "run", str(source), "-o", str(output))
+    for count in (100, 350):
+        await until_results(output, count)
+        await asyncio.to_thread(restart_broker)
     _, told = await process.communicate()
     assert process.returncode == 0, told
     assert len({each["custom_id"] for each in json_lines(output)}) == len(json_lines(output)) == 600
