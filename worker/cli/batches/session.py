@@ -88,9 +88,9 @@ def carry_out(plan: Plan, places: Places, *, url: str, total: int | None) -> End
     clock = SystemClock()
     began = clock.monotonic()
     known, early = Known(), EarlyReplies(plan.in_flight)
+    client = CompletionClient(url, name=_client_name(plan, places), on_unclaimed=early.keep)
     with _source(places) as descriptor, _output(places, known) as output, _errors(places) as errors:
         run = Run(plan, output=output, errors=errors, known=known, early=early)
-        client = CompletionClient(url, name=_client_name(plan, places), on_unclaimed=early.keep)
         status, why = _ended(run, client, descriptor, display(total=total, clock=clock))
         output.sync()
         errors.sync()

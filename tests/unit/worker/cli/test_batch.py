@@ -79,6 +79,15 @@ def test_a_broker_that_is_not_there_is_told_with_how_to_go_on(
     assert not json.loads(result.stdout)["complete"]
 
 
+def test_a_url_that_is_none_is_told_before_any_file_is_touched(
+    source: Path, tmp_path: Path
+) -> None:
+    result = run(str(source), "-o", str(tmp_path / "out.jsonl"), url="http://example")
+    assert result.exit_code == 3
+    assert "amqps://" in result.stderr
+    assert list(tmp_path.iterdir()) == [source]
+
+
 @pytest.mark.parametrize("output", ["notes", "no/such/folder/out.jsonl", "folder"])
 def test_an_output_that_cannot_be_used_is_told_and_left_alone(
     source: Path, tmp_path: Path, output: str
