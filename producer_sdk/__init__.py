@@ -26,6 +26,7 @@ The map of the package:
     reply.py        Reply, Usage, Timings, and which reply means which error
     errors.py       every error, in one tree
     testing.py      FakeCompletionClient, for tests of code that uses the client
+    sync/           all of it for code without an event loop
     publisher.py    publishing with confirms
     replies.py      the callback queue
     waiting.py      who waits for which reply
@@ -65,6 +66,7 @@ from producer_sdk.errors import (
     TopologyMissing,
     UnexpectedBody,
     WarrenError,
+    WrongThread,
 )
 from producer_sdk.job import Job
 from producer_sdk.reply import Reply, Timings, Usage
@@ -109,4 +111,5 @@ __all__ = [
     "UnexpectedBody",
     "Usage",
     "WarrenError",
+    "WrongThread",
 ]

@@ -66,6 +66,7 @@ class Completions(ABC):
 
     async def complete(
         self,
+        /,
         *,
         tier: str,
         path: Path = "/v1/chat/completions",
@@ -105,6 +106,7 @@ class Completions(ABC):
 
     async def submit(
         self,
+        /,
         *,
         tier: str,
         path: Path = "/v1/chat/completions",
