@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -321,6 +322,25 @@ async def test_a_reply_that_nobody_waits_for_goes_to_the_callback(
             reply = await unclaimed.get()
     assert isinstance(reply, Reply)
     assert reply.submission_id == error.value.submission_id
+
+
+async def test_a_plain_function_hears_of_unclaimed_replies_in_a_thread_where_it_may_block(
+    broker_url: str, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(lambda _request: None)
+    heard: list[tuple[str, bool]] = []
+
+    def hear(answer: Reply | JobError) -> None:
+        mine = threading.current_thread() is threading.main_thread()
+        heard.append((answer.submission_id, mine))
+
+    async with CompletionClient(broker_url, name="plain", on_unclaimed=hear) as client:
+        job = await client.submit_request(REQUEST)
+        job.forget()
+        await until(lambda: bool(worker.requests))
+        await worker.send(done(worker.requests[0]), "producer.plain")
+        await until(lambda: bool(heard))
+    assert heard == [(job.submission_id, False)]
 
 
 async def test_a_callback_that_fails_loses_no_reply(
