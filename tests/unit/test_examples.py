@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from examples import fastapi_app, flask_app, script
-from producer_sdk import BrokerUnavailable, Completions, QueueFull
+from producer_sdk import BrokerUnavailable, Completions, QueueFull, sync
 from producer_sdk.sync.testing import FakeCompletionClient
 from producer_sdk.testing import SILENCE, Answer, Failure
 from producer_sdk.testing import FakeCompletionClient as AsyncFakeCompletionClient
@@ -151,6 +151,16 @@ def test_the_script_prints_answers_tells_failures_and_forgets_the_last(
         "invoice-17-summary",
         "invoice-18-summary",
     ]
+
+
+def test_the_program_on_the_page_about_producers_runs(
+    fake: FakeCompletionClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs/producers.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.setattr(sync, "CompletionClient", lambda _url: fake)
+    exec(program, {"url": "", "messages": []})  # noqa: S102 - our own page
+    assert capsys.readouterr().out == "Paris.\n"
 
 
 def test_the_lock_of_the_example_in_javascript_names_no_host_and_pins_by_hash() -> None:
