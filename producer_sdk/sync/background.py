@@ -6,6 +6,7 @@ import os
 import selectors
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent import futures
 from contextlib import suppress
@@ -40,12 +41,17 @@ class Background:
         self._stop = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="warren client", daemon=True)
         self._ending = False
-        self._ended: futures.Future[None] = futures.Future()
+        self._end: futures.Future[None] = futures.Future()
 
     @property
     def is_here(self) -> bool:
         """Whether the caller is in the loop's own thread, where waiting for the loop would never end."""
         return threading.current_thread() is self._thread
+
+    @property
+    def ended(self) -> bool:
+        """Whether it takes no more calls."""
+        return self._ending
 
     def call(self, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Do `work` in the loop and give its result, from any other thread; what interrupts the wait cancels it.
@@ -88,7 +94,7 @@ class Background:
                 return
             if first:
                 self._loop.call_soon_threadsafe(self._stop.set)
-        self._ended.result(within_s)
+        self._end.result(within_s)
         self._thread.join()
 
     def leave_behind(self) -> None:
@@ -127,9 +133,9 @@ class Background:
             with asyncio.Runner(loop_factory=lambda: self._started()) as runner:  # noqa: PLW0108 - typed
                 runner.run(self._main())
         except BaseException as error:  # noqa: BLE001 - whoever ends it hears of it
-            self._ended.set_exception(error)
+            self._end.set_exception(error)
         else:
-            self._ended.set_result(None)
+            self._end.set_result(None)
         finally:
             with fork_safe_moment:
                 _running.discard(self)
@@ -149,9 +155,15 @@ class _Selector(selectors.DefaultSelector):
 
 
 def _end_all() -> None:
-    for background in list(_running):
+    """End all within one time for all: first let each begin, then wait."""
+    latest = time.monotonic() + _EXIT_S
+    running = list(_running)
+    for background in running:
         with suppress(Exception):
-            background.end(within_s=_EXIT_S)
+            background.end(within_s=0)
+    for background in running:
+        with suppress(Exception):
+            background.end(within_s=max(0.0, latest - time.monotonic()))
 
 
 def _in_child() -> None:

@@ -74,7 +74,7 @@ class Completions(Front):
     def _here(self) -> Session:
         """Give this process's session; a fork leaves the parent's behind, unless it was closed before."""
         session = self._session
-        if session.pid == os.getpid() or session.closed:
+        if session.pid == os.getpid() or session.background.ended:
             return session
         with fork_safe_moment:
             if self._session.pid != os.getpid():

@@ -23,7 +23,6 @@ class Session:
     def __init__(self, make: Callable[[], Completions]) -> None:
         self._make = make
         self._opening: asyncio.Task[None] | None = None
-        self.closed = False
         self.client = make()
         self.background = Background(last=self._leave)
         self.pid = os.getpid()
@@ -50,7 +49,6 @@ class Session:
 
     def close(self) -> None:
         """Close the client and end its thread."""
-        self.closed = True
         self.background.end()
 
     async def _open(self) -> None:
