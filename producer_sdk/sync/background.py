@@ -71,6 +71,14 @@ class Background:
             future.cancel()
             raise
 
+    def check_process(self) -> None:
+        """Raise `ClientClosed` in a child of the process that made this: nothing will ever come from its loop."""
+        if self._pid != os.getpid():
+            raise ClientClosed(
+                "this belongs to the process before the fork, where its reply goes; in this process ask "
+                "the client for `result(job.id)`"
+            )
+
     def post(self, do: Callable[..., object], *arguments: object) -> None:
         """Do something small in the loop, soon; nothing if it has ended."""
         with fork_safe_moment:
@@ -114,11 +122,7 @@ class Background:
             raise WrongThread
         if self._ending:
             raise ClientClosed("the client is closed; make a new one, of the same name")
-        if self._pid != os.getpid():
-            raise ClientClosed(
-                "this belongs to the process before the fork, where its reply goes; in this process ask "
-                "the client for `result(job.id)`"
-            )
+        self.check_process()
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:

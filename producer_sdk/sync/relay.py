@@ -75,6 +75,7 @@ class Relay(Generic[Item]):
         self._session.call(begin)
         try:
             while True:
+                self._session.background.check_process()
                 match self._news.get():
                     case _Wanted() as wanted:
                         self._fetch(wanted)

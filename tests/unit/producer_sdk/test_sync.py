@@ -330,6 +330,8 @@ def test_an_interpreter_with_an_open_client_and_a_waiter_ends_by_itself() -> Non
 FORKED = """
 fake = FakeCompletionClient("yes")
 job = fake.submit(tier="fast", body=b"{}")
+outcomes = fake.submit_many([Request(tier="fast", body=b"{}")] * 3, in_flight=1)
+next(outcomes)
 children = []
 stop = threading.Event()
 
@@ -344,21 +346,24 @@ for _ in range(20):
     child = os.fork()
     if not child:
         assert fake.complete(tier="fast", body=b"{}").text == "yes"
-        try:
-            job.reply()
-        except ClientClosed as error:
-            assert "before the fork" in str(error)
-            assert fake.result(job.id).text == "yes"
-            fake.close()
-            sys.stdout.flush()
-            os._exit(0)
-        os._exit(1)
+        for parents in (job.reply, lambda: next(outcomes)):
+            try:
+                parents()
+            except ClientClosed as error:
+                assert "before the fork" in str(error)
+            else:
+                os._exit(1)
+        assert fake.result(job.id).text == "yes"
+        fake.close()
+        sys.stdout.flush()
+        os._exit(0)
     children.append(child)
 codes = {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
 stop.set()
 for thread in busy:
     thread.join()
 assert job.reply().text == "yes"
+assert len(list(outcomes)) == 2
 print(codes)
 """
 
