@@ -10,12 +10,14 @@ app = create_app()
 
 
 def ask(who: str, invoice: int) -> None:
-    """Enqueue a summary without waiting, then wait for it."""
+    """Enqueue a summary without waiting, wait for it, then look the result up by the job's id."""
     browser = app.test_client()
     enqueued = browser.post(f"/invoices/{invoice}/summary")
     assert enqueued.status_code == 202, enqueued.text
     waited = browser.get(f"/invoices/{invoice}/summary")
     assert waited.status_code == 200, waited.text
+    looked = browser.get(f"/jobs/{enqueued.get_json()['job']}")
+    assert looked.get_json() == waited.get_json(), looked.text
     sys.stdout.write(f"{who}\n")
 
 
