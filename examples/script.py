@@ -43,7 +43,7 @@ def run(client: Completions, invoices: list[str]) -> int:
     # Fire and forget: stored once this returns, and nobody waits for its reply.
     client.submit(
         tier="budget",
-        priority="low",
+        lane="bulk",
         model="gpt-5-nano",
         messages=[{"role": "user", "content": f"Compare invoices {', '.join(invoices)}."}],
         idempotency_key=f"compare-{'-'.join(invoices)}",
