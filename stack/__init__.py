@@ -5,6 +5,7 @@ any package is installed.
 
     bootstrap     makes `.venv` from `requirements/dev.lock`, then becomes `python -m stack`
     commands      the table of `./dev` commands: one row each
+    arguments     what their arguments may be
     checks        `./dev test`
     locks         `./dev lock`
     indexes       where this machine gets Python packages, told to uv
@@ -13,7 +14,8 @@ any package is installed.
     packages      downloads and unpacks the distribution's RabbitMQ and Erlang, without root
     transplant    mends what was unpacked, so that it runs where it lies
     node          the files and the environment of one private node
-    ports         free ports for it
+    ports         free ports for it and the workers
+    interrupts    Ctrl-C while processes are started or stopped
     occupancy     who lives in a node's folder
     keeper        the small process that owns a running node and cleans up after it
     broker        start, stop, kill, ask: what the rest of the project uses

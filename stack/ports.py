@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Below the range from which Linux takes the ports of outgoing connections.
@@ -36,6 +37,20 @@ def choose_ports(last: Ports | None, *, amqp: int, http: int) -> Ports:
         dist=choose(0, last.dist if last else None),
         epmd=choose(0, last.epmd if last else None),
     )
+
+
+def keep_ports(last: Sequence[int], alive: Sequence[bool], count: int) -> tuple[int, ...]:
+    """Give `count` ports: those of `last` whose owner is alive or that are free, and others for the rest."""
+    kept = [
+        port if living or _is_free(port) else 0 for port, living in zip(last, alive, strict=True)
+    ]
+    kept = [*kept, *[0] * count][:count]
+    taken = set(kept)
+    for number, port in enumerate(kept):
+        if not port:
+            kept[number] = free_port(taken)
+            taken.add(kept[number])
+    return tuple(kept)
 
 
 def free_port(taken: set[int]) -> int:
