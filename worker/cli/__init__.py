@@ -9,5 +9,6 @@
 | `look` | `status`, `explain` |
 | `dead` | `dead list`, `dead show`, `dead replay` |
 | `shape` | `topology check`, `topology apply`, `topology show` |
+| `configured`, `seconds` | what commands share: the configuration, durations |
 | `output` | tables for people, JSON for programs |
 """

@@ -132,7 +132,7 @@ def test_explain_tells_the_time_line_and_no_content(config: Path, letter: str) -
     ("arguments", "status"),
     [
         (("explain", "ffffffff"), 1),
-        (("explain", "abc"), 3),
+        (("explain", "abc"), 2),
         (("dead", "show", "ffffffff"), 1),
         (("dead", "replay"), 2),
         (("dead", "replay", "--all", "--tier", "small"), 2),
