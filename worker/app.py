@@ -147,9 +147,9 @@ async def _build(
     resources.push_async_callback(upstream.aclose)
     troubles = Troubles(listener)
     connections = Connections.to(
-        _address(settings.broker),
+        broker_address(settings.broker),
         troubles=troubles,
-        tls=_tls(settings.broker),
+        tls=broker_tls(settings.broker),
         heartbeat_s=settings.broker.heartbeat.total_seconds(),
         reconnect_s=settings.broker.reconnect_interval.total_seconds(),
     )
@@ -208,7 +208,7 @@ async def _build(
     return _Worker(crew=crew, intakes=intakes, readiness=readiness, address=f"{host}:{port}")
 
 
-def _address(broker: BrokerSettings) -> Address:
+def broker_address(broker: BrokerSettings) -> Address:
     """Give the broker's address with the password in it, which the settings keep apart."""
     parts = urlsplit(broker.url)
     if broker.password is not None:
@@ -218,7 +218,7 @@ def _address(broker: BrokerSettings) -> Address:
     return Address.parse(parts.geturl(), allow_plaintext=broker.allow_plaintext)
 
 
-def _tls(broker: BrokerSettings) -> ssl.SSLContext | None:
+def broker_tls(broker: BrokerSettings) -> ssl.SSLContext | None:
     """Give the context that trusts the configured certificates; None: the system's."""
     if broker.ca_file is None:
         return None

@@ -3,6 +3,7 @@
 import click
 
 from worker.cli.dead import dead
+from worker.cli.doctor.command import doctor
 from worker.cli.look import explain, status
 from worker.cli.serve import check_config, worker
 from worker.cli.shape import topology
@@ -25,5 +26,5 @@ def warren() -> None:
     """
 
 
-for command in (worker, submit, status, dead, explain, topology, check_config):
+for command in (worker, submit, status, dead, explain, topology, check_config, doctor):
     warren.add_command(command)
