@@ -12,7 +12,6 @@ a folder is decided by a file lock that the kernel releases, so a process id is 
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from stack import interrupts, node, occupancy
 from stack.errors import BrokerFailed, BrokerNotFound, StackError
-from stack.ports import choose_ports
+from stack.ports import choose_ports, serves_amqp
 from stack.server import Server, find_server
 
 __all__ = [
@@ -88,7 +87,7 @@ class Broker:
         A node that does not end within `timeout_s`, or does not serve and does not end soon, is killed. Stopping
         twice does nothing.
         """
-        if not _serves_amqp(self.amqp_port):
+        if not serves_amqp(self.amqp_port):
             timeout_s = min(timeout_s, _UNREADY_S)
         occupancy.send(self.folder / "node.pid", signal.SIGTERM, self.folder)
         if not occupancy.wait_until(lambda: not occupancy.held(self.folder), timeout_s):
@@ -143,7 +142,7 @@ def start(
         finally:
             os.close(lock)
         ready = occupancy.wait_until(
-            lambda: _serves_amqp(ports.amqp) or not occupancy.held(folder), timeout_s
+            lambda: serves_amqp(ports.amqp) or not occupancy.held(folder), timeout_s
         )
         if not ready or not occupancy.held(folder):
             raise BrokerFailed(_obituary(folder, record, last, in_time=ready))
@@ -212,16 +211,6 @@ def _launch(folder: Path, lock: int, environment: dict[str, str], *, die_with_pa
     finally:
         for number in inherited[1:]:
             os.close(number)
-
-
-def _serves_amqp(port: int) -> bool:
-    """Shake hands: RabbitMQ opens its AMQP listener last, after plugins and definitions."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
-            connection.sendall(b"AMQP\x00\x00\x09\x01")
-            return connection.recv(1) == b"\x01"
-    except OSError:
-        return False
 
 
 def _obituary(folder: Path, record: node.Record, last: node.Record | None, *, in_time: bool) -> str:

@@ -5,7 +5,7 @@
     house.lower(tell=print)
 
 The broker is the one at `RABBITMQ_URL` (a user who may administer it; the management API at
-`RABBITMQ_MANAGEMENT_URL`, or on port 15672 of the same host), else a private node.
+`RABBITMQ_MANAGEMENT_URL`, or on port 15672 of the same host), else a private node, else a container.
 """
 
 import json
@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from stack import broker as brokers
-from stack import credentials, external, interrupts, occupancy
+from stack import container, credentials, external, interrupts, occupancy, ways
 from stack.ports import keep_ports
 from stack.services import Service, answers, spawn
 
@@ -121,6 +121,7 @@ def lower(folder: Path, *, tell: Tell, within_s: float = 60) -> None:
         if node is not None:
             tell("stopping the broker")
             node.stop(timeout_s=_HURRIED_S if hurried() else within_s)
+        container.remove(folder / "broker")
 
 
 def stop_workers(
@@ -245,7 +246,9 @@ def _broker(folder: Path, passwords: dict[str, str], tell: Tell) -> tuple[str, s
         return where.amqp, where.management, "the broker of RABBITMQ_URL"
     node = brokers.running(folder / "broker")
     if node is None:
-        server = brokers.find_server(SERVERS)
+        server = _server(folder)
+        if server is None:
+            return _contained(folder, passwords["admin"], definitions, tell)
         tell(f"starting RabbitMQ {server.version}")
         node = brokers.start(server, folder / "broker", definitions=definitions)
     return (
@@ -253,6 +256,37 @@ def _broker(folder: Path, passwords: dict[str, str], tell: Tell) -> tuple[str, s
         f"127.0.0.1:{node.http_port}",
         f"RabbitMQ {node.version}, a private node",
     )
+
+
+def _server(folder: Path) -> brokers.Server | None:
+    """Give a RabbitMQ to run; None: docker is the way.
+
+    Raises:
+        StackError: there is neither.
+    """
+    if container.running(folder / "broker") is not None:
+        return None
+    facts = ways.look(SERVERS)
+    if ways.way(facts) is ways.Way.DOCKER:
+        return None
+    try:
+        return brokers.find_server(SERVERS)
+    except brokers.BrokerNotFound:
+        if ways.way(ways.without_packages(facts)) is ways.Way.DOCKER:
+            return None
+        raise
+
+
+def _contained(folder: Path, password: str, definitions: Path, tell: Tell) -> tuple[str, str, str]:
+    """Give the addresses of a broker in a container, as `_broker` does."""
+    found = container.running(folder / "broker")
+    if found is None:
+        tell(f"starting {container.IMAGE} in docker, which may have to fetch it first")
+        found = container.start(folder / "broker", user="admin", password=password)
+    user = f"admin:{quote(password, safe='')}"
+    amqp, management = f"127.0.0.1:{found.amqp_port}", f"127.0.0.1:{found.http_port}"
+    external.prepare(f"amqp://{user}@{amqp}", f"http://{user}@{management}", definitions)
+    return amqp, management, f"{container.IMAGE}, the container {found.name}"
 
 
 def _simulator(folder: Path, options: tuple[str, ...], tell: Tell) -> str:

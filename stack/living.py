@@ -4,6 +4,7 @@ import argparse
 import os
 
 from stack import broker as brokers
+from stack import container
 from stack.arguments import positive
 from stack.house import ROOT, House, Upstream, find_house, lower, raise_house, ready_url
 from stack.services import answers
@@ -64,7 +65,7 @@ def _raised(workers: int, upstream: Upstream | None) -> House:
 
 
 def down(arguments: list[str]) -> int:
-    """Stop the stack; what is queued stays in its folder for the next `./dev up`."""
+    """Stop the stack; what is queued stays in its folder for the next `./dev up`, but not that of a container."""
     argparse.ArgumentParser(prog="./dev down", description=down.__doc__).parse_args(arguments)
     house = find_house(_FOLDER)
     if house is None:
@@ -84,13 +85,17 @@ def status(arguments: list[str]) -> int:
     return 0 if _show(house) else 1
 
 
+def _broker_runs(house: House) -> bool:
+    """Tell whether the house's own broker runs; of one that somebody else runs it is believed."""
+    folder = house.folder / "broker"
+    if house.broker_name.endswith("private node"):
+        return brokers.running(folder) is not None
+    return not container.is_kept(folder) or container.running(folder) is not None
+
+
 def _show(house: House) -> bool:
     """Print a line per part; True when all of them run."""
-    node = brokers.running(house.folder / "broker")
-    private = house.broker_name.endswith("private node")
-    parts = [
-        ("broker", f"{house.broker_name}, amqp://{house.amqp}", node is not None or not private)
-    ]
+    parts = [("broker", f"{house.broker_name}, amqp://{house.amqp}", _broker_runs(house))]
     parts.append(("management", f"http://{house.management} (user admin)", parts[0][2]))
     if house.simulated:
         parts.append(("simulator", house.upstream, house.simulator.alive))

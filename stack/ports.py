@@ -60,6 +60,19 @@ def free_port(taken: set[int]) -> int:
     return next(port for port in candidates if port not in taken and _is_free(port))
 
 
+def serves_amqp(port: int) -> bool:
+    """Shake hands: RabbitMQ opens its AMQP listener last, after plugins and definitions.
+
+    A forwarder before it, such as docker's, takes connections sooner, but says nothing.
+    """
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(1) == b"\x01"
+    except OSError:
+        return False
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
