@@ -27,6 +27,7 @@ any package is installed.
     house         a whole Warren in one folder: broker, simulator, workers
     external      a broker that somebody else runs, from RABBITMQ_URL
     living        `./dev up`, `down`, `status`
+    doctor        `./dev doctor`: looks at this machine; `verdicts` judge, `finding` is what they give
     demo, report  `./dev demo`, and its tables
     records       reading logs and ledger
     auditor       holds producer, simulator and ledger against the promise

@@ -44,6 +44,12 @@ COMMANDS = (
         target="stack.checks:main",
     ),
     Command(
+        name="doctor",
+        summary="tell what stands in the way on this machine, and the line that mends it",
+        target="stack.doctor:main",
+        needs_packages=False,
+    ),
+    Command(
         name="lock",
         summary="pin every Python package anew in requirements/*.lock",
         target="stack.locks:main",

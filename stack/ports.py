@@ -25,7 +25,7 @@ def choose_ports(last: Ports | None, *, amqp: int, http: int) -> Ports:
 
     def choose(asked: int, before: int | None) -> int:
         port = asked
-        if not port and before is not None and before not in taken and _is_free(before):
+        if not port and before is not None and before not in taken and is_free(before):
             port = before
         port = port or free_port(taken)
         taken.add(port)
@@ -42,7 +42,7 @@ def choose_ports(last: Ports | None, *, amqp: int, http: int) -> Ports:
 def keep_ports(last: Sequence[int], alive: Sequence[bool], count: int) -> tuple[int, ...]:
     """Give `count` ports: those of `last` whose owner is alive or that are free, and others for the rest."""
     kept = [
-        port if living or _is_free(port) else 0 for port, living in zip(last, alive, strict=True)
+        port if living or is_free(port) else 0 for port, living in zip(last, alive, strict=True)
     ]
     kept = [*kept, *[0] * count][:count]
     taken = set(kept)
@@ -57,7 +57,7 @@ def free_port(taken: set[int]) -> int:
     """Give a port that nobody listens on now; a rival may still take it first."""
     candidates = list(_PORTS)
     random.shuffle(candidates)
-    return next(port for port in candidates if port not in taken and _is_free(port))
+    return next(port for port in candidates if port not in taken and is_free(port))
 
 
 def serves_amqp(port: int) -> bool:
@@ -73,7 +73,8 @@ def serves_amqp(port: int) -> bool:
         return False
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Tell whether one can listen on that port of 127.0.0.1 now; 0: on any."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
