@@ -9,7 +9,7 @@ import errno
 import random
 import signal
 import ssl
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final
@@ -17,24 +17,31 @@ from urllib.parse import quote, urlsplit
 
 import uvloop
 
-from producer_sdk.wire import Lane
+from producer_sdk.wire import Lane as LaneName
+from producer_sdk.wire import request_key
+from worker.asking import Asking
 from worker.broker.address import Address
+from worker.broker.asks import AskIntake
 from worker.broker.codec import TierRules
 from worker.broker.connection import Connections
 from worker.broker.delivery import Outlet
-from worker.broker.intake import TierIntake
+from worker.broker.intake import Intake, TierIntake
 from worker.broker.publisher import Publisher
 from worker.broker.trouble import Troubles
 from worker.clock import SystemClock
+from worker.core.costs import Price
 from worker.core.events import TierPaused
+from worker.core.lanes import LaneRules
 from worker.core.quick import TryPolicy
 from worker.core.retry import RetryPolicy
 from worker.crew import Crew
 from worker.errors import CannotStart, SettingsError
 from worker.keys import EndpointKey
-from worker.patience import PatientLedger, TolerantCache
-from worker.pipeline import Line, TierSlots
-from worker.ports import Clock, Listener
+from worker.lanes import Gate, Lane, Lanes
+from worker.patience import PatientLedger, PatientRationing, TolerantCache
+from worker.pipeline import Line
+from worker.ports import Clock, Ledger, Listener
+from worker.pricing import Prices
 from worker.settings import Address as ListenAddress
 from worker.settings import (
     BrokerSettings,
@@ -44,6 +51,7 @@ from worker.settings import (
     StoreSettings,
     TierSettings,
 )
+from worker.slots import LaneSlots
 from worker.store.embedded.options import Durability, EmbeddedOptions
 from worker.store.embedded.store import EmbeddedStore
 from worker.store.files import ledger_file
@@ -60,7 +68,8 @@ from worker.upstream.spec import EndpointSpec
 
 _BEAT_S: Final = 1.0
 _QUIET_S: Final = 5.0
-_LANE: Final = Lane.INTERACTIVE
+_CALL_OFF_S: Final = 0.25
+_ASKS: Final = "asks"
 
 
 def run(settings: Settings, *, listeners: Sequence[Listener] = ()) -> int:
@@ -99,7 +108,7 @@ class _Worker:
         self,
         *,
         crew: Crew,
-        intakes: Mapping[str, TierIntake],
+        intakes: Sequence[Intake[Any]],
         readiness: Readiness,
         address: str,
     ) -> None:
@@ -112,7 +121,7 @@ class _Worker:
         """Quiet, drain, stop; True when all that was held was settled."""
         self._readiness.draining()
         grace = settings.worker.grace_period
-        quiet = asyncio.gather(*(intake.quiet() for intake in self._intakes.values()))
+        quiet = asyncio.gather(*(intake.quiet() for intake in self._intakes))
         # A broker that does not answer must not eat the grace period of the calls in flight.
         await asyncio.wait({quiet}, timeout=min(_QUIET_S, grace.total_seconds()))
         quiet.cancel()
@@ -134,7 +143,8 @@ async def _build(
     tiers = {name: tier.endpoints for name, tier in settings.tiers.items()}
     metrics = Metrics(tiers, clock)
     listener = Fanout(*listeners, Logs(sink, clock), metrics)
-    pulse, readiness = Pulse(clock), Readiness(settings.tiers)
+    rules = _lane_rules(settings.tiers)
+    pulse, readiness = Pulse(clock), Readiness([*rules, _ASKS])
     health = Health(clock, pulse=pulse, readiness=readiness, metrics=metrics.page)
     try:
         host, port = health.start(settings.http.listen.host, settings.http.listen.port)
@@ -157,12 +167,20 @@ async def _build(
     intakes: dict[str, TierIntake] = {}
 
     def pause(event: TierPaused) -> None:
-        intake = intakes[event.tier]
+        intake = intakes[request_key(event.tier, LaneName(event.lane))]
         if not intake.paused:
             for_ = None if event.seconds is None else timedelta(seconds=event.seconds)
             intake.pause(for_, event.reason)
 
     ledger = PatientLedger(store.ledger, listener)
+    rationing = PatientRationing(store.rationing, listener)
+    slots = {
+        request_key(tier, lane): LaneSlots.of(
+            rules[request_key(tier, lane)].concurrency, settings.tiers[tier].attempt_timeout
+        )
+        for tier, lane in _lanes(settings.tiers)
+    }
+    gates = {key: Gate(key, each, rationing=rationing, clock=clock) for key, each in rules.items()}
     line = Line(
         ledger=ledger,
         cache=TolerantCache(store.cache, listener),
@@ -171,10 +189,8 @@ async def _build(
         listener=listener,
         policy=_policy(settings.retry),
         tries=settings.retry.tries,
-        slots={
-            name: TierSlots.of(tier.concurrency, tier.attempt_timeout)
-            for name, tier in settings.tiers.items()
-        },
+        slots=slots,
+        gates=gates,
         pause=pause,
         chance=random.random,
     )
@@ -182,30 +198,89 @@ async def _build(
     outlet = Outlet(
         publisher=Publisher(connections.publish, troubles), listener=listener, clock=clock
     )
-    for tier in settings.tiers.values():
-        intakes[tier.name] = TierIntake(
-            rules=_rules(tier),
-            concurrency=tier.concurrency,
+    for tier, lane in _lanes(settings.tiers):
+        key = request_key(tier, lane)
+        intakes[key] = TierIntake(
+            rules=_rules(settings.tiers[tier], lane),
+            concurrency=rules[key].concurrency,
             link=connections.consume,
             outlet=outlet,
             troubles=troubles,
             take=crew.take,
             spawn=crew.spawn,
         )
-        metrics.watch_in_flight(tier.name, line.slots[tier.name].calling.__len__)
-        _background(resources, intakes[tier.name].run(), f"intake {tier.name}")
+        metrics.watch_in_flight(tier, lane.value, slots[key].calling.__len__)
+    lanes = Lanes(
+        {
+            key: Lane(gate=gates[key], slots=slots[key], consumer=intake)
+            for key, intake in intakes.items()
+        },
+        orders=store.lane_orders,
+        listener=listener,
+    )
+    await lanes.look()  # before anything is taken: a lane that was paused stays so across a restart
+    _background(resources, lanes.run(), "lanes")
+    for key, intake in intakes.items():
+        _background(resources, intake.run(), f"intake {key}")
+    asking = Asking(ledger=ledger, listener=listener)
+    asks = AskIntake(
+        link=connections.consume,
+        outlet=outlet,
+        troubles=troubles,
+        take=lambda ask: crew.spawn(asking.own(ask)),
+        spawn=crew.spawn,
+    )
+    _background(resources, asks.run(), "intake asks")
+    _background(resources, _call_off(line, ledger), "call off")
 
     def beat() -> None:
         pulse.beat()
         readiness.broker(connected=connections.connected)
         readiness.store(ok=ledger.answering)
-        for name, intake in intakes.items():
-            readiness.consumer(name, consuming=intake.consuming or intake.paused)
+        readiness.consumer(_ASKS, consuming=asks.consuming)
+        for key, intake in intakes.items():
+            readiness.consumer(key, consuming=intake.consuming or intake.paused)
 
     _background(resources, _every(_BEAT_S, beat), "beat")
     # Not with the first publish: a worker that cannot publish should say so before it takes a job.
     _background(resources, connections.open(), "connect")
-    return _Worker(crew=crew, intakes=intakes, readiness=readiness, address=f"{host}:{port}")
+    return _Worker(
+        crew=crew,
+        intakes=[*intakes.values(), asks],
+        readiness=readiness,
+        address=f"{host}:{port}",
+    )
+
+
+def _lanes(tiers: Iterable[str]) -> list[tuple[str, LaneName]]:
+    return [(tier, lane) for tier in tiers for lane in LaneName]
+
+
+def _lane_rules(tiers: Mapping[str, TierSettings]) -> Mapping[str, LaneRules]:
+    """Give what is configured for each lane, by `<tier>.<lane>`."""
+    return {
+        request_key(name, lane): LaneRules(
+            concurrency=tier.concurrency,
+            per_minute=tier.requests_per_minute,
+            windows=tier.windows,
+        )
+        if lane is LaneName.INTERACTIVE
+        else LaneRules(
+            concurrency=tier.bulk_concurrency,
+            per_minute=tier.bulk_requests_per_minute,
+            windows=tier.bulk_windows,
+        )
+        for name, tier in tiers.items()
+        for lane in LaneName
+    }
+
+
+async def _call_off(line: Line, ledger: Ledger) -> None:
+    """Close the calls of cancelled jobs, whichever process was asked to cancel them."""
+    while True:
+        await asyncio.sleep(_CALL_OFF_S)
+        if line.calls:
+            line.call_off(await ledger.called_off())
 
 
 def broker_address(broker: BrokerSettings) -> Address:
@@ -295,6 +370,22 @@ def _upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamC
         clock=clock,
         chance=random.random,
         listener=listener,
+        price=_prices(settings),
+    )
+
+
+def _prices(settings: Settings) -> Prices:
+    return Prices(
+        {name: endpoint.base_url for name, endpoint in settings.endpoints.items()},
+        {
+            model: Price(
+                input=price.input,
+                output=price.output,
+                cached_input=price.cached_input,
+                cache_write=price.cache_write,
+            )
+            for model, price in settings.prices.items()
+        },
     )
 
 
@@ -323,10 +414,10 @@ def _policy(retry: RetrySettings) -> RetryPolicy:
     )
 
 
-def _rules(tier: TierSettings) -> TierRules:
+def _rules(tier: TierSettings, lane: LaneName) -> TierRules:
     return TierRules(
         tier=tier.name,
-        lane=_LANE,
+        lane=lane,
         dedupe=tier.dedupe,
         default_deadline=tier.deadline,
         max_deadline=tier.max_deadline,

@@ -2,20 +2,31 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Failed, Job, Work
-from worker.ports import Clock, Ledger, Upstream
+from worker.core.rations import Permit
+from worker.ports import Clock, LaneGate, Ledger, Upstream
 
 
 async def attempt(
-    job: Job, *, upstream: Upstream, ledger: Ledger, clock: Clock, tries: int, limit: timedelta
+    job: Job,
+    *,
+    upstream: Upstream,
+    ledger: Ledger,
+    gate: LaneGate,
+    clock: Clock,
+    tries: int,
+    limit: timedelta,
+    called_off: asyncio.Future[None],
 ) -> Attempted:
     """Make one attempt of at most `tries` calls, in at most `limit`.
 
     The job's deadline ends it sooner, unless a follower of the same claim waits longer: then the call lives
-    until the latest deadline that joined. When time is up, or this coroutine is cancelled, the call is
-    closed at once.
+    until the latest deadline that joined. When time is up, `called_off` is done, or this coroutine is
+    cancelled, the call is closed at once. Every try but the first, for which the caller has seen to it, needs an
+    open lane and a permit.
     """
     began = clock.monotonic()
     last = began + limit.total_seconds()
@@ -24,39 +35,47 @@ async def attempt(
         return Attempted(outcome=Failed(kind=Kind.EXPIRED), work=Work())
 
     async def may_call() -> bool:
-        return await ledger.holds(job)
+        if gate.closed() is not None or not await ledger.holds(job):
+            return False
+        return isinstance(await gate.permit(), Permit)
 
-    asking: asyncio.Future[float] | None = None
     call = asyncio.ensure_future(upstream.attempt(job, calls_left=tries, may_call=may_call))
+    ending: set[asyncio.Future[Any]] = {call, called_off}
     try:
-        while True:
-            await asyncio.wait({call}, timeout=max(until - clock.monotonic(), 0))
-            if call.done() or until >= last:
-                break
+        while not await _first(ending, until - clock.monotonic()) and until < last:
             asking = asyncio.ensure_future(_wanted_s(job, ledger, clock))
-            # The call may end while the ledger is asked, or is down: its answer is not thrown away.
-            await asyncio.wait(
-                {call, asking},
-                timeout=max(last - clock.monotonic(), 0),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if call.done() or not asking.done():
-                break
-            if not (wait := asking.result()):
-                break
-            until = min(last, clock.monotonic() + wait)
+            try:
+                # The call may end while the ledger is asked, or is down: its answer is not thrown away.
+                await _first({*ending, asking}, last - clock.monotonic())
+                if call.done() or called_off.done() or not asking.done():
+                    break
+                if not (wait := asking.result()):
+                    break
+                until = min(last, clock.monotonic() + wait)
+            finally:
+                asking.cancel()
     finally:
-        if asking is not None:
-            asking.cancel()
         if not call.done():
             call.cancel()
             await asyncio.wait({call})
     if not call.cancelled():
         return call.result()
+    if called_off.done():
+        kind = Kind.CANCELLED
+    else:
+        kind = Kind.TIMEOUT if clock.monotonic() >= last else Kind.EXPIRED
     return Attempted(
-        outcome=Failed(kind=Kind.TIMEOUT if clock.monotonic() >= last else Kind.EXPIRED),
+        outcome=Failed(kind=kind),
         work=Work(calls=1, upstream=timedelta(seconds=clock.monotonic() - began)),
     )
+
+
+async def _first(futures: set[asyncio.Future[Any]], seconds: float) -> bool:
+    """Wait for the first of the futures, for so long; tell whether there is one."""
+    done, _ = await asyncio.wait(
+        futures, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED
+    )
+    return bool(done)
 
 
 async def _wanted_s(job: Job, ledger: Ledger, clock: Clock) -> float:

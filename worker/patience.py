@@ -12,7 +12,10 @@ from typing import Final, TypeVar
 
 from worker.core.events import Trouble
 from worker.core.model import (
+    AskAnswer,
+    Asked,
     Beginning,
+    CalledOff,
     Completed,
     Decided,
     Failed,
@@ -24,19 +27,19 @@ from worker.core.model import (
     Terminal,
     Work,
 )
+from worker.core.rations import NoPermit, Permit
 from worker.errors import StoreUnavailable
-from worker.ports import Ledger, Listener, ResponseCache
+from worker.ports import Ledger, Listener, Rationing, ResponseCache
 
 T = TypeVar("T")
 
 _PAUSE_S: Final = 1.0
 
 
-class PatientLedger:
-    """A `Ledger` that repeats what the store could not do, until it can; only cancelling ends the wait."""
+class _Patient:
+    """Repeats what the store could not do, until it can; only cancelling ends the wait."""
 
-    def __init__(self, ledger: Ledger, listener: Listener, *, pause_s: float = _PAUSE_S) -> None:
-        self.ledger = ledger
+    def __init__(self, listener: Listener, *, pause_s: float = _PAUSE_S) -> None:
         self.listener = listener
         self._pause_s = pause_s
         self._stuck = 0
@@ -46,7 +49,58 @@ class PatientLedger:
         """Tell whether nothing waits for the store to come back."""
         return self._stuck == 0
 
-    async def find(self, job: Job) -> Decided | None:
+    async def _until_done(self, operation: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await operation()
+        except StoreUnavailable as error:
+            self._tell(error)
+        self._stuck += 1
+        try:
+            while True:
+                await asyncio.sleep(self._pause_s)
+                try:
+                    return await operation()
+                except StoreUnavailable as error:
+                    self._tell(error)
+        finally:
+            self._stuck -= 1
+
+    def _tell(self, error: StoreUnavailable) -> None:
+        self.listener.tell(
+            Trouble(
+                what="the ledger is unavailable; jobs wait, no call is made without it",
+                about="store",
+                error=str(error),
+            )
+        )
+
+
+class PatientRationing(_Patient):
+    """A `Rationing` that waits for its store: without a permit no call is made."""
+
+    def __init__(
+        self, rationing: Rationing, listener: Listener, *, pause_s: float = _PAUSE_S
+    ) -> None:
+        super().__init__(listener, pause_s=pause_s)
+        self.rationing = rationing
+
+    async def permit(self, lane: str, *, per_minute: int) -> Permit | NoPermit:
+        """Give a permit, or say how long to wait; see `Rationing.permit`."""
+        return await self._until_done(lambda: self.rationing.permit(lane, per_minute=per_minute))
+
+    async def give_back(self, permit: Permit) -> None:
+        """Take back an unused permit; see `Rationing.give_back`."""
+        await self._until_done(lambda: self.rationing.give_back(permit))
+
+
+class PatientLedger(_Patient):
+    """A `Ledger` that waits for its store."""
+
+    def __init__(self, ledger: Ledger, listener: Listener, *, pause_s: float = _PAUSE_S) -> None:
+        super().__init__(listener, pause_s=pause_s)
+        self.ledger = ledger
+
+    async def find(self, job: Job) -> Decided | CalledOff | None:
         """Tell what was decided; see `Ledger.find`."""
         return await self._until_done(lambda: self.ledger.find(job))
 
@@ -93,30 +147,17 @@ class PatientLedger:
         """Tell whether the claim is still ours; see `Ledger.holds`."""
         return await self._until_done(lambda: self.ledger.holds(job))
 
-    async def _until_done(self, operation: Callable[[], Awaitable[T]]) -> T:
-        try:
-            return await operation()
-        except StoreUnavailable as error:
-            self._tell(error)
-        self._stuck += 1
-        try:
-            while True:
-                await asyncio.sleep(self._pause_s)
-                try:
-                    return await operation()
-                except StoreUnavailable as error:
-                    self._tell(error)
-        finally:
-            self._stuck -= 1
+    async def result(self, asked: Asked) -> AskAnswer:
+        """Tell how a job ended; see `Ledger.result`."""
+        return await self._until_done(lambda: self.ledger.result(asked))
 
-    def _tell(self, error: StoreUnavailable) -> None:
-        self.listener.tell(
-            Trouble(
-                what="the ledger is unavailable; jobs wait, no call is made without it",
-                about="store",
-                error=str(error),
-            )
-        )
+    async def cancel(self, asked: Asked) -> AskAnswer:
+        """Cancel a job; see `Ledger.cancel`."""
+        return await self._until_done(lambda: self.ledger.cancel(asked))
+
+    async def called_off(self) -> frozenset[str]:
+        """Give the jobs whose calls are to be closed; see `Ledger.called_off`."""
+        return await self._until_done(self.ledger.called_off)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The straight line that every delivery takes: read top to bottom, this is what Warren does with a job.
 
-    find -> join -> expired? -> cached? -> admitted? -> begin -> call -> settle -> record -> carry -> ack
+    find -> join -> cancelled? -> cached? -> expired? -> open? -> permit -> begin -> call -> settle -> record -> carry -> ack
 
 Order is the whole content of this module; the steps are decided in `core` and done behind `ports`. The laws
 that the order keeps:
@@ -16,9 +16,9 @@ that the order keeps:
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ from worker.core.events import JobEnded, JobParked, Step, StepReached, TierPause
 from worker.core.kinds import Kind
 from worker.core.model import (
     Answered,
+    Beginning,
+    CalledOff,
     Completed,
     Conflict,
     Decided,
@@ -51,11 +53,18 @@ from worker.core.model import (
     Work,
     next_generation,
 )
+from worker.core.rations import Permit
 from worker.core.replies import refusal, reply
 from worker.core.retry import FOLLOWER_SNOOZE, JITTER, RetryPolicy, settle, settle_uncalled, spread
-from worker.ports import Clock, Delivery, Ledger, Listener, ResponseCache, Upstream
+from worker.ports import Clock, Delivery, LaneGate, Ledger, Listener, ResponseCache, Upstream
+from worker.slots import LaneSlots
 
 _NO_WORK: Final = Work()
+_CANCELLED: Final = Failed(kind=Kind.CANCELLED)
+# How long a job waits for a lane that somebody has paused, before it looks again.
+_LOOK_AGAIN: Final = timedelta(minutes=1)
+# How long a lane without permits takes nothing at all.
+_PROBE: Final = timedelta(seconds=5)
 
 
 class _Look(Enum):
@@ -71,34 +80,15 @@ class _Calling:
 
     task: asyncio.Task[Any]
     submission: str
-
-
-@dataclass(frozen=True, slots=True)
-class TierSlots:
-    """What a tier's deliveries share.
-
-    `calls` is the worker's own bound on calls in flight: after a cut, old calls and new deliveries together
-    stay under it. `followers` is how many may wait in place for another's call: at most half of the slots,
-    so that a tier full of one fingerprint still takes other work. `calling` are the jobs in a call now.
-    """
-
-    calls: asyncio.Semaphore
-    followers: asyncio.Semaphore
-    attempt_timeout: timedelta
-    calling: set[str] = field(default_factory=set)
-
-    @classmethod
-    def of(cls, concurrency: int, attempt_timeout: timedelta) -> "TierSlots":
-        """Give the slots of a tier with so many calls in flight at most."""
-        followers = asyncio.Semaphore(concurrency // 2)
-        return cls(asyncio.Semaphore(concurrency), followers, attempt_timeout)
+    called_off: asyncio.Future[None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """Carries deliveries down to their settlements; one per worker process.
 
-    `pause` asks for a tier's consumer to stop taking for a while; `chance` gives numbers in [0, 1).
+    `slots` and `gates` are by `<tier>.<lane>`. `pause` asks for a lane's consumer to stop taking for a while;
+    `chance` gives numbers in [0, 1).
     """
 
     ledger: Ledger
@@ -108,7 +98,8 @@ class Line:
     listener: Listener
     policy: RetryPolicy
     tries: int
-    slots: Mapping[str, TierSlots]
+    slots: Mapping[str, LaneSlots]
+    gates: Mapping[str, LaneGate]
     pause: Callable[[TierPaused], None]
     chance: Callable[[], float]
     # The task that holds a job's call and the submission whose message it carries, by job id.
@@ -134,15 +125,29 @@ class Line:
             decided = await self._park(delivery.job, Snooze(after=FOLLOWER_SNOOZE))
         await self._carry(delivery, decided)
 
+    @property
+    def calls(self) -> int:
+        """How many jobs' calls are made here now."""
+        return len(self._calling)
+
+    def call_off(self, job_ids: Collection[str]) -> None:
+        """Close the calls of these jobs, as far as they are made here: they end as cancelled."""
+        for job_id in job_ids:
+            calling = self._calling.get(job_id)
+            if calling is not None and not calling.called_off.done():
+                calling.called_off.set_result(None)
+
     async def _decide(self, delivery: Delivery) -> Decided | None:
         """Find out what becomes of the delivery. None: it is gone, and its redelivery will ask again."""
         job, followed = delivery.job, False
         while True:
+            known = await self.ledger.find(job)
             found = (
-                await self.ledger.find(job)
+                (None if isinstance(known, CalledOff) else known)
                 or await self._join(delivery)
+                or (await self._finish(job, _CANCELLED) if known is not None else None)
                 or await self._answer_or_postpone(job)
-                or await self._begin(job)
+                or await self._begin(delivery)
             )
             if isinstance(found, Follow):
                 found = await self._follow(delivery, found, again=followed)
@@ -156,6 +161,7 @@ class Line:
         """Wait for the task of this process that holds the job's call already, if there is one."""
         if (running := self._own_call(delivery.job)) is None:
             return None
+        delivery.let_next()
         await _first_of(running, delivery)
         return _Look.AGAIN if running.done() else _Look.GONE
 
@@ -179,8 +185,14 @@ class Line:
             cached = await self.cache.get(job.fingerprint)
             if cached is not None:
                 return await self._finish(job, cached)
-        ready_at = self.upstream.ready_at(job.tier)
-        match admit(now=now, deadline=job.deadline, not_before=job.not_before, ready_at=ready_at):
+        verdict = admit(
+            now=now,
+            deadline=job.deadline,
+            not_before=job.not_before,
+            opens_at=self._opens_at(job, now),
+            ready_at=self.upstream.ready_at(job.tier),
+        )
+        match verdict:
             case Go():
                 return None
             case Expired():
@@ -192,56 +204,101 @@ class Line:
                 if shared:
                     # The whole queue waits for the same, so nothing more is taken meanwhile; and those who
                     # were parked come back one after the other.
-                    self.pause(_no_endpoint(job, wait))
+                    self.pause(_paused(job, "no endpoint takes calls", wait))
                     wait = min(wait * (1 + JITTER * self.chance()), job.deadline - now)
                 return await self._park(job, Snooze(after=wait))
 
-    async def _begin(self, job: Job) -> "Decided | Follow | _Look":
-        """Claim, count, call and record, all under one of the tier's call slots."""
-        async with self.slots[job.tier].calls:
-            if self._own_call(job) is not None or self.clock.now() >= job.deadline:
+    def _opens_at(self, job: Job, now: datetime) -> datetime | None:
+        """Tell when the job's lane opens; None: it is open. Of a pause without an end: when to look again."""
+        closed = self.gates[job.queue_key].closed()
+        return None if closed is None else closed.until or now + _LOOK_AGAIN
+
+    async def _begin(self, delivery: Delivery) -> "Decided | Follow | _Look":
+        """Claim, count, call and record, all under one of the lane's call slots and a permit for one call."""
+        job, gate = delivery.job, self.gates[delivery.job.queue_key]
+        async with self.slots[job.queue_key].calls:
+            if (
+                self._own_call(job) is not None
+                or self.clock.now() >= job.deadline
+                or gate.closed() is not None
+            ):
                 # Things have changed while this delivery waited for a slot.
                 return _Look.AGAIN
-            beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
-            match beginning:
-                case Started(tally=tally):
-                    return await self._call(job, tally)
-                case Answered(outcome=outcome):
-                    return await self._finish(job, outcome)
-                case Early(until=until):
-                    wait = min(until, job.deadline) - self.clock.now()
-                    return await self._park(job, Snooze(after=max(wait, timedelta())))
-                case Exhausted():
-                    return await self._finish(job, Failed(kind=Kind.ATTEMPTS_EXHAUSTED))
-                case decided:
-                    return decided
+            permit = await gate.permit()
+            if isinstance(permit, Permit):
+                return await self._begin_with(permit, delivery)
+        return await self._wait_for_permit(job, permit.wait)
+
+    async def _begin_with(self, permit: Permit, delivery: Delivery) -> "Decided | Follow | _Look":
+        job, gate = delivery.job, self.gates[delivery.job.queue_key]
+        beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
+        if isinstance(beginning, Started) and gate.closed() is None:
+            delivery.let_next()
+            return await self._call(job, beginning.tally)
+        await gate.give_back(permit)
+        if isinstance(beginning, Started):
+            # The lane has closed while the ledger was asked: nothing was called, so nothing counts.
+            return await self._park_until(job, self._opens_at(job, self.clock.now()), claimed=True)
+        return await self._instead(job, beginning)
+
+    async def _instead(self, job: Job, beginning: Beginning) -> "Decided | Follow | _Look":
+        """Do what the ledger says instead of a start."""
+        match beginning:
+            case Answered(outcome=outcome):
+                return await self._finish(job, outcome)
+            case Early(until=until):
+                return await self._park_until(job, until)
+            case Exhausted():
+                return await self._finish(job, Failed(kind=Kind.ATTEMPTS_EXHAUSTED))
+            case CalledOff() | Started():
+                return _Look.AGAIN
+            case decided:
+                return decided
+
+    async def _wait_for_permit(self, job: Job, wait: timedelta) -> "Decided | _Look":
+        """Wait in place for a moment; for longer the job is parked, and its lane pauses.
+
+        Not for the whole time: a look now and then finds what needs no call, such as a cached answer.
+        """
+        if wait <= HOLD:
+            await asyncio.sleep(wait.total_seconds())
+            return _Look.AGAIN
+        self.pause(_paused(job, "its calls a minute are spent", min(wait, _PROBE)))
+        until_deadline = max(job.deadline - self.clock.now(), timedelta())
+        wait = min(wait * (1 + JITTER * self.chance()), until_deadline)
+        return await self._park(job, Snooze(after=wait))
 
     async def _call(self, job: Job, tally: Tally) -> Decided | Follow:
         """Make the attempt that was counted, settle it, and record both together."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine always runs in a task
-        self._calling[job.id] = _Calling(task, job.submission.id)
+        called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._calling[job.id] = _Calling(task, job.submission.id, called_off)
         try:
-            return await self._called(job, tally)
+            return await self._called(job, tally, called_off)
         except Exception:
             # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
             bug = Failed(kind=Kind.INTERNAL_ERROR)
             await self._end(job, bug, settle_uncalled(bug), claimed=True)
             raise
 
-    async def _called(self, job: Job, tally: Tally) -> Decided | Follow:
+    async def _called(
+        self, job: Job, tally: Tally, called_off: asyncio.Future[None]
+    ) -> Decided | Follow:
         self._step(Step.BEGUN, job)
         self._step(Step.CALLING, job)
-        slots = self.slots[job.tier]
+        slots = self.slots[job.queue_key]
         slots.calling.add(job.id)
         try:
             attempted = await attempt(
                 job,
                 upstream=self.upstream,
                 ledger=self.ledger,
+                gate=self.gates[job.queue_key],
                 clock=self.clock,
                 tries=self.tries,
                 limit=slots.attempt_timeout,
+                called_off=called_off,
             )
         finally:
             slots.calling.discard(job.id)
@@ -266,12 +323,13 @@ class Line:
         self, delivery: Delivery, follow: Follow, *, again: bool
     ) -> "Decided | _Look":
         """Wait in place for another's call, once and if a place is free; else wait in a parking queue."""
-        job, places = delivery.job, self.slots[delivery.job.tier].followers
+        job, places = delivery.job, self.slots[delivery.job.queue_key].followers
         if follow.leader == job.id and self._own_call(job) is not None:
             return _Look.AGAIN  # our own task holds it: the next look joins it
         if again or places.locked():
             return await self._park(job, Snooze(after=spread(FOLLOWER_SNOOZE, self.chance())))
         async with places:
+            delivery.let_next()
             at_most = min(HOLD, max(job.deadline - self.clock.now(), timedelta()))
             waiting = asyncio.ensure_future(self.ledger.released(job.claim_key, at_most=at_most))
             try:
@@ -299,6 +357,14 @@ class Line:
             self.listener.tell(JobEnded(job=job, record=decided.record))
         return decided
 
+    async def _park_until(
+        self, job: Job, until: datetime | None, *, claimed: bool = False
+    ) -> Decided:
+        """Snooze the job until then, at the longest until its deadline; None: not at all."""
+        now = self.clock.now()
+        wait = min(until or now, job.deadline) - now
+        return await self._park(job, Snooze(after=max(wait, timedelta())), claimed=claimed)
+
     async def _park(
         self,
         job: Job,
@@ -313,6 +379,8 @@ class Line:
             job, settlement, until, work=work, why=why, claimed=claimed
         )
         self._step(Step.RECORDED, job)
+        if isinstance(decided, Ended) and decided.written:  # cancelled meanwhile
+            self.listener.tell(JobEnded(job=job, record=decided.record))
         if isinstance(decided, Parked) and not decided.carried:
             kind = why.kind if why is not None else None
             self.listener.tell(JobParked(job=job, parked=decided, kind=kind))
@@ -354,12 +422,9 @@ class Line:
         self.listener.tell(StepReached(step=step, job_id=job.id))
 
 
-def _no_endpoint(job: Job, wait: timedelta) -> TierPaused:
+def _paused(job: Job, reason: str, wait: timedelta) -> TierPaused:
     return TierPaused(
-        tier=job.tier,
-        lane=job.lane.value,
-        reason="no endpoint takes calls",
-        seconds=wait.total_seconds(),
+        tier=job.tier, lane=job.lane.value, reason=reason, seconds=wait.total_seconds()
     )
 
 

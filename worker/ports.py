@@ -3,16 +3,21 @@
 A port's promises are its docstrings, and one contract suite per port holds every adapter to them.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Protocol, TypeAlias
 
-from producer_sdk.wire import CompletionReply
+from producer_sdk.wire import CompletionReply, Verb
 from worker.core.events import Event
+from worker.core.lanes import Closed, Orders
 from worker.core.letters import Explanation, Letter, Selection
 from worker.core.model import (
+    AskAnswer,
+    Asked,
     Attempted,
     Beginning,
+    CalledOff,
     Completed,
     Decided,
     Failed,
@@ -24,8 +29,10 @@ from worker.core.model import (
     Record,
     Submission,
     Terminal,
+    Usage,
     Work,
 )
+from worker.core.rations import NoPermit, Permit
 
 MayCall: TypeAlias = Callable[[], Awaitable[bool]]
 
@@ -49,13 +56,14 @@ class Ledger(Protocol):
     nothing was changed, or it was and a repeat of the same call finds it so.
     """
 
-    async def find(self, job: Job) -> Decided | None:
+    async def find(self, job: Job) -> Decided | CalledOff | None:
         """Tell what was decided for this delivery already; None: nothing, it may go on. Writes nothing.
 
         * the key's job has another `content_hash`: `Conflict`;
         * the run is terminal: `Ended`, with this delivery's submission in `hear` unless it has heard;
         * a parked settlement of this generation: `Parked`; an older generation or run: `Stale`;
-        * a `replay` delivery (run r + 1) of a job that is terminal but not completed at run r: None.
+        * a `replay` delivery (run r + 1) of a job that is terminal but not completed at run r: None;
+        * a job that was cancelled and has no record yet: `CalledOff`.
         """
         ...
 
@@ -66,7 +74,8 @@ class Ledger(Protocol):
         its route noted (`Joined`); a replay reopens the job by compare-and-set of the run, all its submissions
         to hear again; a living claim of the key: `Follow`; an outcome of the same fingerprint that ended
         since this job was first received (for `dedupe=cache`: that is still kept): `Answered`; a copy that
-        came back before a time that the ledger knows: `Early`; no attempts left: `Exhausted`; else `Started`, the claim fenced by this process, the attempt counted. Only
+        came back before a time that the ledger knows: `Early`; no attempts left: `Exhausted`; cancelled
+        meanwhile: `CalledOff`; else `Started`, the claim fenced by this process, the attempt counted. Only
         `Started` counts. A claim of a dead process, or one whose lease has run out, is taken over.
         """
         ...
@@ -98,7 +107,8 @@ class Ledger(Protocol):
         """Record that this generation waits as a parked copy, and release the claim.
 
         The first settlement of a generation wins; a later one gets the first one back, and its work is counted
-        all the same. A `Snooze` under a claim gives the counted attempt back.
+        all the same. A `Snooze` under a claim gives the counted attempt back. A job that was cancelled meanwhile
+        ends so instead.
         """
         ...
 
@@ -120,6 +130,67 @@ class Ledger(Protocol):
 
     async def holds(self, job: Job) -> bool:
         """Tell whether this process still holds the claim under which the job's call runs."""
+        ...
+
+    async def result(self, asked: Asked) -> AskAnswer:
+        """Tell how a job ended, with the asker in `hear` alone: `Settled`, `NotEnded` or `UnknownJob`.
+
+        Another tenant's job is an `UnknownJob`. Writes nothing.
+        """
+        ...
+
+    async def cancel(self, asked: Asked) -> AskAnswer:
+        """Cancel a job, or say why not.
+
+        * it has ended: `Settled`, as `result`;
+        * it waits: it ends now, and `hear` are all its submissions and the asker: `Settled`;
+        * its call runs: `NotEnded`, the asker noted; `called_off` names it to the process that calls, unless
+          other jobs follow the call: then it goes on;
+        * no worker knows it, and it is the asker's: it ends when it comes: `CalledOff`. Else `UnknownJob`.
+        """
+        ...
+
+    async def called_off(self) -> frozenset[str]:
+        """Give the ids of jobs whose call this process makes, and should close: they were cancelled."""
+        ...
+
+
+class LaneOrders(Protocol):
+    """What operators want of the lanes, by `<tier>.<lane>`; shared by all workers, and kept across restarts."""
+
+    async def orders(self) -> Mapping[str, Orders]:
+        """Give all orders that stand. Errors: `StoreUnavailable`."""
+        ...
+
+
+class Rationing(Protocol):
+    """Counts the calls that a lane starts, over all workers and restarts. Errors: `StoreUnavailable`."""
+
+    async def permit(self, lane: str, *, per_minute: int) -> Permit | NoPermit:
+        """Give the right to start one call now, and count it; or say how long to wait.
+
+        In no 60 seconds, as the upstream sees them, more than `per_minute` calls start.
+        """
+        ...
+
+    async def give_back(self, permit: Permit) -> None:
+        """Take back a permit under which no call was started."""
+        ...
+
+
+class LaneGate(Protocol):
+    """One lane of one tier, as the line sees it: whether a call may start now."""
+
+    def closed(self) -> Closed | None:
+        """Tell why no call may start, and until when; None: it is open."""
+        ...
+
+    async def permit(self) -> Permit | NoPermit:
+        """Give the right to start one call now; a lane without a ration always does."""
+        ...
+
+    async def give_back(self, permit: Permit) -> None:
+        """Take back a permit under which no call was started."""
         ...
 
 
@@ -154,6 +225,19 @@ class Upstream(Protocol):
         ...
 
 
+class Pricing(Protocol):
+    """What calls cost."""
+
+    def __call__(
+        self, *, endpoint: str, asked: str, answered: str | None, usage: Usage | None, at: datetime
+    ) -> Decimal | None:
+        """Give the cost of a call made at the instant `at`, in US dollars; None: not known, never zero.
+
+        `asked` and `answered` are the model's name in request and answer. Quick, and asks nobody.
+        """
+        ...
+
+
 class Delivery(Protocol):
     """One handing-over of a message, as the line sees it; the broker adapter owns it."""
 
@@ -182,9 +266,41 @@ class Delivery(Protocol):
         """Publish the dead letter and return when the broker has confirmed it."""
         ...
 
+    def let_next(self) -> None:
+        """Let the next message be taken, where they are taken one by one: this one needs no permit now.
+
+        A delivery that is settled does so of itself.
+        """
+        ...
+
     async def ack(self) -> None:
         """Settle the delivery on the channel that it came on; a lost channel: do nothing, it comes again."""
         ...
+
+
+class AskDelivery(Protocol):
+    """One handing-over of an ask."""
+
+    @property
+    def verb(self) -> Verb:
+        """What is wanted."""
+        ...
+
+    @property
+    def asked(self) -> Asked:
+        """By whom, and of which job."""
+        ...
+
+    async def publish_reply(self, reply: CompletionReply, route: str) -> None:
+        """Publish one reply; as `Delivery.publish_reply`."""
+        ...
+
+    async def ack(self) -> None:
+        """Settle the ask; as `Delivery.ack`."""
+        ...
+
+
+TakeAsk: TypeAlias = Callable[[AskDelivery], None]
 
 
 class Archive(Protocol):

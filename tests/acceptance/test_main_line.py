@@ -2,6 +2,7 @@
 
 import json
 import signal
+from decimal import Decimal
 
 from producer_sdk import JobFailed, Reply
 from tests.acceptance.cli import warren
@@ -32,6 +33,27 @@ async def test_the_same_key_twice_is_one_call_and_both_hear_the_same(stage: Stag
     assert one.body == two.body
     assert len(stage.simulator.calls) == 1
     assert (await stage.settled()).clean
+
+
+async def test_a_job_is_told_what_its_own_call_cost_and_one_from_the_cache_that_it_cost_nothing(
+    stage: Stage,
+) -> None:
+    await stage.started()
+    async with stage.client() as client:
+        (paid,) = await stage.hear(await stage.submit(client, [chat("dear", dedupe="cache")]))
+        (free,) = await stage.hear(await stage.submit(client, [chat("dear", dedupe="cache")]))
+    assert isinstance(paid, Reply)
+    assert isinstance(free, Reply)
+    assert paid.usage is not None
+    # gpt-5-mini: 0.25 and 2 dollars per million tokens of prompt and completion.
+    tokens = paid.usage.prompt_tokens * Decimal("0.25") + paid.usage.completion_tokens * 2
+    assert paid.cost == tokens / 10**6 > 0
+    assert free.cached
+    assert free.cost == 0
+    assert f"cost ${paid.cost:f}" in await warren(stage, "explain", paid.job_id)
+    assert "cost $0\n" in await warren(stage, "explain", free.job_id)
+    submitted = json.loads(await warren(stage, "submit", "--json", "--dedupe", "off", "again"))
+    assert Decimal(submitted["cost"]) > 0
 
 
 async def test_the_same_key_with_another_request_refuses_that_submission_alone(

@@ -1,10 +1,12 @@
 """The archive: what operators read of dead letters and jobs."""
 
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
-from producer_sdk.wire import Dedupe, Lane
+from producer_sdk.wire import Dedupe, Lane, Source
 from tests.contract.world import (
     ANSWER,
     BEGAN,
@@ -22,7 +24,7 @@ from tests.contract.world import (
 )
 from worker.core.kinds import Kind
 from worker.core.letters import Selection
-from worker.core.model import Retry, State, Tally, next_generation
+from worker.core.model import Completed, Retry, State, Tally, next_generation
 from worker.errors import AmbiguousJob
 from worker.ports import Ledger
 
@@ -144,6 +146,36 @@ async def test_a_job_is_explained(fleet: Fleet, worker: Worker) -> None:
     assert (later.claimed_by, later.state) == (None, State.COMPLETED)
     assert {one.id: heard for one, heard in later.submissions} == {"s1": True, "s2": False}
     assert [line.what for line in later.history] == ["completed"], ended
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cost"),
+    [
+        (ANSWER, ANSWER.cost),
+        (replace(ANSWER, cost=None), None),
+        (replace(ANSWER, source=Source.SHARED), 0),
+        (replace(ANSWER, source=Source.CACHE, cost=None), 0),
+    ],
+    ids=["known", "unknown", "shared", "cached"],
+)
+async def test_what_a_completed_job_cost_is_explained(
+    fleet: Fleet, worker: Worker, outcome: Completed, cost: Decimal | None
+) -> None:
+    await complete(worker.ledger, make_job(), outcome)
+    fleet.clock.pass_by(timedelta(days=2))
+    await worker.sweep()  # the body has gone, and the cost has not
+    told = fleet.archive().explain(make_job().id)
+    assert told is not None
+    assert told.cost == cost
+
+
+async def test_a_job_without_an_answer_has_no_known_cost(fleet: Fleet, ledger: Ledger) -> None:
+    await ledger.begin(make_job("open"), max_attempts=3)
+    await dead_letter(ledger, make_job("dead"))
+    for key in ("open", "dead"):
+        told = fleet.archive().explain(make_job(key).id)
+        assert told is not None
+        assert told.cost is None
 
 
 async def test_a_job_is_found_by_its_first_digits(fleet: Fleet, ledger: Ledger) -> None:

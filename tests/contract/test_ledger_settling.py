@@ -30,6 +30,8 @@ from tests.contract.world import (
 from worker.core.events import Trouble
 from worker.core.kinds import Kind
 from worker.core.model import (
+    Answered,
+    Completed,
     DeadLetter,
     Early,
     Ended,
@@ -48,6 +50,7 @@ from worker.core.model import (
     Work,
     next_generation,
 )
+from worker.core.replies import reply
 from worker.ports import Ledger
 
 SOON = BEGAN + timedelta(seconds=30)
@@ -77,6 +80,29 @@ async def test_the_record_tells_the_outcome_the_cost_and_the_times(
     assert record.upstream == timedelta(seconds=4)
     assert record.total == timedelta(seconds=8)
     assert not told.letter_due
+
+
+async def test_the_cost_reaches_the_reply_and_every_later_one_to_the_last_digit(
+    ledger: Ledger,
+) -> None:
+    ended = await complete(ledger, make_job())
+    later = as_ended(await ledger.find(make_job(submission="s2")))
+    for told in (ended, later):
+        assert isinstance(told.record.outcome, Completed)
+        assert told.record.outcome.usage == ANSWER.usage
+        assert reply(told.record, told.hear[0]).cost == ANSWER.cost
+
+
+async def test_a_shared_answer_cost_its_follower_nothing(ledger: Ledger) -> None:
+    first = make_job("k1", dedupe=Dedupe.INFLIGHT)
+    follower = make_job("k2", dedupe=Dedupe.INFLIGHT)
+    await complete(ledger, first)
+    answered = await ledger.begin(follower, max_attempts=3)
+    assert isinstance(answered, Answered)
+    ended = as_ended(
+        await ledger.end(follower, answered.outcome, DONE, work=NO_CALL, claimed=False)
+    )
+    assert reply(ended.record, ended.hear[0]).cost == 0
 
 
 async def test_a_producers_clock_that_runs_ahead_makes_no_negative_times(ledger: Ledger) -> None:

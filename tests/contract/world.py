@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, TypedDict, Unpack
 
@@ -35,7 +36,14 @@ ANSWER = Completed(
     body=b'{"answer": 42}',
     endpoint="alpha",
     model="m-1",
-    usage=Usage(prompt_tokens=3, completion_tokens=5),
+    usage=Usage(
+        prompt_tokens=3,
+        completion_tokens=5,
+        cached_tokens=2,
+        cache_write_tokens=1,
+        hidden_tokens=7,
+    ),
+    cost=Decimal("0.00000000000000123"),
 )
 LATER_ANSWER = Completed(body=b'{"answer": 43}', endpoint="beta")
 INVALID = Failed(kind=Kind.INVALID_REQUEST, status=400, code="bad", endpoint="alpha")

@@ -235,7 +235,7 @@ FAULTS: dict[str, tuple[Callable[[Ward], object], str, str, str, int]] = {
         _set(more="concurrency = 2000\n"),
         "open files",
         "fail",
-        "2000 jobs",
+        "2004 jobs",
         1,
     ),
     "a key that everybody may read": (

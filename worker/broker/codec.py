@@ -69,7 +69,7 @@ def read(incoming: Incoming, *, rules: TierRules, now: datetime) -> Job:
         raise Unreadable("its properties cannot be decoded")
     now = from_ms(to_ms(now))
     if incoming.exchange == REQUESTS_EXCHANGE:
-        standing = Standing(tenant=_sender(incoming), received_at=now)
+        standing = Standing(tenant=sender(incoming), received_at=now)
     elif incoming.exchange in _OURS:
         standing = read_standing(incoming, now)
     else:
@@ -186,7 +186,7 @@ def instant(incoming: Incoming, name: str) -> datetime | None:
         raise Unreadable(f"{name}: {error}") from None
 
 
-def _sender(incoming: Incoming) -> str:
+def sender(incoming: Incoming) -> str:
     """Give the user who published the message, as the broker checked it."""
     user = text("user_id", incoming.user_id)
     if user is None:

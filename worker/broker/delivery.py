@@ -1,7 +1,7 @@
 """The port `Delivery`: one handing-over of a message, and what may become of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -14,7 +14,7 @@ from worker.broker import names
 from worker.broker.address import describe, is_loss
 from worker.broker.codec import parked_copy
 from worker.broker.deadletters import dead_letter
-from worker.broker.publisher import Publisher
+from worker.broker.publisher import Publisher, Tell
 from worker.core.events import Step, StepReached
 from worker.core.model import HistoryEntry, Job, Record
 from worker.core.parking import hop
@@ -61,6 +61,46 @@ class Seat:
                 raise
 
 
+class Room:
+    """How many deliveries of a channel are out, and how many of them wait, or may have to wait, for a permit."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.out = 0
+        self.waiting = 0
+        self.changed = changed
+
+    def enter(self) -> "Place":
+        """Count one more delivery, which waits."""
+        self.out += 1
+        self.waiting += 1
+        return Place(self)
+
+
+class Place:
+    """One delivery's place in the room; each step counts once."""
+
+    __slots__ = ("_out", "_room", "_waiting")
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._waiting = self._out = True
+
+    def let_next(self) -> None:
+        """Wait for a permit no more."""
+        if self._waiting:
+            self._waiting = False
+            self._room.waiting -= 1
+            self._room.changed()
+
+    def left(self) -> None:
+        """Be out no more."""
+        self.let_next()
+        if self._out:
+            self._out = False
+            self._room.out -= 1
+            self._room.changed()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlet:
     """Where deliveries publish and whom they tell; the same for all of a worker."""
@@ -78,6 +118,7 @@ class BrokerDelivery:
     seat: Seat = field(repr=False)
     tag: int
     outlet: Outlet = field(repr=False)
+    place: Place = field(repr=False)
 
     async def gone(self) -> None:
         """Return when this delivery can no longer be settled (channel lost)."""
@@ -89,14 +130,7 @@ class BrokerDelivery:
         The callback queue is its tenant's own: gone, full or too small, it must not hold the delivery. The
         result stays in the ledger.
         """
-        await self.outlet.publisher.publish(
-            REPLIES_EXCHANGE,
-            route,
-            reply.envelope(),
-            reply.body,
-            reached=self._tell(REPLY),
-            most_refusals=_MOST_REFUSALS,
-        )
+        await publish_reply(self.outlet.publisher, reply, route, reached=self._tell(REPLY))
 
     async def publish_parked(self, job: Job, after: timedelta) -> None:
         """Publish the parked copy and return when the broker has confirmed it.
@@ -123,8 +157,13 @@ class BrokerDelivery:
             reached=self._tell(DEAD),
         )
 
+    def let_next(self) -> None:
+        """Let the next message be taken, where they are taken one by one."""
+        self.place.let_next()
+
     async def ack(self) -> None:
         """Settle the delivery on the channel that it came on; a lost channel: do nothing, it comes again."""
+        self.place.left()
         await self.seat.ack(self.tag)
 
     def _tell(self, copy: str) -> "partial[None]":
@@ -132,3 +171,17 @@ class BrokerDelivery:
 
     def _reached(self, copy: str, step: Step) -> None:
         self.outlet.listener.tell(StepReached(step=step, job_id=self.job.id, copy=copy))
+
+
+async def publish_reply(
+    publisher: Publisher, reply: CompletionReply, route: str, *, reached: Tell | None = None
+) -> None:
+    """Publish one reply and return when the broker has confirmed it, or it cannot be had."""
+    await publisher.publish(
+        REPLIES_EXCHANGE,
+        route,
+        reply.envelope(),
+        reply.body,
+        reached=reached,
+        most_refusals=_MOST_REFUSALS,
+    )

@@ -1,20 +1,23 @@
-"""One consumer per tier and lane: takes deliveries off its queue and hands them over."""
+"""One consumer for each queue: takes deliveries off it and hands them over."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelClosed
 from pamqp.commands import Basic
 
+from producer_sdk.wire import Lane
 from worker.broker import names
 from worker.broker.address import describe, is_loss
 from worker.broker.codec import TierRules, read
 from worker.broker.connection import Link
 from worker.broker.deadletters import quarantined
-from worker.broker.delivery import BrokerDelivery, Outlet, Seat
+from worker.broker.delivery import BrokerDelivery, Outlet, Place, Room, Seat
 from worker.broker.incoming import Incoming
 from worker.broker.trouble import Troubles
 from worker.core.events import Quarantined, TierPaused, TierResumed
@@ -25,47 +28,58 @@ from worker.ports import Delivery
 _QUEUE_RETRY_S: Final = 3.0
 # Seconds before a lost channel is replaced.
 _LOST_PAUSE_S: Final = 0.1
+# Seconds between two looks into an empty queue whose messages are fetched.
+_EMPTY_S: Final = 0.5
 
-Take: TypeAlias = Callable[[Delivery], None]
+D = TypeVar("D")
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
 
 
-class TierIntake:
+class Intake(ABC, Generic[D]):
     """Consumes one queue on a channel of its own, and again on a new one whenever that is lost.
 
     `run()` does the work, in a task of the owner. `take` is called for each delivery, in order; it must
     hand over at once and never raise. Unreadable messages are set aside by coroutines given to `spawn`,
     which the owner runs, each in a task of its own that outlives a lost channel.
 
-    The broker hands out at most `concurrency` unsettled deliveries to a consumer. To pause is to cancel the
-    consumer and nothing more: what was handed over before is finished or snoozed by its owner, since giving
-    it back by closing the channel would deliver again what is being worked on. So right after `resume` up to
-    twice as many can be out.
+    The broker hands out at most `concurrency` unsettled deliveries to a consumer. A lane whose calls are rationed is
+    not consumed: its messages are fetched one by one, the next when the one before has its permit, so that
+    all others wait in the broker, in their order.
+
+    To pause is to cancel the consumer and nothing more: what was handed over before is finished or snoozed by
+    its owner, since giving it back by closing the channel would deliver again what is being worked on. So
+    right after `resume` up to twice as many can be out.
     """
 
     def __init__(
         self,
         *,
-        rules: TierRules,
+        queue: str,
+        tier: str,
+        lane: Lane,
         concurrency: int,
         link: Link,
         outlet: Outlet,
         troubles: Troubles,
-        take: Take,
+        take: Callable[[D], None],
         spawn: Spawn,
     ) -> None:
-        self.rules = rules
-        self._queue = names.jobs_queue(rules.tier, rules.lane)
+        self.tier = tier
+        self.lane = lane
+        self._queue = queue
         self._concurrency = concurrency
         self._link = link
         self._outlet = outlet
         self._troubles = troubles
         self._take = take
         self._spawn = spawn
+        self._rationed = False
+        self._reshaped = False
         self._quiet = False
         self._paused = False
         self._resumption: asyncio.TimerHandle | None = None
         self._consumer: str | None = None
+        self._fetching = False
         self._cancelled_by_broker = False
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -73,8 +87,8 @@ class TierIntake:
 
     @property
     def consuming(self) -> bool:
-        """Tell whether the broker hands out deliveries to us."""
-        return self._consumer is not None
+        """Tell whether deliveries are taken off the queue."""
+        return self._consumer is not None or self._fetching
 
     @property
     def paused(self) -> bool:
@@ -98,7 +112,15 @@ class TierIntake:
                 await asyncio.sleep(_QUEUE_RETRY_S if refused else self._link.reconnect_s)
             finally:
                 self._consumer = None
+                self._fetching = False
                 self._idle.set()
+
+    def shape(self, *, concurrency: int, rationed: bool) -> None:
+        """Hold so many deliveries at most, and fetch them one by one or not, from now on."""
+        if (concurrency, rationed) != (self._concurrency, self._rationed):
+            self._concurrency, self._rationed = concurrency, rationed
+            self._reshaped = True
+            self._changed.set()
 
     async def quiet(self) -> None:
         """Take no more, ever; return when nothing more will be handed over.
@@ -120,9 +142,7 @@ class TierIntake:
             self._resumption = asyncio.get_running_loop().call_later(seconds, self.resume)
         self._changed.set()
         self._outlet.listener.tell(
-            TierPaused(
-                tier=self.rules.tier, lane=self.rules.lane.value, reason=reason, seconds=seconds
-            )
+            TierPaused(tier=self.tier, lane=self.lane.value, reason=reason, seconds=seconds)
         )
 
     def resume(self) -> None:
@@ -131,9 +151,7 @@ class TierIntake:
         if self._paused:
             self._paused = False
             self._changed.set()
-            self._outlet.listener.tell(
-                TierResumed(tier=self.rules.tier, lane=self.rules.lane.value)
-            )
+            self._outlet.listener.tell(TierResumed(tier=self.tier, lane=self.lane.value))
 
     def _forget_resumption(self) -> None:
         if self._resumption is not None:
@@ -146,10 +164,12 @@ class TierIntake:
         self._cancelled_by_broker = False
         channel.on_consumer_cancel_callbacks.add(self._on_cancelled_by_broker)
         seat.channel.closing.add_done_callback(lambda _: self._changed.set())
-        await channel.basic_qos(prefetch_count=self._concurrency)
+        room = Room(self._on_room)
         while not seat.lost.is_set():
             self._changed.clear()
             wanted = not self._quiet and not self._paused
+            consume = wanted and not self._rationed
+            self._fetching = wanted and self._rationed
             if self._cancelled_by_broker:
                 self._cancelled_by_broker = False
                 self._troubles.tell(
@@ -158,24 +178,51 @@ class TierIntake:
                     "the broker cancelled the consumer, as it does when a queue is deleted; it is tried again",
                 )
                 await asyncio.sleep(_QUEUE_RETRY_S)
-            elif wanted and self._consumer is None:
-                await self._consume(seat)
-            elif not wanted and self._consumer is not None:
+            elif self._consumer is not None and (self._reshaped or not consume):
                 await channel.basic_cancel(self._consumer)
                 self._consumer = None
                 self._idle.set()
+            elif consume and self._consumer is None:
+                await self._consume(seat, room)
+            elif self._fetching:
+                await self._fetch(seat, room)
             else:
                 await self._changed.wait()
 
-    async def _consume(self, seat: Seat) -> None:
+    async def _consume(self, seat: Seat, room: Room) -> None:
+        self._reshaped = False
         self._idle.clear()
 
         async def on_message(message: DeliveredMessage) -> None:
-            self._on_message(seat, message)
+            self._on_message(seat, room, message)
 
+        # It holds for the consumers that start after it.
+        await seat.channel.basic_qos(prefetch_count=self._concurrency)
         answer = await seat.channel.basic_consume(self._queue, on_message)
         if not self._cancelled_by_broker:
             self._consumer = answer.consumer_tag
+
+    async def _fetch(self, seat: Seat, room: Room) -> None:
+        """Take one message, or wait until there may be one to take."""
+        self._reshaped = False
+        if room.waiting or room.out >= self._concurrency:
+            await self._changed.wait()
+            return
+        self._idle.clear()
+        try:
+            message = await seat.channel.basic_get(self._queue)
+        finally:
+            self._idle.set()
+        if isinstance(message.delivery, Basic.GetEmpty):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EMPTY_S):
+                    await self._changed.wait()
+            return
+        self._on_message(seat, room, message)
+
+    def _on_room(self) -> None:
+        if self._rationed:
+            self._changed.set()
 
     def _on_cancelled_by_broker(self, _: Basic.Cancel) -> None:
         self._consumer = None
@@ -183,31 +230,75 @@ class TierIntake:
         self._cancelled_by_broker = True
         self._changed.set()
 
-    def _on_message(self, seat: Seat, message: DeliveredMessage) -> None:
-        tag = message.delivery_tag
-        if tag is None:  # an answer of basic.get can lack it; a delivery cannot
-            return
-        now = self._outlet.clock.now()
+    @abstractmethod
+    def _read(self, message: DeliveredMessage, seat: Seat, place: Place) -> D:
+        """Give the delivery that a message is, or raise `Unreadable`."""
+
+    def _on_message(self, seat: Seat, room: Room, message: DeliveredMessage) -> None:
+        place = room.enter()
         try:
-            job = read(Incoming.of(message), rules=self.rules, now=now)
+            delivery = self._read(message, seat, place)
         except Unreadable as error:
-            self._spawn(self._set_aside(seat, message, tag, str(error)))
+            self._spawn(self._set_aside(seat, message, place, str(error)))
         except Exception as error:  # noqa: BLE001  # else the message would stay out, and its slot with it
             reason = f"Warren failed to read it: {type(error).__name__}"
-            self._spawn(self._set_aside(seat, message, tag, reason))
+            self._spawn(self._set_aside(seat, message, place, reason))
         else:
-            self._take(BrokerDelivery(job=job, seat=seat, tag=tag, outlet=self._outlet))
+            self._take(delivery)
 
     async def _set_aside(
-        self, seat: Seat, message: DeliveredMessage, tag: int, reason: str
+        self, seat: Seat, message: DeliveredMessage, place: Place, reason: str
     ) -> None:
         """Put a message into quarantine, and only then take it off its queue."""
-        tier, lane = self.rules.tier, self.rules.lane
         envelope = quarantined(
-            message, tier=tier, lane=lane, reason=reason, now=self._outlet.clock.now()
+            message,
+            tier=self.tier,
+            lane=self.lane,
+            reason=reason,
+            now=self._outlet.clock.now(),
         )
         await self._outlet.publisher.publish_routed(
             names.DEAD_EXCHANGE, names.QUARANTINE_KEY, envelope, message.body
         )
-        await seat.ack(tag)
-        self._outlet.listener.tell(Quarantined(tier=tier, reason=reason))
+        place.left()
+        await seat.ack(tag_of(message))
+        self._outlet.listener.tell(Quarantined(tier=self.tier, reason=reason))
+
+
+class TierIntake(Intake[Delivery]):
+    """Takes the jobs of one lane of one tier."""
+
+    def __init__(  # all by name
+        self,
+        *,
+        rules: TierRules,
+        concurrency: int,
+        link: Link,
+        outlet: Outlet,
+        troubles: Troubles,
+        take: Callable[[Delivery], None],
+        spawn: Spawn,
+    ) -> None:
+        super().__init__(
+            queue=names.jobs_queue(rules.tier, rules.lane),
+            tier=rules.tier,
+            lane=rules.lane,
+            concurrency=concurrency,
+            link=link,
+            outlet=outlet,
+            troubles=troubles,
+            take=take,
+            spawn=spawn,
+        )
+        self.rules = rules
+
+    def _read(self, message: DeliveredMessage, seat: Seat, place: Place) -> Delivery:
+        job = read(Incoming.of(message), rules=self.rules, now=self._outlet.clock.now())
+        return BrokerDelivery(
+            job=job, seat=seat, tag=tag_of(message), outlet=self._outlet, place=place
+        )
+
+
+def tag_of(message: DeliveredMessage) -> int:
+    """Give the delivery's tag; every message that was handed out has one."""
+    return message.delivery_tag or 0

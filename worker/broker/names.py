@@ -12,6 +12,7 @@ CONTROL_EXCHANGE: Final = "warren.control"
 
 QUARANTINE_QUEUE: Final = "warren.quarantine"
 QUARANTINE_KEY: Final = "quarantine"
+ASKS_QUEUE: Final = "warren.asks"
 
 # What the worker adds to a request's headers on parked copies and dead letters ...
 TENANT: Final = "x-warren-tenant"

@@ -83,7 +83,7 @@ def _staff() -> tuple[Permission, ...]:
             user="worker",
             configure=r"^warren\.control\.worker\..*$",
             write=r"^(warren\.(park|dead|replies)|warren\.control\.worker\..*)$",
-            read=r"^(warren\.jobs\..*|warren\.control|warren\.control\.worker\..*)$",
+            read=r"^(warren\.jobs\..*|warren\.asks|warren\.control|warren\.control\.worker\..*)$",
         ),
         Permission(
             user="operator",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from producer_sdk.wire import REPLIES_EXCHANGE, REQUESTS_EXCHANGE, Lane
+from producer_sdk.wire import ASK_KEY, REPLIES_EXCHANGE, REQUESTS_EXCHANGE, Lane
 from worker.broker import names
 from worker.broker.rights import (
     Permission,
@@ -87,13 +87,14 @@ class Topology:
 def topology(
     tiers: Sequence[str],
     *,
-    lanes: Sequence[Lane] = (Lane.INTERACTIVE,),
+    lanes: Sequence[Lane] = tuple(Lane),
     tenants: Sequence[str] = ("producer",),
 ) -> Topology:
     """Give the topology for these tiers, lanes and tenants; each tenant is a user of its name."""
     queues, bindings = _quarantine()
     for more_queues, more_bindings in (
         *(_tier(tier, lanes) for tier in tiers),
+        _asks(),
         _parking(),
     ):
         queues += more_queues
@@ -141,6 +142,16 @@ def _tier(tier: str, lanes: Sequence[Lane]) -> tuple[list[Queue], list[Binding]]
             Binding(source=names.RETURN_EXCHANGE, queue=jobs, key=f"*.{key}"),
         ]
     return queues, bindings
+
+
+def _asks() -> tuple[list[Queue], list[Binding]]:
+    # From tenants by the exchange that they may write already, from operators by one of their own: so the
+    # broker says who asks.
+    queue = Queue(name=names.ASKS_QUEUE, arguments={"x-queue-type": "classic"})
+    return [queue], [
+        Binding(source=source, queue=queue.name, key=ASK_KEY)
+        for source in (REQUESTS_EXCHANGE, names.CONTROL_EXCHANGE)
+    ]
 
 
 def _parking() -> tuple[list[Queue], list[Binding]]:

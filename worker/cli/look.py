@@ -8,8 +8,9 @@ import click
 
 from worker.broker.management import QueueStatus
 from worker.cli.configured import archive_of, config_option, management_of, management_option
-from worker.cli.output import as_json, fail, plain, show, told
+from worker.cli.output import as_json, dollars, fail, plain, show, told
 from worker.clock import SystemClock
+from worker.core.model import State
 from worker.errors import WarrenError
 
 _JOBS, _DEAD = "warren.jobs.", "warren.dead."
@@ -104,6 +105,8 @@ def explain(job: str, config: str | None, as_json: bool) -> None:  # noqa: FBT00
     click.echo(
         f"received {plain(found.received_at, brief=True)}, deadline {plain(found.deadline, brief=True)}"
     )
+    if found.state is State.COMPLETED:
+        click.echo(dollars(found.cost))
     if found.claimed_by is not None:
         click.echo(f"claimed by {found.claimed_by}")
     for submission, heard in found.submissions:

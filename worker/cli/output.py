@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final, NoReturn
 
 import click
@@ -54,10 +55,17 @@ def plain(value: object, *, brief: bool = False) -> Any:  # noqa: ANN401  # any 
             return f"{value.total_seconds():.1f} s" if brief else value.total_seconds()
         case bytes():
             return value.decode(errors="replace")
+        case Decimal():
+            return format(value, "f")
         case _:
             return (
                 value if isinstance(value, str | int | float | bool | list | dict) else str(value)
             )
+
+
+def dollars(cost: Decimal | None) -> str:
+    """Give a cost to its last digit: "cost $0.00045", or "cost unknown"."""
+    return "cost unknown" if cost is None else f"cost ${cost:f}"
 
 
 def fail(message: str, status: int = FAILED) -> NoReturn:

@@ -17,7 +17,7 @@ from producer_sdk import (
     UnexpectedBody,
 )
 from producer_sdk.wire import Dedupe, Priority
-from worker.cli.output import FAILED, as_json, fail, told
+from worker.cli.output import FAILED, as_json, dollars, fail, plain, told
 from worker.cli.seconds import seconds
 from worker.clock import SystemClock
 
@@ -135,9 +135,11 @@ def _print(answer: Reply | str, *, json_too: bool) -> None:
                     "cached": answer.cached,
                     "attempts": answer.attempts,
                     "total_tokens": usage.total_tokens if usage else None,
+                    "cost": answer.cost,
                     "waited_s": answer.timings.waited.total_seconds(),
                     "total_s": answer.timings.total.total_seconds(),
                 },
+                default=plain,
                 indent=2,
             )
         )
@@ -148,6 +150,7 @@ def _print(answer: Reply | str, *, json_too: bool) -> None:
         click.echo(json.dumps(answer.json(), indent=2))
     click.echo(
         f"[{answer.model} at {answer.endpoint}, {answer.timings.total.total_seconds():.1f} s, "
-        f"attempt {answer.attempts}{', from cache' if answer.cached else ''}, job {answer.job_id}]",
+        f"{dollars(answer.cost)}, attempt {answer.attempts}"
+        f"{', from cache' if answer.cached else ''}, job {answer.job_id}]",
         err=True,
     )

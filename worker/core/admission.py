@@ -41,11 +41,13 @@ def admit(
     now: datetime,
     deadline: datetime,
     not_before: datetime | None,
+    opens_at: datetime | None,
     ready_at: datetime | None,
 ) -> Verdict:
     """Tell whether a job may run.
 
     `not_before` is the job's own (a parked copy may come back early, because a long wait is several hops).
+    `opens_at` is its lane's: no call starts before it; whoever closed the lane has paused its consumer.
     `ready_at` is the tier's: no endpoint takes calls before it. Nothing waits beyond its deadline: it comes
     back then, to expire and be answered.
     """
@@ -53,6 +55,8 @@ def admit(
         return Expired()
     if not_before is not None and now < not_before:
         return _wait(min(not_before, deadline) - now, shared=False)
+    if opens_at is not None and now < opens_at:
+        return _wait(min(opens_at, deadline) - now, shared=False)
     if ready_at is not None and now < ready_at:
         return _wait(min(ready_at, deadline) - now, shared=True)
     return Go()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from worker.core.kinds import Kind
 from worker.core.model import HistoryEntry, State, Submission, Tally
@@ -46,7 +47,10 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """All that the ledger knows of a job: where it stands and how it came there. Never any content."""
+    """All that the ledger knows of a job: where it stands and how it came there. Never any content.
+
+    `cost` is what the call of a completed run cost in US dollars; None: not known.
+    """
 
     job_id: str
     tenant: str
@@ -63,3 +67,4 @@ class Explanation:
     claimed_by: str | None
     submissions: tuple[tuple[Submission, bool], ...]
     history: tuple[HistoryEntry, ...]
+    cost: Decimal | None = None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -71,10 +72,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens that the upstream counted."""
+    """Tokens that the upstream counted.
+
+    `cached_tokens` and `cache_write_tokens` are those of the prompt that its prompt cache gave or took.
+    `hidden_tokens` stand in its total alone: some APIs leave reasoning out of `completion_tokens`.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    hidden_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -84,13 +92,22 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """The upstream answered. `body` is its response, byte for byte."""
+    """The upstream answered. `body` is its response, byte for byte.
+
+    `cost` is what the call that gave it cost, in US dollars; None: not known.
+    """
 
     body: bytes = field(repr=False)
     endpoint: str
     model: str | None = None
     usage: Usage | None = None
     source: Source = Source.UPSTREAM
+    cost: Decimal | None = None
+
+    @property
+    def own_cost(self) -> Decimal | None:
+        """What the job's own call cost: zero for an answer that needed none."""
+        return self.cost if self.source is Source.UPSTREAM else Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +285,12 @@ class Conflict:
 
 Decided: TypeAlias = Ended | Parked | Joined | Stale | Conflict
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledOff:
+    """The job is to end as cancelled, and has no record yet."""
+
+
 # What `begin` may say besides.
 
 
@@ -307,7 +330,46 @@ class Exhausted:
     tally: Tally
 
 
-Beginning: TypeAlias = Started | Follow | Answered | Early | Exhausted | Decided
+Beginning: TypeAlias = Started | Follow | Answered | Early | Exhausted | CalledOff | Decided
+
+# Asks, and what the ledger may say to one.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Somebody's ask about a job. `tenant` None: an operator, for whom no job is another's.
+
+    `by_key`: the job's id was made from this tenant and the key that the ask names, so the job is the tenant's
+    also while no worker knows it. `submission` is the ask's own id and route.
+    """
+
+    job_id: str
+    tenant: str | None
+    submission: Submission
+    by_key: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The job has ended, or ends by this ask: `ended` says who has to hear. `job` has no body."""
+
+    job: Job
+    ended: Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotEnded:
+    """The job goes on. `noted`: the asker hears when it ends, as a submission does."""
+
+    noted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownJob:
+    """The ledger knows no such job of this tenant."""
+
+
+AskAnswer: TypeAlias = Settled | NotEnded | UnknownJob | CalledOff
 
 
 def next_generation(job: Job, *, not_before: datetime) -> Job:

@@ -17,7 +17,7 @@ _STATUS: Final = {
 
 
 def reply(record: Record, submission: Submission) -> CompletionReply:
-    """Give the reply for one submission. Its body is the same for all submissions of the run."""
+    """Give the reply for one submission. Its body and cost are the same for all submissions of the run."""
     outcome = record.outcome
     if isinstance(outcome, Completed):
         status, body, source = Status.COMPLETED, outcome.body, outcome.source
@@ -39,16 +39,22 @@ def reply(record: Record, submission: Submission) -> CompletionReply:
         waited_ms=record.waited // _MILLISECOND,
         upstream_ms=record.upstream // _MILLISECOND,
         total_ms=record.total // _MILLISECOND,
+        cost=outcome.own_cost if isinstance(outcome, Completed) else None,
     )
 
 
 def refusal(job: Job) -> CompletionReply:
     """Give the reply that refuses this submission alone: its key belongs to a job with another request."""
+    return answer(job.submission.id, job.id, Kind.IDEMPOTENCY_CONFLICT)
+
+
+def answer(submission_id: str, job_id: str, kind: Kind) -> CompletionReply:
+    """Give what a submission or an ask hears that has no record to be told of."""
     return CompletionReply(
-        submission_id=job.submission.id,
-        job_id=job.id,
-        status=Status.REFUSED,
-        body=error_body(error(Failed(kind=Kind.IDEMPOTENCY_CONFLICT))),
+        submission_id=submission_id,
+        job_id=job_id,
+        status=Status.CANCELLED if kind is Kind.CANCELLED else Status.REFUSED,
+        body=error_body(error(Failed(kind=kind))),
     )
 
 

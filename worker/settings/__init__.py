@@ -2,7 +2,7 @@
 
 | module | what it is |
 | --- | --- |
-| `schema`, `calling` | every setting: type, bounds, default, meaning |
+| `schema`, `calling`, `prices` | every setting: type, bounds, default, meaning |
 | `load` | the way from the sources to `Settings` |
 | `document`, `environment` | the sources: the file; variables and the folder of secrets |
 | `found` | what the sources gave, each value from exactly one |
@@ -15,6 +15,7 @@
 
 from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
 from worker.settings.load import load
+from worker.settings.prices import PriceSettings
 from worker.settings.schema import (
     BrokerSettings,
     HttpSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "Described",
     "EndpointSettings",
     "HttpSettings",
+    "PriceSettings",
     "RetrySettings",
     "Row",
     "Secret",

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from producer_sdk.wire import Dedupe
+from worker.core.windows import Window
 from worker.settings.headers import checked_headers
 from worker.settings.secret import Secret
 from worker.settings.urls import url
@@ -23,6 +24,8 @@ from worker.settings.values import (
     parse_path,
     parse_secret,
     parse_table,
+    parse_window,
+    parse_windows,
     within,
 )
 
@@ -74,8 +77,31 @@ class TierSettings:
         "The endpoints that serve the tier",
     ]
     concurrency: Annotated[
-        int, within(1, 2000), "Jobs of the tier that this worker works on at once"
+        int, within(1, 2000), "Interactive jobs of the tier that this worker works on at once"
     ] = 16
+    requests_per_minute: Annotated[
+        int,
+        within(0, 1_000_000),
+        "Calls that interactive jobs start in any minute, over all workers; 0: any number",
+    ] = 0
+    windows: Annotated[
+        tuple[Annotated[Window, PlainValidator(parse_window)], ...],
+        BeforeValidator(parse_windows),
+        'When interactive jobs are called, such as `["06:00-22:00 Europe/Berlin, Mon-Fri"]`; none: always',
+    ] = ()
+    bulk_concurrency: Annotated[
+        int, within(1, 2000), "Bulk jobs of the tier that this worker works on at once"
+    ] = 4
+    bulk_requests_per_minute: Annotated[
+        int,
+        within(0, 1_000_000),
+        "Calls that bulk jobs start in any minute, over all workers; 0: any number",
+    ] = 0
+    bulk_windows: Annotated[
+        tuple[Annotated[Window, PlainValidator(parse_window)], ...],
+        BeforeValidator(parse_windows),
+        'When bulk jobs are called, such as `["22:00-06:00 Europe/Berlin, Mon-Fri"]`; none: always',
+    ] = ()
     dedupe: Annotated[
         Dedupe,
         one_of(Dedupe),

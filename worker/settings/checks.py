@@ -55,10 +55,14 @@ def _tiers(settings: Settings) -> Iterator[Finding]:
 
 
 def _concurrency(settings: Settings) -> Iterator[Finding]:
-    total = sum(tier.concurrency for tier in settings.tiers.values())
+    total = sum(tier.concurrency + tier.bulk_concurrency for tier in settings.tiers.values())
     if total > _MOST_JOBS:
         yield Finding(
-            about=tuple(f"tiers.{name}.concurrency" for name in settings.tiers),
+            about=tuple(
+                f"tiers.{name}.{key}"
+                for name in settings.tiers
+                for key in ("concurrency", "bulk_concurrency")
+            ),
             text=f"tiers: the tiers' concurrency adds up to {total}; one worker takes at most"
             f" {_MOST_JOBS}: start more workers instead",
         )

@@ -65,5 +65,5 @@ def _tables(
                     yield (section, name), inner
                 else:
                     found.problems.append(
-                        f"{section}.{name} ({path}): must be a table, [{section}.<name>]"
+                        f"{dotted((section, name))} ({path}): must be a table, [{section}.<name>]"
                     )

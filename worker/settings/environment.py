@@ -1,7 +1,7 @@
 """Values from the environment and from the folder of secrets; both use the same names.
 
 `WARREN_BROKER__URL` is `broker.url`, `WARREN_TIERS__PREMIUM__CONCURRENCY` is `tiers.premium.concurrency`.
-A tier `my-tier` of the file is MY_TIER here. Every other variable that begins with `WARREN_` is a problem,
+A tier `my-tier` of the file is MY_TIER here. Prices stand in the file alone. Every other variable that begins with `WARREN_` is a problem,
 but for `WARREN_CONFIG`, `WARREN_SECRETS_DIR`, what other commands read, and what Kubernetes sets for a service "warren".
 """
 
@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from worker.settings.fields import ENV_PREFIX, FIELDS, SECTIONS, TABLES, Key, env_name, nearest
+from worker.settings.fields import (
+    ENV_PREFIX,
+    FIELDS,
+    FILE_ONLY,
+    SECTIONS,
+    TABLES,
+    Key,
+    env_name,
+    nearest,
+)
 from worker.settings.found import FILE_SUFFIX, Entry, Found
 
 CONFIG_VARIABLE: Final = "WARREN_CONFIG"
@@ -67,7 +76,7 @@ def _key(found: Found, variable: str) -> Key | None:
     match variable.removeprefix(ENV_PREFIX).lower().split("__"):
         case [section, key] if section in SECTIONS:
             return (section, key)
-        case [section, *middle, key] if section in TABLES and middle:
+        case [section, *middle, key] if section in TABLES.keys() - FILE_ONLY and middle:
             names = found.names[section]
             written = "__".join(middle)
             name = next((each for each in names if each.replace("-", "_") == written), written)
@@ -80,6 +89,7 @@ def _key(found: Found, variable: str) -> Key | None:
 
 def _unknown(found: Found, where: str, variable: str) -> None:
     known = [env_name((section, key)) for section in SECTIONS for key in FIELDS[section]]
-    for section, names in found.names.items():
+    for section in TABLES.keys() - FILE_ONLY:
+        names = found.names[section]
         known += [env_name((section, name, key)) for name in names for key in FIELDS[section]]
     found.problems.append(f"{where}: there is no such setting{nearest(variable, known)}")

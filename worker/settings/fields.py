@@ -1,15 +1,18 @@
 """The schema, looked at as data: which settings there are, and how each is read, shown and named."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin, get_type_hints
 
 from pydantic import BeforeValidator, TypeAdapter
 
 from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
+from worker.settings.prices import PriceSettings
 from worker.settings.schema import BrokerSettings, HttpSettings, StoreSettings, WorkerSettings
 from worker.settings.secret import MASK, Secret
 from worker.settings.urls import show_url
@@ -24,6 +27,7 @@ Settable: TypeAlias = (
     | RetrySettings
     | TierSettings
     | EndpointSettings
+    | PriceSettings
 )
 
 ENV_PREFIX: Final = "WARREN_"
@@ -34,7 +38,14 @@ SECTIONS: Final[Mapping[str, type[Settable]]] = {
     "worker": WorkerSettings,
     "retry": RetrySettings,
 }
-TABLES: Final[Mapping[str, type[Settable]]] = {"tiers": TierSettings, "endpoints": EndpointSettings}
+TABLES: Final[Mapping[str, type[Settable]]] = {
+    "tiers": TierSettings,
+    "endpoints": EndpointSettings,
+    "prices": PriceSettings,
+}
+# Their names are models: with dots, slashes and colons, they are no names of variables.
+FILE_ONLY: Final = frozenset({"prices"})
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_SHOWN: Final = 80
 
 
@@ -67,6 +78,8 @@ class Setting:
                 text = f"{MASK} in {file}"
             case Mapping():
                 text = ", ".join(f"{name}: {MASK}" for name in value)
+            case Decimal():
+                text = format(value, "f")
             case bool():
                 text = str(value).lower()
             case int() if self.is_size:
@@ -94,8 +107,8 @@ class Setting:
 
 
 def dotted(key: Key) -> str:
-    """Give a setting's path as it is written about: `tiers.premium.concurrency`."""
-    return ".".join(key)
+    """Give a setting's path as TOML writes it: `tiers.premium.concurrency`, `prices."gpt-4.1".input`."""
+    return ".".join(part if _BARE_KEY.fullmatch(part) else f'"{part}"' for part in key)
 
 
 def env_name(key: Key) -> str:

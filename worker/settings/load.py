@@ -20,8 +20,9 @@ from worker.settings.environment import (
     read_environment,
     read_secrets,
 )
-from worker.settings.fields import FIELDS, Key, Setting, dotted, env_name
+from worker.settings.fields import FIELDS, FILE_ONLY, Key, Setting, dotted, env_name
 from worker.settings.found import Entry, Found
+from worker.settings.prices import PriceSettings
 from worker.settings.schema import (
     BrokerSettings,
     HttpSettings,
@@ -32,6 +33,7 @@ from worker.settings.schema import (
 from worker.settings.urls import split_url
 
 _NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
+_LONGEST_MODEL: Final = 256
 _URL: Final = ("broker", "url")
 
 
@@ -108,6 +110,9 @@ def _settings(found: Found, broken: set[str]) -> Settings:
                 for name in names["endpoints"]
             }
         ),
+        prices=MappingProxyType(
+            {name: PriceSettings(name=name, **read("prices", name)) for name in names["prices"]}
+        ),
         sources=MappingProxyType({dotted(key): each.source for key, each in found.entries.items()}),
         warnings=(),
     )
@@ -115,7 +120,12 @@ def _settings(found: Found, broken: set[str]) -> Settings:
 
 def _names(found: Found, section: str) -> list[str]:
     for name in found.names[section]:
-        if _NAME.fullmatch(name) is None:
+        if section in FILE_ONLY:
+            if not name.isprintable() or '"' in name or not 0 < len(name) <= _LONGEST_MODEL:
+                found.problems.append(
+                    f"{section}.{name!r}: a model's name must be 1 to {_LONGEST_MODEL} characters"
+                )
+        elif _NAME.fullmatch(name) is None:
             found.problems.append(
                 f"{section}.{name!r}: a name must be 1 to 32 characters out of a-z 0-9 _ -"
             )
@@ -128,9 +138,8 @@ def _read(found: Found, key: Key, setting: Setting, broken: set[str]) -> object:
         if not setting.required:
             return setting.default
         if found.complete:
-            found.problems.append(
-                f"{dotted(key)} is missing: set it in the file or as {env_name(key)}"
-            )
+            otherwise = "" if key[0] in FILE_ONLY else f" or as {env_name(key)}"
+            found.problems.append(f"{dotted(key)} is missing: set it in the file{otherwise}")
     else:
         try:
             return setting.adapter.validate_python(

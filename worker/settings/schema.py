@@ -1,6 +1,6 @@
 """Every setting: its type, its bounds, its default, and (the last string of its annotation) its meaning.
 
-The table in the README is made from here and from `calling`, and `load` reads nothing that is not here.
+The table in the README is made from here, from `calling` and from `prices`, and `load` reads nothing that is not here.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, PlainValidator
 
 from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
+from worker.settings.prices import PriceSettings
 from worker.settings.secret import Secret
 from worker.settings.urls import url
 from worker.settings.values import (
@@ -141,5 +142,6 @@ class Settings:
     retry: RetrySettings
     tiers: Mapping[str, TierSettings]
     endpoints: Mapping[str, EndpointSettings]
+    prices: Mapping[str, PriceSettings]
     sources: Mapping[str, str] = field(repr=False)
     warnings: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from worker.settings.fields import FIELDS, SECTIONS, Key, dotted
+from worker.settings.fields import FIELDS, FILE_ONLY, SECTIONS, Key, dotted
 from worker.settings.schema import Settings
 
 
@@ -31,6 +31,7 @@ def describe(settings: Settings) -> list[Described]:
     ]
     places += [(("tiers", name), tier) for name, tier in settings.tiers.items()]
     places += [(("endpoints", name), endpoint) for name, endpoint in settings.endpoints.items()]
+    places += [(("prices", name), price) for name, price in settings.prices.items()]
     return [
         Described(
             path=(path := dotted((*prefix, name))),
@@ -49,7 +50,7 @@ def reference() -> list[Row]:
     """
     return [
         Row(
-            path=dotted((section, name) if section in SECTIONS else (section, "<name>", name)),
+            path=".".join((*_place(section), name)),
             default="required" if setting.required else setting.show(setting.default),
             meaning=setting.meaning
             + ("; or its file as `" + name + "_file`" if setting.is_secret else ""),
@@ -57,3 +58,10 @@ def reference() -> list[Row]:
         for section, settings in FIELDS.items()
         for name, setting in settings.items()
     ]
+
+
+def _place(section: str) -> Key:
+    """Give the table of a section's settings, with a placeholder for its name."""
+    if section in SECTIONS:
+        return (section,)
+    return (section, '"<model>"' if section in FILE_ONLY else "<name>")

@@ -15,6 +15,7 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator, ValidationInfo
 
+from worker.core.windows import Window
 from worker.settings.secret import Secret, checked
 
 _DURATION_UNITS: Final = {
@@ -112,6 +113,22 @@ def parse_list(value: object) -> tuple[object, ...]:
     if not isinstance(value, list):
         raise ValueError("must be a list")  # noqa: TRY004  # pydantic collects ValueError only
     return tuple(value)
+
+
+def parse_windows(value: object) -> tuple[object, ...]:
+    """Give the windows of a list, or one alone; from the environment also TOML's own form of a list."""
+    if isinstance(value, str):  # a window has commas of its own
+        value = _toml(value) if value.lstrip().startswith("[") else [value]
+    return parse_list(value)
+
+
+def parse_window(value: object) -> Window:
+    """Give the window of "22:00-06:00 Europe/Berlin, Mon-Fri"."""
+    if isinstance(value, Window):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a string")  # noqa: TRY004  # pydantic collects ValueError only
+    return Window.parse(value)
 
 
 def one_of(choices: type[StrEnum]) -> BeforeValidator:

@@ -84,6 +84,12 @@ class Catalogue:
             (*labels, "type"),
             _each(routes, ["prompt", "completion"]),
         )
+        self.cost_usd = self._counters(
+            "cost_usd_total", "US dollars that calls of completed runs cost.", labels, routes
+        )
+        self.unpriced = self._counters(
+            "unpriced_calls_total", "Completed runs whose call has no known cost.", labels, routes
+        )
 
     def _states(self) -> None:
         each_tier = [(tier,) for tier in self.tiers]
@@ -105,7 +111,7 @@ class Catalogue:
             "paused", "1 while the consumer takes nothing.", ("tier", "lane"), self._lanes
         )
         self.in_flight = self._gauges(
-            "in_flight", "Jobs that are being worked on.", ("tier",), each_tier
+            "in_flight", "Jobs that are being worked on.", ("tier", "lane"), self._lanes
         )
 
     def _counters(

@@ -18,7 +18,7 @@ _LONGEST: Final = 500
 def ended(event: JobEnded) -> Line:
     """Give the canonical line of a run that has ended: where it stands, what it cost, how long it took.
 
-    Only tokens of this run's own call are told: those of a shared answer stand in its leader's line.
+    `cost` is that of the run's own call, in US dollars as text: "0" if it needed none, None if not known.
     """
     job, record, tally = event.job, event.record, event.record.tally
     line = {
@@ -33,8 +33,9 @@ def ended(event: JobEnded) -> Line:
         "total_ms": record.total // _MILLISECOND,
     }
     match record.outcome:
-        case Completed(endpoint=endpoint, source=source, usage=usage):
+        case Completed(endpoint=endpoint, source=source, usage=usage, own_cost=cost):
             line["endpoint"], line["source"] = endpoint, source.value
+            line["cost"] = None if cost is None else format(cost, "f")
             if usage is not None:
                 line["prompt_tokens"] = usage.prompt_tokens
                 line["completion_tokens"] = usage.completion_tokens

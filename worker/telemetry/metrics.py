@@ -44,9 +44,9 @@ class Metrics:
         for endpoint in self._all.endpoints:
             self._all.held[(endpoint,)].set_function(self._holding(endpoint))
 
-    def watch_in_flight(self, tier: str, count: Callable[[], float]) -> None:
-        """Let `warren_in_flight` of the tier show what `count` says, asked at each scrape in its thread."""
-        self._all.in_flight[(tier,)].set_function(count)
+    def watch_in_flight(self, tier: str, lane: str, count: Callable[[], float]) -> None:
+        """Let `warren_in_flight` of the lane show what `count` says, asked at each scrape in its thread."""
+        self._all.in_flight[tier, lane].set_function(count)
 
     def page(self, accept: str = "") -> tuple[str, bytes]:
         """Give content type and text of all metrics, in the form that an `Accept` header asks for."""
@@ -100,12 +100,17 @@ class Metrics:
 
     def _completed(self, tier: str, completed: Completed) -> None:
         self._all.answers[tier, completed.source].inc()
-        if completed.usage is not None and completed.source is Source.UPSTREAM:
-            usage = completed.usage
+        if completed.source is not Source.UPSTREAM:
+            return
+        if (usage := completed.usage) is not None:
             self._all.tokens[tier, completed.endpoint, "prompt"].inc(max(0, usage.prompt_tokens))
             self._all.tokens[tier, completed.endpoint, "completion"].inc(
                 max(0, usage.completion_tokens)
             )
+        if completed.cost is None:
+            self._all.unpriced[tier, completed.endpoint].inc()
+        else:
+            self._all.cost_usd[tier, completed.endpoint].inc(float(completed.cost))
 
     def _holding(self, endpoint: str) -> Callable[[], float]:
         return lambda: float(self._clock.monotonic() < self._held_until[endpoint])

@@ -29,13 +29,13 @@ class Pulse:
 
 
 class Readiness:
-    """Which parts are ready to work: the broker, the store, and the consumer of every tier.
+    """Which parts are ready to work: the broker, the store, and the consumer of every lane.
 
     At first none is. A worker that drains is not ready, whatever its parts are.
     """
 
-    def __init__(self, tiers: Iterable[str]) -> None:
-        self._parts = (BROKER, STORE, *(f"consumer {tier}" for tier in tiers))
+    def __init__(self, lanes: Iterable[str]) -> None:
+        self._parts = (BROKER, STORE, *(f"consumer {lane}" for lane in lanes))
         self._ready: frozenset[str] = frozenset()
         self._draining = False
 
@@ -47,9 +47,9 @@ class Readiness:
         """Note whether the store can be read and written."""
         self._mark(STORE, ready=ok)
 
-    def consumer(self, tier: str, *, consuming: bool) -> None:
-        """Note whether the tier's deliveries are taken. A tier that nobody configured changes nothing."""
-        self._mark(f"consumer {tier}", ready=consuming)
+    def consumer(self, lane: str, *, consuming: bool) -> None:
+        """Note whether the lane's deliveries are taken. A lane that nobody configured changes nothing."""
+        self._mark(f"consumer {lane}", ready=consuming)
 
     def draining(self) -> None:
         """Note that the worker takes no more, until it stops."""

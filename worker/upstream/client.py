@@ -9,12 +9,13 @@ from itertools import count
 
 from tenacity import AsyncRetrying, RetryCallState, stop_never
 
+from worker.core.costs import unpriced
 from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Job, Outcome, Work
 from worker.core.quick import TryPolicy, pause_before_next_try, verdict
 from worker.core.routing import choose
-from worker.ports import Clock, Listener, MayCall
+from worker.ports import Clock, Listener, MayCall, Pricing
 from worker.upstream.endpoint import Endpoint
 
 
@@ -29,7 +30,8 @@ class UpstreamClient:
     that failed before anything was sent (refused, unresolved, TLS): a policy that bounds calls bounds
     these too. A try for which no key was to be had made no call.
 
-    `chance` gives numbers in [0, 1), `sleep` is replaced by tests.
+    `price` tells what an answer cost: the time of a call is when it began. `chance` gives numbers in
+    [0, 1), `sleep` is replaced by tests.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class UpstreamClient:
         clock: Clock,
         chance: Callable[[], float],
         listener: Listener,
+        price: Pricing = unpriced,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._tiers = {name: tuple(endpoints) for name, endpoints in tiers.items()}
@@ -47,6 +50,7 @@ class UpstreamClient:
         self._clock = clock
         self._chance = chance
         self._listener = listener
+        self._price = price
         self._sleep = sleep
         self._numbers = count(1)
         self._turns = count()
@@ -82,7 +86,7 @@ class UpstreamClient:
         if endpoint is None:
             return self._held(job.tier)
         spent.tries += 1
-        began = self._clock.monotonic()
+        at, began = self._clock.now(), self._clock.monotonic()
         request = endpoint.prepare(job, number=next(self._numbers))
         if isinstance(request, Failed):  # no key: nothing was sent, so nothing is counted
             return self._noted(endpoint, request, began)
@@ -102,7 +106,19 @@ class UpstreamClient:
                 )
             )
         spent.add(outcome, seconds)
+        if isinstance(outcome, Completed):
+            outcome = self._priced(outcome, job, at)
         return self._noted(endpoint, outcome, began)
+
+    def _priced(self, completed: Completed, job: Job, at: datetime) -> Completed:
+        cost = self._price(
+            endpoint=completed.endpoint,
+            asked=job.model,
+            answered=completed.model,
+            usage=completed.usage,
+            at=at,
+        )
+        return completed if cost is None else replace(completed, cost=cost)
 
     async def _try_again(
         self,

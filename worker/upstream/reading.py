@@ -97,7 +97,17 @@ def _usage(value: object) -> Usage | None:
     prompt, made = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens", 0))
     if prompt is None or made is None:
         return None
-    return Usage(prompt_tokens=prompt, completion_tokens=made)
+    details = value.get("prompt_tokens_details")
+    if not isinstance(details, dict):
+        details = {}
+    total = _count(value.get("total_tokens")) or 0
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=made,
+        cached_tokens=_count(details.get("cached_tokens")) or 0,
+        cache_write_tokens=_count(details.get("cache_write_tokens")) or 0,
+        hidden_tokens=max(0, total - prompt - made),
+    )
 
 
 def _count(value: object) -> int | None:

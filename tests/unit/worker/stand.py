@@ -8,9 +8,13 @@ from datetime import datetime, timedelta
 from producer_sdk.wire import CompletionReply
 from tests.contract.world import ANSWER, Ear, HandClock
 from worker.core.events import TierPaused
+from worker.core.lanes import Closed
 from worker.core.model import (
+    AskAnswer,
+    Asked,
     Attempted,
     Beginning,
+    CalledOff,
     Decided,
     Failed,
     Follow,
@@ -23,9 +27,11 @@ from worker.core.model import (
     Terminal,
     Work,
 )
+from worker.core.rations import NoPermit, Permit
 from worker.core.retry import RetryPolicy
-from worker.pipeline import Line, TierSlots
-from worker.ports import Ledger, MayCall
+from worker.pipeline import Line
+from worker.ports import LaneGate, Ledger, MayCall
+from worker.slots import LaneSlots
 from worker.store.embedded import EmbeddedStore
 
 CONCURRENCY = 4
@@ -77,6 +83,7 @@ class FakeDelivery:
     parked: list[tuple[Job, timedelta]] = field(default_factory=list)
     dead: list[Record] = field(default_factory=list)
     acks: int = 0
+    nexts: int = 0
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def gone(self) -> None:
@@ -96,9 +103,40 @@ class FakeDelivery:
         self.log.append("dead")
         self.dead.append(record)
 
+    def let_next(self) -> None:
+        self.nexts += 1
+
     async def ack(self) -> None:
         self.log.append("ack")
         self.acks += 1
+
+
+@dataclass(slots=True)
+class FakeGate:
+    """A lane's gate that a test opens, closes and rations by hand; `permits` None: as many as are asked for."""
+
+    shut: Closed | None = None
+    permits: int | None = None
+    wait: timedelta = timedelta(minutes=1)
+    asked: int = 0
+    given_back: int = 0
+
+    def closed(self) -> Closed | None:
+        return self.shut
+
+    async def permit(self) -> Permit | NoPermit:
+        self.asked += 1
+        if self.permits is None:
+            return Permit(number=None)
+        if self.permits == 0:
+            return NoPermit(wait=self.wait)
+        self.permits -= 1
+        return Permit(number=self.asked)
+
+    async def give_back(self, permit: Permit) -> None:
+        self.given_back += 1
+        if permit.number is not None and self.permits is not None:
+            self.permits += 1
 
 
 @dataclass(slots=True)
@@ -108,7 +146,7 @@ class Spy:
     real: Ledger
     log: list[str]
 
-    async def find(self, job: Job) -> Decided | None:
+    async def find(self, job: Job) -> Decided | CalledOff | None:
         return await self.real.find(job)
 
     async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
@@ -150,6 +188,15 @@ class Spy:
     async def holds(self, job: Job) -> bool:
         return await self.real.holds(job)
 
+    async def result(self, asked: Asked) -> AskAnswer:
+        return await self.real.result(asked)
+
+    async def cancel(self, asked: Asked) -> AskAnswer:
+        return await self.real.cancel(asked)
+
+    async def called_off(self) -> frozenset[str]:
+        return await self.real.called_off()
+
 
 @dataclass(slots=True, kw_only=True)
 class Stand:
@@ -158,12 +205,14 @@ class Stand:
     ear: Ear
     upstream: FakeUpstream = field(default_factory=FakeUpstream)
     paused: list[TierPaused] = field(default_factory=list)
+    gate: FakeGate = field(default_factory=FakeGate)
 
     def line(
         self,
         *,
         ledger: Callable[[Ledger], Ledger] = lambda it: it,
         policy: RetryPolicy | None = None,
+        gate: LaneGate | None = None,
     ) -> Line:
         return Line(
             ledger=ledger(self.store.ledger),
@@ -173,7 +222,8 @@ class Stand:
             listener=self.ear,
             policy=policy or RetryPolicy(max_attempts=3),
             tries=2,
-            slots={"small": TierSlots.of(CONCURRENCY, timedelta(minutes=2))},
+            slots={"small.interactive": LaneSlots.of(CONCURRENCY, timedelta(minutes=2))},
+            gates={"small.interactive": gate or self.gate},
             pause=self.paused.append,
             chance=lambda: 0.0,
         )

@@ -29,14 +29,18 @@ def soon(seconds: float) -> datetime:
     return CLOCK.now() + timedelta(seconds=seconds)
 
 
-async def attempt(stand: Stand, job: Job, *, limit: float = 60) -> Attempted:
+async def attempt(
+    stand: Stand, job: Job, *, limit: float = 60, called_off: asyncio.Future[None] | None = None
+) -> Attempted:
     return await calling.attempt(
         job,
         upstream=stand.upstream,
         ledger=stand.store.ledger,
+        gate=stand.gate,
         clock=CLOCK,
         tries=2,
         limit=timedelta(seconds=limit),
+        called_off=called_off or asyncio.get_running_loop().create_future(),
     )
 
 
@@ -79,3 +83,14 @@ async def test_cancelling_the_attempt_closes_the_call(stand: Stand) -> None:
 async def test_an_answer_in_time_is_given_as_it_is(stand: Stand) -> None:
     stand.upstream.gate.set()
     assert (await attempt(stand, make_job(deadline=soon(60)))).outcome == ANSWER
+
+
+async def test_a_call_that_is_called_off_is_closed_at_once(stand: Stand) -> None:
+    called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    job = make_job(deadline=soon(60))
+    running = asyncio.create_task(attempt(stand, job, called_off=called_off))
+    await stand.upstream.begun.wait()
+    called_off.set_result(None)
+    attempted = await running
+    assert attempted.outcome == Failed(kind=Kind.CANCELLED)
+    assert stand.upstream.closed == [job.id]

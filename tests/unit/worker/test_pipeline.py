@@ -12,6 +12,7 @@ from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Spy, Stand
 from worker.core.events import JobEnded, Step, StepReached, Trouble
 from worker.core.kinds import Kind
 from worker.core.model import (
+    CalledOff,
     Decided,
     Failed,
     Job,
@@ -257,7 +258,7 @@ async def test_a_store_that_is_down_makes_jobs_wait_and_costs_no_call(stand: Sta
     class Down(Spy):
         left = 2
 
-        async def find(self, job: Job) -> Decided | None:
+        async def find(self, job: Job) -> Decided | CalledOff | None:
             if self.left:
                 self.left -= 1
                 assert stand.upstream.calls == []

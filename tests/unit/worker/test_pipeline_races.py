@@ -16,8 +16,9 @@ from worker.core.model import Attempted, Beginning, Failed, Job, Work
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
 from worker.patience import PatientLedger
-from worker.pipeline import Line, TierSlots
+from worker.pipeline import Line
 from worker.ports import MayCall
+from worker.slots import LaneSlots
 
 MINUTES = timedelta(minutes=2)
 
@@ -103,8 +104,10 @@ async def test_a_tiers_own_failure_is_not_shared_with_another_tier(stand: Stand)
             return Attempted(outcome=missing, work=Work(calls=1))
 
     upstream = Upstream()
-    slots = {tier: TierSlots.of(4, MINUTES) for tier in ("small", "large")}
-    line = replace(stand.line(), upstream=upstream, slots=slots)
+    lanes = ("small.interactive", "large.interactive")
+    slots = {lane: LaneSlots.of(4, MINUTES) for lane in lanes}
+    gates = dict.fromkeys(lanes, stand.gate)
+    line = replace(stand.line(), upstream=upstream, slots=slots, gates=gates)
     small = FakeDelivery(make_job("k1", "s1", dedupe=Dedupe.INFLIGHT))
     large = FakeDelivery(make_job("k2", "s2", dedupe=Dedupe.INFLIGHT, tier="large"))
     running = asyncio.create_task(line.handle(small))
@@ -151,7 +154,7 @@ async def test_no_call_starts_after_the_deadline_when_the_store_was_down(stand: 
 
 
 async def test_no_call_starts_after_the_deadline_when_the_slots_were_full(stand: Stand) -> None:
-    line = replace(stand.line(), slots={"small": TierSlots.of(1, MINUTES)})
+    line = replace(stand.line(), slots={"small.interactive": LaneSlots.of(1, MINUTES)})
     stand.upstream.gate.clear()
     first = asyncio.create_task(line.handle(FakeDelivery(make_job("k0", "s0"))))
     await stand.upstream.begun.wait()

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from producer_sdk.wire import Dedupe
 from tests.unit.worker.settings_samples import MINIMAL, Folder, having
-from worker.settings import Address, load, reference
+from worker.settings import Address, describe, load, reference
 from worker.settings.fields import FIELDS
 from worker.settings.values import format_duration, format_size, parse_duration, parse_size
 
@@ -40,6 +41,21 @@ def test_values_come_in_internal_units(folder: Folder) -> None:
         timedelta(seconds=2),
         timedelta(minutes=90),
     )
+
+
+def test_a_price_is_read_digit_by_digit_under_its_models_whole_name(folder: Folder) -> None:
+    settings = folder.load(
+        MINIMAL
+        + '[prices."Qwen/Qwen3-32B:free"]\ninput = 0\noutput = 0.1\ncached_input = 1.25\n'
+        + '[prices."gpt-4.1"]\ninput = "0.000000000001"\noutput = "3.10"\n'
+    )
+    assert list(settings.prices) == ["Qwen/Qwen3-32B:free", "gpt-4.1"]
+    free, dear = settings.prices.values()
+    assert (free.input, free.output, free.cached_input) == tuple(map(Decimal, ("0", "0.1", "1.25")))
+    assert (dear.input, dear.cached_input) == (Decimal("0.000000000001"), None)
+    shown = {row.path: row.value for row in describe(settings) if row.source != "default"}
+    assert shown['prices."gpt-4.1".input'] == "0.000000000001"
+    assert shown['prices."gpt-4.1".output'] == "3.10"
 
 
 def test_the_environment_alone_is_enough() -> None:
@@ -158,6 +174,7 @@ def test_the_reference_names_every_setting_once_with_a_meaning() -> None:
     assert by_path["tiers.<name>.concurrency"].default == "16"
     assert by_path["broker.url"].default == "required"
     assert "key_file" in by_path["endpoints.<name>.key"].meaning
+    assert by_path['prices."<model>".output'].default == "required"
 
 
 def test_the_example_names_only_settings_that_there_are() -> None:

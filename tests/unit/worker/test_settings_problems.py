@@ -179,3 +179,36 @@ def test_an_endpoint_url_with_more_than_a_place_is_refused_and_not_quoted(
     problem = one(folder.problems(MINIMAL.replace("https://api.example/v1", url)))
     assert problem.startswith("endpoints.main.base_url")
     assert "sesame" not in problem
+
+
+@pytest.mark.parametrize(
+    "amount",
+    ['"free"', "-1", '"1e3"', "nan", "inf", "true", '""', "[1]", '"0.0000000000001"', "1000000"],
+)
+def test_a_price_that_is_no_amount_is_told_with_its_rule(folder: Folder, amount: str) -> None:
+    problem = one(folder.problems(f'{MINIMAL}[prices."gpt-4.1"]\ninput = {amount}\noutput = 1\n'))
+    assert problem.startswith('prices."gpt-4.1".input = ')
+    assert 'must be US dollars such as "0.25"' in problem
+
+
+def test_every_problem_of_every_price_is_told_at_once(folder: Folder) -> None:
+    problems = folder.problems(
+        MINIMAL
+        + '[prices]\n"gpt-5" = 3\n"" = {input = 1, output = 1}\n'
+        + '"a\\tb" = {input = 1, output = 1}\n'
+        + '"gpt-4.1" = {input = "x", ouput = 1}\n',
+        {"WARREN_PRICES__GPT5__INPUT": "1"},
+    )
+    for part in (
+        'prices."gpt-4.1".input = "x" (',
+        'prices."gpt-4.1".ouput (',
+        "did you mean output?",
+        'prices."gpt-4.1".output is missing: set it in the file',
+        "prices.gpt-5 (",
+        "must be a table, [prices.<name>]",
+        "prices.'': a model's name must be 1 to 256 characters",
+        r"prices.'a\tb': a model's name",
+        "WARREN_PRICES__GPT5__INPUT: there is no such setting",
+    ):
+        assert any(part in problem for problem in problems), (part, problems)
+    assert len(problems) == 7

@@ -12,7 +12,7 @@ _OLDEST: Final = (3, 10)
 # The first release of each living series with its known holes closed; see docs/doctor.md.
 _PATCHED: Final[Mapping[tuple[int, int], int]] = {(4, 2): 10, (4, 3): 5}
 _UPGRADE: Final = "run RabbitMQ 4.3.5 or newer, or the latest 4.2 from 4.2.10 on"
-# Beside one per tier: two or three for publishing, and one or two for control.
+# Beside one per tier and lane: two or three for publishing, and one or two for control.
 _SPARE_CHANNELS: Final = 16
 
 
@@ -61,9 +61,9 @@ def delivery_timeout(
             yield ok(what, detail)
 
 
-def channels(tiers: int, offered: int) -> Finding:
+def channels(lanes: int, offered: int) -> Finding:
     """Judge how many channels a connection may have; 0: any number."""
-    what, needed = "channels", tiers + _SPARE_CHANNELS
+    what, needed = "channels", lanes + _SPARE_CHANNELS
     detail = f"a connection may have {offered or 'any number of'} channels, the worker opens up to {needed}"
     if offered and offered < needed:
         return failed(what, detail, f"set channel_max = {max(needed, 256)} in rabbitmq.conf")

@@ -32,7 +32,7 @@ _CLOCK: Final = SystemClock()
 
 def broker_findings(settings: Settings) -> Iterator[Finding]:
     """Look at the broker over AMQP, as the configured user."""
-    queues = [jobs_queue(tier, Lane.INTERACTIVE) for tier in settings.tiers]
+    queues = [jobs_queue(tier, lane) for tier in settings.tiers for lane in Lane]
     try:
         found = asyncio.run(_inspected(settings, queues))
     except (BrokerUnavailable, SettingsError) as error:
@@ -43,7 +43,7 @@ def broker_findings(settings: Settings) -> Iterator[Finding]:
     parts = urlsplit(settings.broker.url)
     yield ok(BROKER, f"{parts.hostname} takes user {parts.username}")
     yield broker.version(found.version)
-    yield broker.channels(len(settings.tiers), found.channel_max)
+    yield broker.channels(len(queues), found.channel_max)
     yield broker.queues(found.refused)
 
 
@@ -72,15 +72,18 @@ def management_findings(
     yield ok(MANAGEMENT, f"{management.url} takes user {management.user}")
     if date is not None:
         yield clock.clock("the broker", date, asked=asked, answered=answered)
-    by_queue = {tier: limits.get(jobs_queue(tier, Lane.INTERACTIVE)) for tier in settings.tiers}
-    set_by = {tier: limit for tier, limit in by_queue.items() if limit is not None}
+    by_tier = {
+        tier: [limits[queue] for lane in Lane if (queue := jobs_queue(tier, lane)) in limits]
+        for tier in settings.tiers
+    }
+    set_by = {tier: min(found) for tier, found in by_tier.items() if found}
     yield from broker.delivery_timeout(attempts, set_by, configured)
     yield from broker.topology(differences)
 
 
 def host_findings(settings: Settings) -> Iterator[Finding]:
     """Look at this machine."""
-    jobs = sum(tier.concurrency for tier in settings.tiers.values())
+    jobs = sum(tier.concurrency + tier.bulk_concurrency for tier in settings.tiers.values())
     store = settings.store
     yield host.descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0], jobs)
     yield from host.disk(_store(store.path), store.cache_max_size)

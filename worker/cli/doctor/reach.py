@@ -32,7 +32,11 @@ def endpoint_findings(settings: Settings, *, call: bool) -> Iterator[Finding]:
 
 def _endpoint(settings: Settings, each: EndpointSettings, *, call: bool) -> list[Finding]:
     name, parts = each.name, urlsplit(each.base_url)
-    jobs = sum(tier.concurrency for tier in settings.tiers.values() if name in tier.endpoints)
+    jobs = sum(
+        tier.concurrency + tier.bulk_concurrency
+        for tier in settings.tiers.values()
+        if name in tier.endpoints
+    )
     found = _reach(each)
     where = f"{parts.scheme}://{parts.netloc}"
     findings = [_key(each), endpoint.reached(name, found, where=where, jobs=jobs)]

@@ -13,6 +13,7 @@ from worker.core.kinds import Kind
 from worker.core.letters import Explanation, Letter, Selection
 from worker.core.model import State, Submission, Tally
 from worker.errors import AmbiguousJob
+from worker.store.embedded import outcomes
 from worker.store.embedded.connection import connect_reader, unavailable
 from worker.store.embedded.instants import from_us
 from worker.store.embedded.rows import history_of
@@ -31,7 +32,7 @@ ORDER BY l.at, l.job
 
 _EXPLAINED: Final = """
 SELECT number, id, tenant, tier, lane, path, model, state, run, generation, attempts, calls, refusals, snoozes,
-  received_at, deadline, (SELECT owner FROM claims WHERE job_id = jobs.id)
+  received_at, deadline, outcome, (SELECT owner FROM claims WHERE job_id = jobs.id)
 FROM jobs"""
 
 
@@ -146,7 +147,7 @@ def _letter(connection: apsw.Connection, row: tuple[Any, ...]) -> Letter:
 
 def _explanation(connection: apsw.Connection, row: tuple[Any, ...]) -> Explanation:
     number, job_id, tenant, tier, lane, path, model, state, run, generation = row[:10]
-    attempts, calls, refusals, snoozes, received_at, deadline, owner = row[10:]
+    attempts, calls, refusals, snoozes, received_at, deadline, outcome, owner = row[10:]
     return Explanation(
         job_id=job_id,
         tenant=tenant,
@@ -168,4 +169,5 @@ def _explanation(connection: apsw.Connection, row: tuple[Any, ...]) -> Explanati
             )
         ),
         history=history_of(connection, number),
+        cost=outcomes.own_cost(outcome),
     )

@@ -6,6 +6,7 @@ from producer_sdk.wire import Dedupe, Source
 from worker.core.model import (
     Answered,
     Beginning,
+    CalledOff,
     Completed,
     Early,
     Exhausted,
@@ -15,7 +16,7 @@ from worker.core.model import (
     Started,
     State,
 )
-from worker.store.embedded import claims, rows
+from worker.store.embedded import calling_off, claims, rows
 from worker.store.embedded.entering import enter
 from worker.store.embedded.instants import from_us, to_us
 from worker.store.embedded.rows import JobRow
@@ -28,6 +29,15 @@ def begin(transaction: Transaction, job: Job, max_attempts: int) -> Beginning:
     row = enter(transaction, job)
     if not isinstance(row, JobRow):
         return row
+    return _obstacle(transaction, row, job, max_attempts) or _start(transaction, row, job)
+
+
+def _obstacle(
+    transaction: Transaction, row: JobRow, job: Job, max_attempts: int
+) -> Beginning | None:
+    """Tell why an open job may not be called now; None: it may."""
+    if calling_off.is_called_off(transaction, job.id):
+        return CalledOff()
     claim = claims.in_the_way(transaction, job)
     if claim is not None:
         claims.want(transaction, claim, job)
@@ -39,7 +49,7 @@ def begin(transaction: Transaction, job: Job, max_attempts: int) -> Beginning:
         return Early(until=from_us(row.park_until or 0))
     if row.attempts >= max_attempts:
         return Exhausted(tally=row.tally)
-    return _start(transaction, row, job)
+    return None
 
 
 def _is_early(transaction: Transaction, row: JobRow, job: Job) -> bool:

@@ -29,6 +29,7 @@ class Claim(NamedTuple):
     owner: str
     job_id: str
     run: int
+    followed: int = 0
 
 
 class Answer(NamedTuple):
@@ -42,7 +43,7 @@ class Answer(NamedTuple):
 def of_job(transaction: Transaction, job_id: str) -> Claim | None:
     """Give the claim that a job holds."""
     found = transaction.connection.execute(
-        "SELECT key, owner, job_id, run FROM claims WHERE job_id = ?", (job_id,)
+        "SELECT key, owner, job_id, run, followed FROM claims WHERE job_id = ?", (job_id,)
     ).fetchone()
     return None if found is None else Claim._make(found)
 
@@ -50,7 +51,7 @@ def of_job(transaction: Transaction, job_id: str) -> Claim | None:
 def in_the_way(transaction: Transaction, job: Job) -> Claim | None:
     """Give a living claim of the job or its key; remove those of the dead, with a line of history."""
     for found in transaction.connection.execute(
-        "SELECT key, owner, job_id, run FROM claims WHERE key = ? OR job_id = ?",
+        "SELECT key, owner, job_id, run, followed FROM claims WHERE key = ? OR job_id = ?",
         (job.claim_key, job.id),
     ).fetchall():
         claim = Claim._make(found)
@@ -88,10 +89,11 @@ def release(transaction: Transaction, claim: Claim | None) -> None:
 
 
 def want(transaction: Transaction, claim: Claim, job: Job) -> None:
-    """Note that the claim's call is wanted until this job's deadline."""
+    """Note that the claim's call is wanted until this job's deadline, and whether it is another job's."""
     transaction.connection.execute(
-        "UPDATE claims SET wanted_until = max(coalesce(wanted_until, 0), ?) WHERE key = ?",
-        (to_us(job.deadline), claim.key),
+        "UPDATE claims SET wanted_until = max(coalesce(wanted_until, 0), ?), followed = max(followed, ?)"
+        " WHERE key = ?",
+        (to_us(job.deadline), claim.job_id != job.id, claim.key),
     )
 
 

@@ -11,7 +11,10 @@ import apsw
 
 from worker.core.events import Trouble
 from worker.core.model import (
+    AskAnswer,
+    Asked,
     Beginning,
+    CalledOff,
     Decided,
     Failed,
     Follow,
@@ -25,7 +28,7 @@ from worker.core.model import (
 )
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
-from worker.store.embedded import beginning, claims, rows, settling
+from worker.store.embedded import asking, beginning, calling_off, claims, rows, settling
 from worker.store.embedded.carrying import carry
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.instants import from_us, to_us
@@ -66,14 +69,17 @@ class EmbeddedLedger:
         self._options = options
         self._watch = Watch(self._held)
 
-    async def find(self, job: Job) -> Decided | None:
+    async def find(self, job: Job) -> Decided | CalledOff | None:
         """Tell what was decided for this delivery already; None: nothing, it may go on."""
-        return await self._run(
-            lambda transaction: standing(
-                transaction, rows.load(transaction.connection, job.id), job
-            ),
-            writes=False,
-        )
+
+        def found(transaction: Transaction) -> Decided | CalledOff | None:
+            row = rows.load(transaction.connection, job.id)
+            decided = standing(transaction, row, job)
+            if decided is None and calling_off.is_called_off(transaction, job.id):
+                return CalledOff()
+            return decided
+
+        return await self._run(found, writes=False)
 
     async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
         """Claim the job's call and count the attempt, or say why not."""
@@ -142,6 +148,18 @@ class EmbeddedLedger:
 
         return await self._run(held, writes=False)
 
+    async def result(self, asked: Asked) -> AskAnswer:
+        """Tell how a job ended, to the asker alone."""
+        return await self._run(lambda transaction: asking.result(transaction, asked), writes=False)
+
+    async def cancel(self, asked: Asked) -> AskAnswer:
+        """Cancel a job, or say why not."""
+        return await self._run(lambda transaction: asking.cancel(transaction, asked))
+
+    async def called_off(self) -> frozenset[str]:
+        """Give the ids of jobs whose call this process makes, and should close."""
+        return await self._run(calling_off.mine, writes=False)
+
     async def close(self) -> None:
         """End all waits; the file stays open."""
         await self._watch.close()
@@ -149,7 +167,7 @@ class EmbeddedLedger:
     async def _held(self, keys: Collection[str]) -> frozenset[str]:
         def held(transaction: Transaction) -> frozenset[str]:
             found = transaction.connection.execute(
-                "SELECT key, owner, job_id, run FROM claims"
+                "SELECT key, owner, job_id, run, followed FROM claims"
                 " WHERE key IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(keys)),),
             ).fetchall()

@@ -2,13 +2,22 @@
 
 import hashlib
 import json
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 from producer_sdk.wire import Source
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Outcome, Usage
 from worker.store.embedded.instants import span_us, us_span
 from worker.store.embedded.transaction import Transaction
+
+_COUNTS: Final = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "hidden_tokens",
+)
 
 
 def written(outcome: Outcome) -> str:
@@ -32,13 +41,14 @@ def written(outcome: Outcome) -> str:
 
 def about(completed: Completed) -> str:
     """Give all of a response but its body, as JSON."""
-    usage = completed.usage
+    usage, cost = completed.usage, completed.cost
     return json.dumps(
         {
             "endpoint": completed.endpoint,
             "model": completed.model,
-            "usage": None if usage is None else [usage.prompt_tokens, usage.completion_tokens],
+            "usage": None if usage is None else [getattr(usage, name) for name in _COUNTS],
             "source": completed.source.value,
+            "cost": None if cost is None else format(cost, "f"),
         }
     )
 
@@ -52,15 +62,25 @@ def read(text: str, body: bytes | None) -> Outcome | None:
 
 
 def response(facts: dict[str, Any], body: bytes) -> Completed:
-    """Give the response that `about` has written and its body."""
+    """Give the response that `about` has written and its body.
+
+    What an older Warren wrote has two counts and no cost.
+    """
     usage = facts["usage"]
     return Completed(
         body=body,
         endpoint=facts["endpoint"],
         model=facts["model"],
-        usage=None if usage is None else Usage(prompt_tokens=usage[0], completion_tokens=usage[1]),
+        usage=None if usage is None else Usage(**dict(zip(_COUNTS, usage, strict=False))),
         source=Source(facts["source"]),
+        cost=_cost(facts),
     )
+
+
+def own_cost(text: str | None) -> Decimal | None:
+    """Give what the job's own call cost, of an outcome that was written; None: not known, or no response."""
+    facts = {} if text is None else json.loads(text)
+    return response(facts, b"").own_cost if "source" in facts else None
 
 
 def keep_body(transaction: Transaction, number: int, body: bytes) -> None:
@@ -97,3 +117,8 @@ def _failed(facts: dict[str, Any]) -> Failed:
         retry_after=None if wait is None else us_span(wait),
         detail=facts["detail"],
     )
+
+
+def _cost(facts: dict[str, Any]) -> Decimal | None:
+    cost = facts.get("cost")
+    return None if cost is None else Decimal(cost)

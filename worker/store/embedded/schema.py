@@ -2,7 +2,8 @@
 
 `jobs` has one row per job, with the facts of its current run. Bodies lie apart: they are large and
 expire early. `claims` holds only the claims of calls that run now, so it stays tiny; what an ended claim
-leaves for followers stands in `answers`.
+leaves for followers stands in `answers`. `called_off` are jobs that were cancelled before any worker knew them;
+`lanes` what operators want of a lane; `permits` the calls that a lane with a ration has started lately.
 """
 
 from typing import Final
@@ -12,7 +13,7 @@ import apsw
 from worker.errors import SettingsError
 
 APPLICATION_ID: Final = 0x57415252  # "WARR"
-VERSION: Final = 1
+VERSION: Final = 2
 
 _TABLES: Final = """
 CREATE TABLE jobs (
@@ -138,9 +139,38 @@ CREATE TRIGGER cache_shrinks AFTER DELETE ON cache
   BEGIN UPDATE cache_total SET size = size - OLD.size; END;
 """
 
+_SECOND: Final = """
+ALTER TABLE claims ADD COLUMN followed INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE called_off (
+  job_id TEXT PRIMARY KEY,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE lanes (
+  lane TEXT PRIMARY KEY,
+  paused INTEGER NOT NULL,
+  reason TEXT,
+  concurrency INTEGER,
+  per_minute INTEGER,
+  windows TEXT,
+  changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE permits (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  lane TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX permits_by_lane ON permits (lane, at);
+"""
+
+# What brings a file from each version to the next.
+_STEPS: Final = {0: _TABLES, 1: _SECOND}
+
 
 def prepare(connection: apsw.Connection, path: str) -> None:
-    """Create the tables in an empty file; leave a file of our version as it is.
+    """Create the tables in an empty file, bring an older file of ours up to date, and leave a current one.
 
     The caller holds the lock under which only one process prepares at a time.
 
@@ -149,11 +179,19 @@ def prepare(connection: apsw.Connection, path: str) -> None:
     """
     if connection.pragma("application_id") == 0 and _is_empty(connection):
         connection.pragma("journal_mode", "wal")
-        connection.execute(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id={APPLICATION_ID}; "
-            f"PRAGMA user_version={VERSION}; COMMIT"
-        )
+        _bring_up(connection)
+    elif connection.pragma("application_id") == APPLICATION_ID:
+        _bring_up(connection)
     check(connection, path)
+
+
+def _bring_up(connection: apsw.Connection) -> None:
+    steps = range(connection.pragma("user_version"), VERSION)
+    if steps:
+        connection.execute(
+            f"BEGIN IMMEDIATE; {' '.join(_STEPS[version] for version in steps)} "
+            f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={VERSION}; COMMIT"
+        )
 
 
 def check(connection: apsw.Connection, path: str) -> None:
@@ -168,7 +206,11 @@ def check(connection: apsw.Connection, path: str) -> None:
     if version != VERSION:
         problem = (
             f"the store's path: {path} has schema version {version}, this Warren knows {VERSION}; "
-            "run the Warren that wrote it, or name another file"
+            + (
+                "start a worker of this Warren once, which brings it up to date"
+                if version < VERSION
+                else "run the Warren that wrote it, or name another file"
+            )
         )
         raise SettingsError((problem,))
 

@@ -8,6 +8,7 @@ all, since to drop the delivery would lose the job and to repeat the call would 
 
 from datetime import datetime
 
+from producer_sdk.wire import Status
 from worker.core.kinds import Kind
 from worker.core.model import (
     Completed,
@@ -27,7 +28,7 @@ from worker.core.model import (
     Terminal,
     Work,
 )
-from worker.store.embedded import claims, outcomes, rows
+from worker.store.embedded import calling_off, claims, outcomes, rows
 from worker.store.embedded.claims import Claim
 from worker.store.embedded.entering import enter
 from worker.store.embedded.instants import span_us, to_us
@@ -56,8 +57,22 @@ def end(
     if claim is not None:
         claims.leave_answer(transaction, job, row, outcome)
         claims.release(transaction, claim)
+    return write_end(transaction, row, job, outcome, settlement, work=work)
+
+
+def write_end(  # noqa: PLR0917  # an end's own parts
+    transaction: Transaction,
+    row: JobRow,
+    job: Job,
+    outcome: Outcome,
+    settlement: Terminal,
+    *,
+    work: Work,
+) -> Ended:
+    """Write the terminal record of an open run whose claim is released, and say who has to hear."""
     ended = _ended(row, outcome, settlement, work)._replace(ended_at=transaction.now)
     _write_end(transaction, ended)
+    calling_off.forget(transaction, row.id)
     if isinstance(outcome, Completed):
         outcomes.keep_body(transaction, row.number, outcome.body)
     if isinstance(settlement, DeadLetter):
@@ -87,6 +102,10 @@ def park(
     if not isinstance(row, JobRow):
         return row
     claims.release(transaction, claim)
+    if calling_off.is_called_off(transaction, row.id):
+        # Nobody waits for the copy any more.
+        cancelled = Reply(status=Status.CANCELLED)
+        return write_end(transaction, row, job, Failed(kind=Kind.CANCELLED), cancelled, work=work)
     if row.generation != job.generation:
         return _parked_by_another(transaction, row, job, settlement, until, work=work, why=why)
     snoozed = isinstance(settlement, Snooze)

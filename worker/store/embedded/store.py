@@ -13,9 +13,11 @@ from worker.ports import Clock, Listener
 from worker.store.embedded.cache import EmbeddedCache
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.instants import to_us
+from worker.store.embedded.laneorders import EmbeddedLaneOrders
 from worker.store.embedded.ledger import EmbeddedLedger
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
+from worker.store.embedded.rationing import EmbeddedRationing
 from worker.store.embedded.sweeper import bury, sweep
 
 # Between two steps of a long sweep, so that the calls' own transactions come first.
@@ -25,9 +27,9 @@ _HURRY: Final = 5
 
 
 class EmbeddedStore:
-    """Ledger and response cache of one worker process, in one file that its host's processes share.
+    """Ledger, response cache, lane orders and rations of a worker process, in one file that its host's processes share.
 
-    Use as `async with EmbeddedStore(path, …) as store`, then `store.ledger` and `store.cache`. Entering
+    Use as `async with EmbeddedStore(path, …) as store`, then `store.ledger`, `store.cache` and so on. Entering
     creates the file, its folder and `owners/` beside it, readable by their owner alone.
     """
 
@@ -52,6 +54,8 @@ class EmbeddedStore:
         self.cache = EmbeddedCache(
             self._file, clock=clock, listener=listener, options=self._options
         )
+        self.lane_orders = EmbeddedLaneOrders(self._file)
+        self.rationing = EmbeddedRationing(self._file, clock=clock)
 
     @property
     def owner(self) -> str:

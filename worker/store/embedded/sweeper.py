@@ -22,6 +22,7 @@ def sweep(connection: apsw.Connection, *, now: int, options: EmbeddedOptions) ->
         _drop_jobs(connection, now),
         _drop_answers(connection, now - span_us(options.answer_ttl)),
         _drop_cached(connection, now),
+        _drop_called_off(connection, now),
     )
     return max(dropped) >= _MOST_ROWS
 
@@ -91,4 +92,9 @@ def _drop_cached(connection: apsw.Connection, now: int) -> int:
         " (SELECT number FROM cache WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
         (now, _MOST_ROWS),
     )
+    return connection.changes()
+
+
+def _drop_called_off(connection: apsw.Connection, now: int) -> int:
+    connection.execute("DELETE FROM called_off WHERE expires_at <= ?", (now,))
     return connection.changes()

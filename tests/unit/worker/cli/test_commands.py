@@ -1,14 +1,19 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.contract.world import INVALID, dead_letter, make_job
+from producer_sdk import Reply
+from producer_sdk.wire import CompletionReply, Status
+from tests.contract.world import ANSWER, INVALID, complete, dead_letter, make_job
 from worker.cli.commands import warren
+from worker.cli.submit import _print as show_answer
 from worker.clock import SystemClock
 from worker.core.events import Event
 from worker.store.embedded import EmbeddedStore
@@ -129,6 +134,24 @@ def test_explain_tells_the_time_line_and_no_content(config: Path, letter: str) -
 
 
 @pytest.mark.parametrize(
+    ("cost", "told"), [(Decimal("0.00000045"), "cost $0.00000045"), (None, "cost unknown")]
+)
+def test_explain_tells_what_a_completed_job_cost(
+    config: Path, tmp_path: Path, cost: Decimal | None, told: str
+) -> None:
+    async def fill() -> str:
+        path = ledger_file(tmp_path / "store")
+        async with EmbeddedStore(path, clock=SystemClock(), listener=Deaf()) as store:
+            await complete(store.ledger, make_job(), replace(ANSWER, cost=cost))
+            return make_job().id
+
+    job_id = asyncio.run(fill())
+    assert told in run("explain", job_id, config=config).output.splitlines()
+    as_json = json.loads(run("explain", job_id, "--json", config=config).stdout)
+    assert as_json["cost"] == (None if cost is None else "0.00000045")
+
+
+@pytest.mark.parametrize(
     ("arguments", "status"),
     [
         (("explain", "ffffffff"), 1),
@@ -149,6 +172,26 @@ def test_a_wrong_call_says_why_and_exits_with_its_status(
     assert result.exit_code == status, result.output
     assert result.stderr.strip()
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("cost", "line", "in_json"),
+    [
+        (Decimal("0.00044775"), "cost $0.00044775,", "0.00044775"),
+        (Decimal("0E-9"), "cost $0.000000000,", "0.000000000"),
+        (None, "cost unknown,", None),
+    ],
+)
+def test_submit_prints_what_the_job_cost(
+    capsys: pytest.CaptureFixture[str], cost: Decimal | None, line: str, in_json: str | None
+) -> None:
+    wire = CompletionReply(
+        submission_id="s", job_id="a" * 32, status=Status.COMPLETED, body=b"{}", cost=cost
+    )
+    show_answer(Reply.of(wire), json_too=False)
+    assert line in capsys.readouterr().err
+    show_answer(Reply.of(wire), json_too=True)
+    assert json.loads(capsys.readouterr().out)["cost"] == in_json
 
 
 def test_a_dry_run_needs_no_broker_and_changes_nothing(config: Path, letter: str) -> None:

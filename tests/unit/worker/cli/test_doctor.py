@@ -97,12 +97,12 @@ def test_an_attempt_must_be_shorter_than_the_broker_lets_a_delivery_be_held(
 
 
 @pytest.mark.parametrize(
-    ("tiers", "offered", "severity"), [(3, 0, OK), (3, 256, OK), (3, 10, FAIL), (300, 256, FAIL)]
+    ("lanes", "offered", "severity"), [(3, 0, OK), (3, 256, OK), (3, 10, FAIL), (300, 256, FAIL)]
 )
-def test_a_connection_needs_a_channel_for_each_tier(
-    tiers: int, offered: int, severity: Severity
+def test_a_connection_needs_a_channel_for_each_lane(
+    lanes: int, offered: int, severity: Severity
 ) -> None:
-    assert broker.channels(tiers, offered).severity is severity
+    assert broker.channels(lanes, offered).severity is severity
 
 
 def test_a_queue_that_is_refused_is_named() -> None:

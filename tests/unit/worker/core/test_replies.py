@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -32,6 +33,21 @@ def test_a_completed_reply_carries_the_upstreams_bytes_untouched() -> None:
     assert (made.status, made.source, made.endpoint) == (Status.COMPLETED, Source.UPSTREAM, "main")
     assert (made.run, made.attempts, made.tries) == (2, 2, 4)
     assert (made.waited_ms, made.upstream_ms, made.total_ms) == (1000, 2000, 3000)
+
+
+@pytest.mark.parametrize("cost", [None, Decimal("0.00044775"), Decimal(0)])
+@pytest.mark.parametrize("source", [Source.UPSTREAM, Source.CACHE, Source.SHARED])
+def test_an_own_call_tells_its_cost_and_an_answer_that_needed_none_cost_nothing(
+    cost: Decimal | None, source: Source
+) -> None:
+    completed = Completed(body=b"{}", endpoint="main", source=source, cost=cost)
+    made = reply(record(completed, State.COMPLETED), HERE)
+    assert made.cost == (cost if source is Source.UPSTREAM else 0)
+
+
+@pytest.mark.parametrize("outcome", [None, Failed(kind=Kind.TIMEOUT)], ids=["gone", "failed"])
+def test_without_an_answer_the_cost_is_unknown(outcome: Outcome | None) -> None:
+    assert reply(record(outcome, State.DEAD_LETTERED), HERE).cost is None
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from tests.contract.world import (
 from worker.core.events import LeaseRenewed, Trouble
 from worker.core.kinds import Kind
 from worker.core.letters import Selection
-from worker.core.model import Retry, Started, next_generation
+from worker.core.model import Completed, Retry, Started, Usage, next_generation
 from worker.errors import SettingsError, StoreUnavailable
-from worker.store.embedded import Counts, EmbeddedArchive, EmbeddedOptions, EmbeddedStore
+from worker.store.embedded import Counts, EmbeddedArchive, EmbeddedOptions, EmbeddedStore, outcomes
 from worker.store.embedded.owners import Owner, lock_path, locked, remove_if_dead
 from worker.store.embedded.rows import HISTORY_LINES
 
@@ -302,3 +302,14 @@ def test_an_archive_refuses_a_foreign_or_damaged_file(tmp_path: Path) -> None:
     damaged.write_bytes(b"no database " * 1000)
     with pytest.raises(StoreUnavailable, match="damaged"):
         EmbeddedArchive(damaged).counts()
+
+
+def test_what_an_older_warren_wrote_is_read_with_two_counts_and_no_known_cost() -> None:
+    old = '{"endpoint": "a", "model": "m", "usage": [3, 5], "source": "upstream"}'
+    assert outcomes.read(old, b"{}") == Completed(
+        body=b"{}",
+        endpoint="a",
+        model="m",
+        usage=Usage(prompt_tokens=3, completion_tokens=5),
+    )
+    assert outcomes.own_cost(old) is None

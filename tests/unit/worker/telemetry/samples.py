@@ -3,6 +3,7 @@
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from producer_sdk.wire import Dedupe, Lane, Source
@@ -90,13 +91,19 @@ def job(*, tier: str = "premium", lane: Lane = Lane.BULK) -> Job:
     )
 
 
-def completed(endpoint: str = "main", *, source: Source = Source.UPSTREAM) -> Completed:
+def completed(
+    endpoint: str = "main",
+    *,
+    source: Source = Source.UPSTREAM,
+    cost: Decimal | None = Decimal("0.00025"),
+) -> Completed:
     return Completed(
         body=CANARY.encode(),
         endpoint=endpoint,
         model=CANARY,
         usage=Usage(prompt_tokens=11, completion_tokens=22),
         source=source,
+        cost=cost,
     )
 
 

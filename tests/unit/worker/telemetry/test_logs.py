@@ -1,5 +1,6 @@
 import io
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -55,6 +56,7 @@ def test_a_completed_job_has_one_canonical_line(clock: HandClock) -> None:
             "total_ms": 4000,
             "endpoint": "main",
             "source": "upstream",
+            "cost": "0.00025",
             "prompt_tokens": 11,
             "completion_tokens": 22,
         }
@@ -74,6 +76,23 @@ def test_a_failed_job_tells_kind_status_and_endpoint(clock: HandClock) -> None:
 def test_a_shared_answer_names_its_source(clock: HandClock) -> None:
     (line,) = written(clock, ended(completed(source=Source.SHARED)))
     assert line["source"] == "shared"
+
+
+@pytest.mark.parametrize(
+    ("cost", "source", "told"),
+    [
+        (Decimal("0.000000025"), Source.UPSTREAM, "0.000000025"),
+        (Decimal(0), Source.UPSTREAM, "0"),
+        (None, Source.UPSTREAM, None),
+        (Decimal("0.25"), Source.SHARED, "0"),
+        (None, Source.CACHE, "0"),
+    ],
+)
+def test_a_completed_job_tells_what_its_own_call_cost(
+    clock: HandClock, cost: Decimal | None, source: Source, told: str | None
+) -> None:
+    (line,) = written(clock, ended(completed(source=source, cost=cost)))
+    assert line["cost"] == told
 
 
 def test_retries_are_logged_and_snoozes_only_for_debugging(clock: HandClock) -> None:

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,6 +73,25 @@ def test_tokens_of_a_shared_answer_are_not_counted_again(metrics: Metrics) -> No
     assert value(metrics, "warren_tokens_total", **route, type="prompt") == 0
 
 
+def test_known_costs_add_up_and_unknown_ones_are_counted_apart(metrics: Metrics) -> None:
+    for cost in (Decimal("0.25"), Decimal("0.5"), Decimal(0), None):
+        metrics.tell(ended(completed("backup", cost=cost)))
+    route = {"tier": "premium", "endpoint": "backup"}
+    assert value(metrics, "warren_cost_usd_total", **route) == 0.75
+    assert value(metrics, "warren_unpriced_calls_total", **route) == 1
+
+
+@pytest.mark.parametrize("source", [Source.SHARED, Source.CACHE])
+@pytest.mark.parametrize("cost", [Decimal(1), None])
+def test_an_answer_that_needed_no_call_adds_no_cost(
+    metrics: Metrics, source: Source, cost: Decimal | None
+) -> None:
+    metrics.tell(ended(completed(source=source, cost=cost)))
+    route = {"tier": "premium", "endpoint": "main"}
+    assert value(metrics, "warren_cost_usd_total", **route) == 0
+    assert value(metrics, "warren_unpriced_calls_total", **route) == 0
+
+
 def test_a_failed_job_counts_by_kind(metrics: Metrics) -> None:
     metrics.tell(ended(failed(), State.DEAD_LETTERED))
     lane = {"tier": "premium", "lane": "bulk"}
@@ -127,10 +148,10 @@ def test_a_paused_tier_shows_until_it_resumes(metrics: Metrics) -> None:
 
 def test_jobs_in_flight_are_asked_for_at_each_scrape(metrics: Metrics) -> None:
     jobs = [1, 2, 3]
-    metrics.watch_in_flight("premium", lambda: len(jobs))
-    assert value(metrics, "warren_in_flight", tier="premium") == 3
+    metrics.watch_in_flight("premium", "bulk", lambda: len(jobs))
+    assert value(metrics, "warren_in_flight", tier="premium", lane="bulk") == 3
     jobs.pop()
-    assert value(metrics, "warren_in_flight", tier="premium") == 2
+    assert value(metrics, "warren_in_flight", tier="premium", lane="bulk") == 2
 
 
 def test_what_nobody_configured_counts_as_other(metrics: Metrics) -> None:
@@ -182,7 +203,13 @@ events = st.one_of(
     st.builds(TierResumed, tier=anything, lane=anything),
     st.builds(
         ended,
-        st.builds(completed, anything, source=st.sampled_from(Source)) | st.builds(failed, kinds),
+        st.builds(
+            completed,
+            anything,
+            source=st.sampled_from(Source),
+            cost=st.decimals(0, 10**6) | st.none(),
+        )
+        | st.builds(failed, kinds),
         st.sampled_from(State),
         of=st.builds(job, tier=anything, lane=st.sampled_from(Lane)),
     ),

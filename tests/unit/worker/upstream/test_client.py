@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -14,10 +15,12 @@ from tests.unit.worker.upstream.fakes import (
     chat,
     job,
 )
+from worker.core.costs import unpriced
 from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
-from worker.core.model import Attempted, Completed, Failed, Work
+from worker.core.model import Attempted, Completed, Failed, Usage, Work
 from worker.core.quick import TryPolicy
+from worker.ports import Pricing
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
@@ -52,6 +55,7 @@ class Bench:
         *,
         tries: int = 3,
         key: Callable[[], str] | None = None,
+        price: Pricing = unpriced,
         **answers: Answer | httpx.AsyncBaseTransport,
     ) -> None:
         self.clock = HandClock()
@@ -63,6 +67,7 @@ class Bench:
             clock=self.clock,
             chance=lambda: 0.5,
             listener=self.told,
+            price=price,
             sleep=self.clock.sleep,
         )
 
@@ -105,6 +110,36 @@ async def test_a_good_call_makes_no_pause() -> None:
     assert bench.told.events == [
         CallEnded(job_id=job().id, tier="small", endpoint="a", kind=None, seconds=0.25)
     ]
+
+
+async def test_an_answer_is_priced_once_by_its_endpoint_models_usage_and_the_time_it_was_asked_for() -> (
+    None
+):
+    asked_for: list[tuple[object, ...]] = []
+
+    def price(
+        *, endpoint: str, asked: str, answered: str | None, usage: Usage | None, at: datetime
+    ) -> Decimal:
+        asked_for.append((endpoint, asked, answered, usage, at))
+        return Decimal("0.25")
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        usage = {"prompt_tokens": 3, "completion_tokens": 4}
+        return httpx.Response(200, json={"choices": [{}], "model": "m-1", "usage": usage})
+
+    bench = Bench(a=in_turn(answering(500), answer), price=price)
+    outcome = (await bench.attempt()).outcome
+    assert isinstance(outcome, Completed)
+    assert outcome.cost == Decimal("0.25")
+    usage = Usage(prompt_tokens=3, completion_tokens=4)
+    at = START + timedelta(seconds=0.25 + sum(bench.clock.slept))
+    assert asked_for == [("a", job().model, "m-1", usage, at)]
+
+
+async def test_an_answer_without_a_known_price_has_no_cost() -> None:
+    outcome = (await Bench(a=good).attempt()).outcome
+    assert isinstance(outcome, Completed)
+    assert outcome.cost is None
 
 
 async def test_transient_failures_are_tried_again_with_growing_pauses() -> None:

@@ -86,6 +86,29 @@ def test_odd_usage_is_no_usage_and_still_a_completion(
         assert read.usage == Usage(prompt_tokens=expected[0], completion_tokens=expected[1])
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, (0, 0, 0)),
+        ({"prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 1}}, (2, 1, 0)),
+        ({"prompt_tokens_details": {"cached_tokens": None}}, (0, 0, 0)),
+        ({"prompt_tokens_details": {"cached_tokens": -1}}, (0, 0, 0)),
+        ({"prompt_tokens_details": [2]}, (0, 0, 0)),
+        ({"total_tokens": 14}, (0, 0, 0)),
+        ({"total_tokens": 20}, (0, 0, 6)),
+        ({"total_tokens": 5}, (0, 0, 0)),
+        ({"total_tokens": "20"}, (0, 0, 0)),
+    ],
+)
+def test_tokens_of_the_prompt_cache_and_those_in_the_total_alone_are_read(
+    more: dict[str, object], expected: tuple[int, int, int]
+) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 4, **more}
+    read = completion(CHAT, json.dumps({"choices": [{}], "usage": usage}).encode()).usage
+    assert read is not None
+    assert (read.cached_tokens, read.cache_write_tokens, read.hidden_tokens) == expected
+
+
 @pytest.mark.parametrize("model", [None, 7, "", "x" * 257, "a\nb", ["gpt"]])
 def test_an_odd_model_name_is_not_kept(model: object) -> None:
     read = completion(CHAT, json.dumps({"choices": [{}], "model": model}).encode())

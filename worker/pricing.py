@@ -1,0 +1,118 @@
+"""The prices of models: the configured ones first, else those that come with genai-prices. Nothing is fetched.
+
+That library knows far more than a worker may ask on every call (170 us a time, and caches without bounds);
+so its data are looked at once for each endpoint and model, and what was found is kept.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final, NamedTuple, TypeAlias
+
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
+
+from worker.core.costs import Price, cost
+from worker.core.model import Usage
+
+_Steps: TypeAlias = tuple[Price, ...]
+
+# Model names come from requests and answers: whoever makes them up gets no room.
+_MOST_KEPT: Final = 1024
+# Priced by what no usage of a completion tells: such a model's cost is not known.
+_UNSEEN: Final = ("requests_kcount", "output_reasoning_mtok")
+
+
+class _Dated(NamedTuple):
+    """A bundled model, and the steps of each of its prices, by the price's identity: they have no hash."""
+
+    model: ModelInfo
+    steps: Mapping[int, _Steps]
+
+    def at(self, instant: datetime) -> _Steps:
+        return self.steps[id(self.model.get_prices(instant))]
+
+
+class Prices:
+    """Tells what calls cost. `endpoints`: their base URLs by name; `own`: prices by model, before all others.
+
+    A base URL that the library knows names the provider, and then only that provider's prices count. Any
+    other endpoint (a gateway, a server of one's own) is priced by the model's name alone.
+    """
+
+    def __init__(self, endpoints: Mapping[str, str], own: Mapping[str, Price]) -> None:
+        self._own = {model: (price,) for model, price in own.items()}
+        self._providers = get_snapshot().providers
+        self._at = {name: self._provider(url) for name, url in endpoints.items()}
+        self._find = lru_cache(maxsize=_MOST_KEPT)(self._look_up)
+
+    def __call__(
+        self, *, endpoint: str, asked: str, answered: str | None, usage: Usage | None, at: datetime
+    ) -> Decimal | None:
+        """Give the cost of a call made at the instant `at`, in US dollars; None: not known.
+
+        `asked` and `answered` are the model's name in request and answer. The answer's is the more exact one,
+        but a configured price of either goes before a bundled one.
+        """
+        if usage is None:
+            return None
+        found = self._find(endpoint, asked, answered)
+        return cost(found.at(at) if isinstance(found, _Dated) else found, usage)
+
+    def _look_up(self, endpoint: str, asked: str, answered: str | None) -> _Steps | _Dated:
+        names = [name for name in (answered, asked) if name]
+        for name in names:
+            if name in self._own:
+                return self._own[name]
+        for name in names:
+            provider = self._at.get(endpoint) or self._makers(name)
+            if provider is None:
+                continue
+            model = provider.find_model(name, all_providers=self._providers)
+            if model is not None:
+                return _dated(model)
+        return ()
+
+    def _provider(self, url: str) -> Provider | None:
+        return _first(each for each in self._providers if re.match(each.api_pattern, url))
+
+    def _makers(self, model: str) -> Provider | None:
+        """Give the provider that is known by a model's name, such as OpenAI for `gpt-...`."""
+        name = model.lower()
+        return _first(
+            each for each in self._providers if each.model_match and each.model_match.is_match(name)
+        )
+
+
+def _first(providers: Iterable[Provider]) -> Provider | None:
+    return next(iter(providers), None)
+
+
+def _dated(model: ModelInfo) -> _Steps | _Dated:
+    if isinstance(model.prices, ModelPrice):
+        return _steps(model.prices)
+    return _Dated(model, {id(each.prices): _steps(each.prices) for each in model.prices})
+
+
+def _steps(price: ModelPrice) -> _Steps:
+    """Give the library's price as steps; none where usage alone does not tell the cost."""
+    if price.input_mtok is None or any(getattr(price, key) is not None for key in _UNSEEN):
+        return ()
+    rates = (price.input_mtok, price.output_mtok, price.cache_read_mtok, price.cache_write_mtok)
+    starts = {tier.start for rate in rates if isinstance(rate, TieredPrices) for tier in rate.tiers}
+    return tuple(_step(rates, above) for above in sorted({-1, *starts}))
+
+
+def _step(rates: Sequence[Decimal | TieredPrices | None], above: int) -> Price:
+    given, made, cached, written = (_rate(rate, above) for rate in rates)
+    assert given is not None  # noqa: S101  # `_steps` has made sure
+    return Price(input=given, output=made, cached_input=cached, cache_write=written, above=above)
+
+
+def _rate(rate: Decimal | TieredPrices | None, above: int) -> Decimal | None:
+    """Give the rate of calls with more prompt tokens than `above`."""
+    if not isinstance(rate, TieredPrices):
+        return rate
+    return [rate.base, *(tier.price for tier in rate.tiers if tier.start <= above)][-1]

@@ -1,0 +1,36 @@
+"""Cancelled jobs that have no record yet: no worker knows them, or their call still runs."""
+
+from worker.store.embedded.instants import span_us
+from worker.store.embedded.transaction import Transaction
+
+
+def is_called_off(transaction: Transaction, job_id: str) -> bool:
+    """Tell whether the job is to end as cancelled."""
+    found = transaction.connection.execute(
+        "SELECT 1 FROM called_off WHERE job_id = ?", (job_id,)
+    ).fetchone()
+    return found is not None
+
+
+def call_off(transaction: Transaction, job_id: str) -> None:
+    """Let the job end as cancelled as soon as a worker has it in hand."""
+    transaction.connection.execute(
+        "INSERT OR REPLACE INTO called_off (job_id, expires_at) VALUES (?, ?)",
+        (job_id, transaction.now + span_us(transaction.options.record_ttl)),
+    )
+
+
+def forget(transaction: Transaction, job_id: str) -> None:
+    """Drop what the job's record makes superfluous."""
+    transaction.connection.execute("DELETE FROM called_off WHERE job_id = ?", (job_id,))
+
+
+def mine(transaction: Transaction) -> frozenset[str]:
+    """Give the called-off jobs whose call this process makes."""
+    return frozenset(
+        job_id
+        for (job_id,) in transaction.connection.execute(
+            "SELECT c.job_id FROM called_off o JOIN claims c ON c.job_id = o.job_id WHERE c.owner = ?",
+            (transaction.me,),
+        )
+    )
