@@ -19,6 +19,7 @@ any package is installed.
     occupancy     who lives in a node's folder
     keeper        the small process that owns a running node and cleans up after it
     ways          which way to a broker this machine offers
+    supply        gives a house its broker, by the first way that there is
     container     a broker in a container, where docker is all there is
     broker        start, stop, kill, ask: what the rest of the project uses
     credentials   passwords that are made here, and the definitions file that knows their hashes

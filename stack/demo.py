@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import time
 import urllib.request
@@ -24,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from producer_sdk import CompletionClient, JobError, Reply
 from stack.arguments import positive
 from stack.auditor import Findings, audit
+from stack.errors import StackError
 from stack.house import ROOT, House, Upstream, lower, raise_house
 from stack.records import Journal, json_lines, ledger_of
 from stack.report import TIERS, Ticket, table
@@ -194,9 +194,19 @@ async def _warren(house: House, console: Console, *arguments: str) -> None:
     """Run the command `warren` as an operator would type it."""
     console.print(f"$ warren {' '.join(arguments)}", style="bold")
     command = [sys.executable, "-m", "worker.cli.main", *arguments]
-    await asyncio.to_thread(
-        subprocess.run, command, env={**os.environ, **house.environment()}, check=True
+    environment = {**os.environ, **house.environment()}
+    # In a session of its own: a Ctrl-C is the demo's to tell, and ends the command without its traceback.
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, start_new_session=True
     )
+    try:
+        status = await process.wait()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if status:
+        raise StackError(f"`warren {' '.join(arguments)}` ended with status {status}")
 
 
 def _verdict(findings: Findings, console: Console) -> int:

@@ -9,7 +9,6 @@ The broker is the one at `RABBITMQ_URL` (a user who may administer it; the manag
 """
 
 import json
-import os
 import shlex
 import signal
 import sys
@@ -19,12 +18,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from stack import broker as brokers
-from stack import container, credentials, external, interrupts, occupancy, ways
+from stack import container, credentials, interrupts, occupancy
 from stack.ports import keep_ports
 from stack.services import Service, answers, spawn
+from stack.supply import Tell, supply
 
 ROOT = Path(__file__).parent.parent
-SERVERS = ROOT / ".warren/servers"
 DEFINITIONS = ROOT / "rabbitmq/definitions.json"
 VHOST = "warren"
 # Each tier's concurrency in one worker.
@@ -32,8 +31,6 @@ TIERS: Mapping[str, int] = {"premium": 16, "standard": 16, "budget": 8}
 
 # How long a process has left to end by itself once somebody does not want to wait.
 _HURRIED_S = 3
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +166,9 @@ def raise_house(
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     passwords = credentials.ensure(credentials_file(folder), credentials.user_names(DEFINITIONS))
-    amqp, management, name = _broker(folder, passwords, tell)
+    definitions = folder / "definitions.json"
+    credentials.write_definitions(DEFINITIONS, definitions, passwords)
+    amqp, management, name = supply(folder, passwords["admin"], definitions, tell)
     if upstream is None:
         upstream = Upstream(base_url=_simulator(folder, simulator_options, tell))
     last = find_house(folder)
@@ -234,59 +233,6 @@ def ready_url(port: int) -> str:
 def credentials_file(folder: Path) -> Path:
     """Where a house keeps the passwords that were generated for it."""
     return folder / "credentials.json"
-
-
-def _broker(folder: Path, passwords: dict[str, str], tell: Tell) -> tuple[str, str, str]:
-    """Give AMQP address, management address and a name to show."""
-    definitions = folder / "definitions.json"
-    credentials.write_definitions(DEFINITIONS, definitions, passwords)
-    if given := os.environ.get("RABBITMQ_URL"):
-        tell("using the broker of RABBITMQ_URL")
-        where = external.prepare(given, os.environ.get("RABBITMQ_MANAGEMENT_URL"), definitions)
-        return where.amqp, where.management, "the broker of RABBITMQ_URL"
-    node = brokers.running(folder / "broker")
-    if node is None:
-        server = _server(folder)
-        if server is None:
-            return _contained(folder, passwords["admin"], definitions, tell)
-        tell(f"starting RabbitMQ {server.version}")
-        node = brokers.start(server, folder / "broker", definitions=definitions)
-    return (
-        f"127.0.0.1:{node.amqp_port}",
-        f"127.0.0.1:{node.http_port}",
-        f"RabbitMQ {node.version}, a private node",
-    )
-
-
-def _server(folder: Path) -> brokers.Server | None:
-    """Give a RabbitMQ to run; None: docker is the way.
-
-    Raises:
-        StackError: there is neither.
-    """
-    if container.running(folder / "broker") is not None:
-        return None
-    facts = ways.look(SERVERS)
-    if ways.way(facts) is ways.Way.DOCKER:
-        return None
-    try:
-        return brokers.find_server(SERVERS)
-    except brokers.BrokerNotFound:
-        if ways.way(ways.without_packages(facts)) is ways.Way.DOCKER:
-            return None
-        raise
-
-
-def _contained(folder: Path, password: str, definitions: Path, tell: Tell) -> tuple[str, str, str]:
-    """Give the addresses of a broker in a container, as `_broker` does."""
-    found = container.running(folder / "broker")
-    if found is None:
-        tell(f"starting {container.IMAGE} in docker, which may have to fetch it first")
-        found = container.start(folder / "broker", user="admin", password=password)
-    user = f"admin:{quote(password, safe='')}"
-    amqp, management = f"127.0.0.1:{found.amqp_port}", f"127.0.0.1:{found.http_port}"
-    external.prepare(f"amqp://{user}@{amqp}", f"http://{user}@{management}", definitions)
-    return amqp, management, f"{container.IMAGE}, the container {found.name}"
 
 
 def _simulator(folder: Path, options: tuple[str, ...], tell: Tell) -> str:

@@ -20,13 +20,13 @@ pytestmark = [pytest.mark.broker, pytest.mark.processes]
 _DEV = """
 import sys
 from pathlib import Path
-import stack.house, stack.server
+import stack.server, stack.supply
 from stack import commands, living
 living._FOLDER = Path(sys.argv[1])
 living.ROOT = living._FOLDER.parent
 if sys.argv[-1] == "docker":  # the machine has nothing else
     sys.argv.pop()
-    stack.house.SERVERS = living._FOLDER / "servers"
+    stack.supply.SERVERS = living._FOLDER / "servers"
     stack.server._INSTALLED = ()
 sys.exit(commands.run(commands.find(sys.argv[2]), sys.argv[3:]))
 """
