@@ -50,6 +50,12 @@ COMMANDS = (
         needs_packages=False,
     ),
     Command(
+        name="secrets",
+        summary="make the passwords and keys that docker-compose.yml mounts",
+        target="stack.mounted:main",
+        needs_packages=False,
+    ),
+    Command(
         name="lock",
         summary="pin every Python package anew in requirements/*.lock",
         target="stack.locks:main",

@@ -15,9 +15,10 @@ from stack.indexes import uv_environment
 
 _ROOT = Path(__file__).parent.parent
 _SETS = {
-    "base": [],
-    "worker": ["--extra", "worker", "--extra", "simulator"],
-    "dev": ["--all-extras", "--group", "dev"],
+    "base": ["pyproject.toml"],
+    "worker": ["pyproject.toml", "--extra", "worker", "--extra", "simulator"],
+    "build": ["--group", "build"],
+    "dev": ["pyproject.toml", "--all-extras", "--group", "dev"],
 }
 _ADDRESS = re.compile(r"\w+://")
 
@@ -27,9 +28,9 @@ def main(arguments: list[str]) -> int:
     uv = _find_uv()
     environment = {**os.environ, **uv_environment(primary_only=True)}
     # dev first: it holds all the others, and they take its versions.
-    for name in ("dev", "worker", "base"):
+    for name in ("dev", "worker", "base", "build"):
         target = _ROOT / f"requirements/{name}.lock"
-        command = [uv, "pip", "compile", "pyproject.toml", *_SETS[name]]
+        command = [uv, "pip", "compile", *_SETS[name]]
         command += ["--universal", "--python-version", "3.11", "--generate-hashes"]
         command += ["--no-emit-index-url", "--no-annotate", "--no-header", "--quiet"]
         command += ["-o", f"requirements/{name}.lock"]

@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from stack import credentials
 from stack.broker import Broker, find_server, start
+from worker.broker.rights import permissions, topic_permissions
 
 ROOT = Path(__file__).parent.parent
 DEFINITIONS = ROOT / "rabbitmq/definitions.json"
@@ -66,6 +67,17 @@ class Vhost:
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+    def add_tenant(self, name: str) -> None:
+        """Make one more producer, who may do here what every producer may."""
+        self.passwords[name] = secrets.token_hex(16)
+        self.api("PUT", f"users/{name}", {"password": self.passwords[name], "tags": ""})
+        (may,) = (each for each in permissions([name]) if each.user == name)
+        rights = {"configure": may.configure, "write": may.write, "read": may.read}
+        self.api("PUT", f"permissions/{self.name}/{name}", rights)
+        for each in topic_permissions([name]):
+            routes = {"exchange": each.exchange, "write": each.write, "read": each.read}
+            self.api("PUT", f"topic-permissions/{self.name}/{name}", routes)
 
     def close_connections(self, user: str) -> int:
         """Cut the user's connections to this virtual host; gives how many there were."""

@@ -143,7 +143,7 @@ async def _build(
     tiers = {name: tier.endpoints for name, tier in settings.tiers.items()}
     metrics = Metrics(tiers, clock)
     listener = Fanout(*listeners, Logs(sink, clock), metrics)
-    rules = _lane_rules(settings.tiers)
+    rules = lane_rules(settings.tiers)
     pulse, readiness = Pulse(clock), Readiness([*rules, _ASKS])
     health = Health(clock, pulse=pulse, readiness=readiness, metrics=metrics.page)
     try:
@@ -256,7 +256,7 @@ def _lanes(tiers: Iterable[str]) -> list[tuple[str, LaneName]]:
     return [(tier, lane) for tier in tiers for lane in LaneName]
 
 
-def _lane_rules(tiers: Mapping[str, TierSettings]) -> Mapping[str, LaneRules]:
+def lane_rules(tiers: Mapping[str, TierSettings]) -> Mapping[str, LaneRules]:
     """Give what is configured for each lane, by `<tier>.<lane>`."""
     return {
         request_key(name, lane): LaneRules(

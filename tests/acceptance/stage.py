@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from producer_sdk import CompletionClient, Job, JobError, Reply, Request
-from producer_sdk.request import DedupeName, PriorityName
+from producer_sdk.request import DedupeName, LaneName, PriorityName
 from simulator import Simulator
 from stack.auditor import Findings, audit
 from stack.services import free_port
@@ -80,11 +80,16 @@ class Stage:
         return self.folder / "store"
 
     def configure(
-        self, *, concurrency: int = 4, tiers: Iterable[str] = ("standard",), more: str = ""
+        self,
+        *,
+        concurrency: int = 4,
+        tiers: Iterable[str] = ("standard",),
+        each: str = "",
+        more: str = "",
     ) -> None:
-        """Write the workers' configuration."""
+        """Write the workers' configuration; `each` goes into every tier, `more` to the end."""
         tables = "".join(
-            f'[tiers.{tier}]\nconcurrency = {concurrency}\nendpoints = ["main"]\nattempt_timeout = "30s"\n'
+            f'[tiers.{tier}]\nconcurrency = {concurrency}\nendpoints = ["main"]\nattempt_timeout = "30s"\n{each}'
             for tier in tiers
         )
         self.config.write_text(
@@ -216,6 +221,7 @@ def chat(
     idempotency_key: str | None = None,
     dedupe: DedupeName | None = None,
     deadline: timedelta | None = None,
+    lane: LaneName = "interactive",
 ) -> Request:
     """Give a request; `plan` is what the simulator does with its calls, in order."""
     body: dict[str, Any] = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": text}]}
@@ -228,4 +234,5 @@ def chat(
         idempotency_key=idempotency_key,
         dedupe=dedupe,
         deadline=deadline,
+        lane=lane,
     )

@@ -15,7 +15,9 @@ import apsw
 from producer_sdk.wire import Dedupe, Lane, Status, job_id
 from worker.core.events import Event
 from worker.core.kinds import Kind
+from worker.core.lanes import Orders
 from worker.core.model import (
+    Asked,
     Beginning,
     Completed,
     DeadLetter,
@@ -23,13 +25,16 @@ from worker.core.model import (
     Ended,
     Failed,
     Job,
+    Parked,
     Reply,
+    Retry,
     Submission,
     Usage,
     Work,
 )
-from worker.ports import Archive, Ledger, ResponseCache
+from worker.ports import Archive, LaneOrders, Ledger, Rationing, ResponseCache
 from worker.store.embedded import EmbeddedArchive, EmbeddedOptions, EmbeddedStore
+from worker.store.embedded.laneorders import OrderBook
 
 BEGAN = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
 ANSWER = Completed(
@@ -51,6 +56,7 @@ TIMEOUT = Failed(kind=Kind.TIMEOUT, endpoint="alpha", retry_after=timedelta(seco
 LATE = Failed(kind=Kind.EXPIRED, detail="the deadline passed in the queue")
 DONE = Reply(status=Status.COMPLETED)
 EXPIRED = Reply(status=Status.EXPIRED)
+SOON = timedelta(seconds=10)
 ONE_CALL = Work(calls=1, upstream=timedelta(milliseconds=250))
 NO_CALL = Work()
 
@@ -99,6 +105,10 @@ class Worker(Protocol):
     def ledger(self) -> Ledger: ...
     @property
     def cache(self) -> ResponseCache: ...
+    @property
+    def rationing(self) -> Rationing: ...
+    @property
+    def lane_orders(self) -> LaneOrders: ...
     async def renew(self) -> bool: ...
     async def sweep(self) -> None: ...
 
@@ -113,6 +123,7 @@ class Fleet(Protocol):
     async def kill(self, worker: Worker) -> None: ...
     async def damage_responses(self) -> None: ...
     def archive(self) -> Archive: ...
+    def order(self, lane: str, orders: Orders, *, now: datetime) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -153,6 +164,9 @@ class EmbeddedFleet:
 
     def archive(self) -> EmbeddedArchive:
         return EmbeddedArchive(self.path)
+
+    def order(self, lane: str, orders: Orders, *, now: datetime) -> None:
+        OrderBook(self.path).give(lane, orders, now=now)
 
     async def close(self) -> None:
         for store in self._living:
@@ -213,8 +227,23 @@ async def dead_letter(ledger: Ledger, job: Job, why: Failed = INVALID) -> Ended:
     return as_ended(await ledger.end(job, why, letter, work=ONE_CALL, claimed=True))
 
 
+async def park(ledger: Ledger, job: Job) -> Parked:
+    """Park a job whose call we hold for `SOON`, after a failure."""
+    parked = await ledger.park(
+        job, Retry(after=SOON), BEGAN + SOON, work=ONE_CALL, why=TIMEOUT, claimed=True
+    )
+    assert isinstance(parked, Parked)
+    return parked
+
+
 async def carry_all(ledger: Ledger, job: Job, ended: Ended) -> None:
     await ledger.carried(job, ended.hear, letter=ended.letter_due)
+
+
+def asked(job: Job, *, tenant: str | None = "acme", by_key: bool = False) -> Asked:
+    """Give an ask about a job, by default of its own tenant."""
+    asker = Submission(id="ask", reply_to="acme.asker")
+    return Asked(job_id=job.id, tenant=tenant, submission=asker, by_key=by_key)
 
 
 def as_ended(decided: Decided | Beginning | None) -> Ended:

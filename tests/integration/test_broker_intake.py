@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.conftest import Vhost
 from tests.integration.house import BODY, KEY, QUEUE, TIERS, House, open_house, open_worker, until
+from worker.broker.delivery import BrokerDelivery
 from worker.broker.topology import topology
 from worker.core.events import Quarantined, TierPaused, TierResumed, Trouble
 
@@ -138,6 +139,92 @@ async def test_a_paused_intake_stays_paused_over_a_lost_connection(house: House)
         assert await house.count(QUEUE) == 2
         worker.intake.resume()
         await worker.desk.wait_for(3)
+
+
+def by_name(deliveries: list[BrokerDelivery]) -> list[str]:
+    return [delivery.job.submission.id for delivery in deliveries]
+
+
+async def test_a_rationed_lane_takes_the_next_message_only_when_the_one_before_needs_no_permit(
+    house: House,
+) -> None:
+    async with open_worker(house, concurrency=3) as worker:
+        worker.intake.shape(concurrency=3, rationed=True)
+        await submit(house, 5)
+        (one,) = await worker.desk.wait_for(1)
+        assert worker.intake.consuming
+        await asyncio.sleep(0.2)
+        assert len(worker.desk.taken) == 1
+        assert await house.count(QUEUE) == 4
+        one.let_next()
+        (_, two) = await worker.desk.wait_for(2)
+        await two.ack()
+        (*_, three) = await worker.desk.wait_for(3)
+        three.let_next()
+        (*_, four) = await worker.desk.wait_for(4)
+        four.let_next()
+        await asyncio.sleep(0.2)
+        assert await house.count(QUEUE) == 1  # one, three and four are out: no room for more
+        await one.ack()
+        await worker.desk.wait_for(5)
+
+
+async def test_a_rationed_lane_finds_what_comes_into_its_empty_queue(house: House) -> None:
+    async with open_worker(house) as worker:
+        worker.intake.shape(concurrency=3, rationed=True)
+        await until(lambda: worker.intake.consuming)
+        await house.submit("late")
+        assert by_name(await worker.desk.wait_for(1)) == ["late"]
+
+
+async def test_a_rationed_lane_leaves_the_priorities_to_the_broker(house: House) -> None:
+    async with open_worker(house) as worker:
+        worker.intake.pause(None, "not yet")
+        worker.intake.shape(concurrency=3, rationed=True)
+        await submit(house, 3, prefix="low")
+        await house.submit("high", properties={"priority": 7})
+        worker.intake.resume()
+        assert by_name(await worker.desk.wait_for(1)) == ["high"]
+
+
+async def test_a_lane_changes_its_shape_while_it_runs(house: House) -> None:
+    async with open_worker(house, concurrency=1) as worker:
+        await submit(house, 6)
+        (one,) = await worker.desk.wait_for(1)
+        worker.intake.shape(concurrency=2, rationed=False)
+        await worker.desk.wait_for(3)  # one for the consumer that was, two for the one that is
+        worker.intake.shape(concurrency=4, rationed=True)
+        for delivery in worker.desk.taken:
+            await delivery.ack()
+        for number in range(4, 7):
+            (await worker.desk.wait_for(number))[-1].let_next()
+        assert len(set(by_name(worker.desk.taken))) == 6
+        assert one.job.id
+
+
+async def test_what_cannot_be_read_does_not_stop_a_rationed_lane(house: House) -> None:
+    async with open_worker(house) as worker:
+        worker.intake.shape(concurrency=1, rationed=True)
+        await house.submit("bad", headers={"x-warren-version": 2})
+        await house.submit("good")
+        assert by_name(await worker.desk.wait_for(1)) == ["good"]
+
+
+async def test_a_rationed_lane_goes_on_after_a_lost_connection_and_is_quiet_when_told(
+    house: House,
+) -> None:
+    async with open_worker(house) as worker:
+        worker.intake.shape(concurrency=3, rationed=True)
+        await submit(house, 3)
+        (one,) = await worker.desk.wait_for(1)
+        await asyncio.to_thread(house.admin.close_connections, "worker")
+        await asyncio.wait_for(one.gone(), 10)
+        again = (await worker.desk.wait_for(2))[1]
+        again.let_next()
+        await worker.desk.wait_for(3)
+        await worker.intake.quiet()
+        await asyncio.sleep(0.7)
+        assert len(worker.desk.taken) == 3
 
 
 UNREADABLE: list[tuple[str, dict[str, Any]]] = [

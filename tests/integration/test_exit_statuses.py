@@ -46,10 +46,13 @@ class Deaf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Configurations: a right one with a ledger, one without, one with problems; and a dead letter."""
+    """Configurations: a right one with a ledger, one whose ledger is not made yet, one whose ledger cannot be made, one
+    with problems; and a dead letter.
+    """
 
     right: Path
     empty: Path
+    unusable: Path
     broken: Path
     letter: str
 
@@ -65,7 +68,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
             await dead_letter(store.ledger, job)
             return job.id
 
-    files = {"right": "store", "empty": "nothing", "broken": "store"}
+    files = {"right": "store", "empty": "nothing", "unusable": "/proc/warren", "broken": "store"}
     for name, store in files.items():
         (folder / name).write_text(CONFIG.format(store=folder / store), encoding="utf-8")
     with (folder / "broken").open("a", encoding="utf-8") as file:
@@ -73,6 +76,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(
         right=folder / "right",
         empty=folder / "empty",
+        unusable=folder / "unusable",
         broken=folder / "broken",
         letter=asyncio.run(fill()),
     )
@@ -96,6 +100,7 @@ def leaves() -> Iterator[tuple[str, ...]]:
             yield (name,)
 
 
+U = ("--config", "{unusable}")
 R, E, B = ("--config", "{right}"), ("--config", "{empty}"), ("--config", "{broken}")
 SUBMIT = ("submit", "hello", "--url", NOBODY)
 CASES: list[tuple[tuple[str, ...], int]] = [
@@ -152,6 +157,31 @@ CASES: list[tuple[tuple[str, ...], int]] = [
     (("doctor", "--management-url", "nonsense", *R), 2),
     (("doctor", *R), 3),
     (("doctor", *R, *NO_API), 3),
+    (("result",), 2),
+    (("result", "f" * 32, "--url", "nonsense"), 2),
+    (("result", "f" * 32, "--url", NOBODY, "--timeout", "nan"), 2),
+    (("result", "f" * 32, "--url", NOBODY), 3),
+    (("cancel", "--url", NOBODY), 2),
+    (("cancel", "f" * 32, "--url", NOBODY, "--timeout", "-1"), 2),
+    (("cancel", "f" * 32, "--url", NOBODY), 3),
+    (("lane", "status", *R), 0),
+    (("lane", "status", *B), 1),
+    (("lane", "status", "--nonsense", *R), 2),
+    (("lane", "pause", "bulk", *R), 0),
+    (("lane", "pause", "bulk", *B), 1),
+    (("lane", "pause", "fast", *R), 2),
+    (("lane", "pause", "bulk", "--tier", "large", *R), 2),
+    (("lane", "resume", "bulk", *R), 0),
+    (("lane", "resume", "bulk", *B), 1),
+    (("lane", "resume", *R), 2),
+    (("lane", "set", "bulk", "--concurrency", "2", *R), 0),
+    (("lane", "set", "bulk", "--concurrency", "2", *B), 1),
+    (("lane", "set", "bulk", *R), 2),
+    (("lane", "set", "bulk", "--concurrency", "nan", *R), 2),
+    (("lane", "set", "bulk", "--window", "soon", *R), 2),
+    (("lane", "pause", "bulk", *U), 3),
+    (("lane", "resume", "bulk", *U), 3),
+    (("lane", "set", "bulk", "--concurrency", "2", *U), 3),
     (("submit",), 2),
     (("submit", "hello"), 2),
     ((*SUBMIT, "--url", "nonsense"), 2),

@@ -2,8 +2,10 @@
 
 import click
 
+from worker.cli.ask import cancel, result
 from worker.cli.dead import dead
 from worker.cli.doctor.command import doctor
+from worker.cli.lane import lane
 from worker.cli.look import explain, status
 from worker.cli.serve import check_config, worker
 from worker.cli.shape import topology
@@ -26,5 +28,17 @@ def warren() -> None:
     """
 
 
-for command in (worker, submit, status, dead, explain, topology, check_config, doctor):
+for command in (
+    worker,
+    submit,
+    result,
+    cancel,
+    status,
+    lane,
+    dead,
+    explain,
+    topology,
+    check_config,
+    doctor,
+):
     warren.add_command(command)

@@ -16,10 +16,17 @@ from producer_sdk import (
     Request,
     UnexpectedBody,
 )
-from producer_sdk.wire import Dedupe, Priority
+from producer_sdk.wire import Dedupe, Lane, Priority
 from worker.cli.output import FAILED, as_json, dollars, fail, plain, told
 from worker.cli.seconds import seconds
 from worker.clock import SystemClock
+
+url_option = click.option(
+    "--url",
+    envvar="WARREN_URL",
+    required=True,
+    help="The broker, as a producer: amqp[s]://user:password@host/vhost. From WARREN_URL.",
+)
 
 PRIORITIES = {priority.name.lower(): priority for priority in Priority}
 
@@ -45,6 +52,13 @@ Exit status: 0 answered, or stored with --no-wait, 1 the job failed, nothing cam
     show_default=True,
     help="How soon, within the tier.",
 )
+@click.option(
+    "--lane",
+    type=click.Choice([lane.value for lane in Lane]),
+    default=Lane.INTERACTIVE.value,
+    show_default=True,
+    help="Now, or when there is room and time.",
+)
 @click.option("--model", default="gpt-5-mini", show_default=True, help="The model to ask for.")
 @click.option("--key", help="Idempotency key: the same key never pays twice.")
 @click.option(
@@ -63,17 +77,13 @@ Exit status: 0 answered, or stored with --no-wait, 1 the job failed, nothing cam
 @click.option(
     "--wait/--no-wait", default=True, help="Wait for the answer, or only for the confirm."
 )
-@click.option(
-    "--url",
-    envvar="WARREN_URL",
-    required=True,
-    help="The broker, as a producer: amqp[s]://user:password@host/vhost. From WARREN_URL.",
-)
+@url_option
 @as_json
 def submit(  # noqa: PLR0917  # one parameter for each option, by name
     prompt: str,
     tier: str,
     priority: str,
+    lane: str,
     model: str,
     key: str | None,
     dedupe: str | None,
@@ -91,6 +101,7 @@ def submit(  # noqa: PLR0917  # one parameter for each option, by name
     request = replace(
         Request.chat(tier=tier, model=model, messages=[{"role": "user", "content": text}]),
         priority=PRIORITIES[priority],
+        lane=Lane(lane),
         idempotency_key=key,
         dedupe=Dedupe(dedupe) if dedupe else None,
         deadline=timeout,
@@ -102,7 +113,10 @@ def submit(  # noqa: PLR0917  # one parameter for each option, by name
             answer = asyncio.run(_submit(url, request, wait=wait))
         except (JobError, ReplyTimeout) as error:
             fail(str(error), FAILED)
-    _print(answer, json_too=as_json)
+    if isinstance(answer, str):
+        click.echo(json.dumps({"job_id": answer}) if as_json else answer)
+    else:
+        print_reply(answer, json_too=as_json)
 
 
 def _standard_input() -> str:
@@ -119,10 +133,8 @@ async def _submit(url: str, request: Request, *, wait: bool) -> Reply | str:
         return await job.reply() if wait else job.id
 
 
-def _print(answer: Reply | str, *, json_too: bool) -> None:
-    if isinstance(answer, str):
-        click.echo(json.dumps({"job_id": answer}) if json_too else answer)
-        return
+def print_reply(answer: Reply, *, json_too: bool) -> None:
+    """Print an answer: its text, with a line about it on standard error, or all of it as JSON."""
     if json_too:
         usage = answer.usage
         click.echo(

@@ -120,12 +120,21 @@ class FakeGate:
     wait: timedelta = timedelta(minutes=1)
     asked: int = 0
     given_back: int = 0
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return as soon as what is asked of the gate, or given back, fulfils a condition."""
+        async with asyncio.timeout(10):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
 
     def closed(self) -> Closed | None:
         return self.shut
 
     async def permit(self) -> Permit | NoPermit:
         self.asked += 1
+        self.news.set()
         if self.permits is None:
             return Permit(number=None)
         if self.permits == 0:
@@ -135,6 +144,7 @@ class FakeGate:
 
     async def give_back(self, permit: Permit) -> None:
         self.given_back += 1
+        self.news.set()
         if permit.number is not None and self.permits is not None:
             self.permits += 1
 

@@ -13,7 +13,7 @@ from producer_sdk import Reply
 from producer_sdk.wire import CompletionReply, Status
 from tests.contract.world import ANSWER, INVALID, complete, dead_letter, make_job
 from worker.cli.commands import warren
-from worker.cli.submit import _print as show_answer
+from worker.cli.submit import print_reply as show_answer
 from worker.clock import SystemClock
 from worker.core.events import Event
 from worker.store.embedded import EmbeddedStore
@@ -205,3 +205,56 @@ def test_a_store_that_is_not_there_is_said(config: Path) -> None:
     result = run("dead", "list", config=config)
     assert result.exit_code == 3
     assert "warren.db" in result.stderr
+
+
+def lanes(config: Path) -> dict[str, dict[str, object]]:
+    result = run("lane", "status", "--json", config=config)
+    assert result.exit_code == 0, result.stderr
+    return {row["lane"]: row for row in json.loads(result.stdout)}
+
+
+def test_lane_status_shows_what_is_configured_before_any_worker_has_run(config: Path) -> None:
+    rows = lanes(config)
+    assert rows["interactive"]["concurrency"] == 16
+    assert (rows["bulk"]["state"], rows["bulk"]["windows"]) == ("open", "always")
+    assert rows["bulk"]["per_minute"] is None
+
+
+def test_what_is_set_of_a_lane_stands_until_it_is_given_back(config: Path) -> None:
+    window = "22:00-06:00 Europe/Berlin, Mon-Fri"
+    set_ = ("lane", "set", "bulk", "--requests-per-minute", "300", "--window", window)
+    assert run(*set_, config=config).exit_code == 0
+    assert run("lane", "pause", "bulk", "--reason", "noon", config=config).exit_code == 0
+    row = lanes(config)["bulk"]
+    assert (row["per_minute"], row["last_minute"], row["windows"]) == (300, 0, window)
+    assert (row["state"], row["reason"]) == ("paused", "noon")
+    assert row["set_by_operator"] == "per_minute, windows"
+    back = ("lane", "set", "bulk", "--requests-per-minute", "default", "--window", "default")
+    assert run(*back, config=config).exit_code == 0
+    assert run("lane", "resume", "bulk", config=config).exit_code == 0
+    row = lanes(config)["bulk"]
+    assert (row["per_minute"], row["windows"], row["state"]) == (None, "always", "open")
+    assert row["set_by_operator"] is None
+    assert lanes(config)["interactive"]["set_by_operator"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("lane", "set", "bulk"), "say what to set"),
+        (("lane", "set", "bulk", "--concurrency", "0"), "at least 1"),
+        (("lane", "set", "bulk", "--requests-per-minute", "-1"), "at least 0"),
+        (("lane", "set", "bulk", "--window", "night"), "hours, a time zone and days"),
+        (("lane", "pause", "overnight"), "not one of"),
+        (("lane", "pause", "bulk", "--tier", "huge"), "no tier 'huge'; there are small"),
+        (("cancel", "--url", "amqp://u:p@127.0.0.1:1/v"), "name a JOB or a --key"),
+    ],
+)
+def test_a_wrong_use_is_told_with_what_is_right_and_changes_nothing(
+    config: Path, arguments: tuple[str, ...], reason: str
+) -> None:
+    given = config if arguments[0] == "lane" else None
+    result = run(*arguments, config=given)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert lanes(config)["bulk"]["set_by_operator"] is None

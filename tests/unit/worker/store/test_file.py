@@ -11,6 +11,8 @@ import apsw
 import pytest
 
 from worker.errors import SettingsError, StoreUnavailable
+from worker.store.embedded import schema
+from worker.store.embedded.connection import connect_reader
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.options import Durability, EmbeddedOptions
 
@@ -203,6 +205,23 @@ async def test_a_file_of_a_newer_schema_is_refused(file: EmbeddedFile) -> None:
     await file.run(lambda connection: connection.pragma("user_version", 99))
     with pytest.raises(SettingsError, match="schema version 99"):
         await open_and_close(file.path)
+
+
+async def test_a_file_of_an_older_schema_is_brought_up_to_date_and_keeps_what_it_holds(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "warren.db"
+    with closing(apsw.Connection(str(path))) as older:
+        older.execute(schema._TABLES)
+        older.execute(f"PRAGMA application_id={schema.APPLICATION_ID}; PRAGMA user_version=1")
+        older.execute("INSERT INTO claims VALUES ('key', 'owner', 'job', 1, NULL)")
+    with pytest.raises(SettingsError, match="start a worker of this Warren once"):
+        connect_reader(path)
+    for _ in range(2):
+        await open_and_close(path)
+    with closing(connect_reader(path)) as reader:
+        assert reader.execute("SELECT job_id, followed FROM claims").fetchall() == [("job", 0)]
+        assert reader.execute("SELECT count(*) FROM lanes, permits, called_off").get == 0
 
 
 @pytest.mark.parametrize("content", [b"no database at all, " * 500, b"SQLite format 3\0" * 300])

@@ -1,0 +1,268 @@
+"""The line in lanes that close, are rationed, and whose jobs are cancelled."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from producer_sdk.wire import Dedupe, Lane, Source, Status
+from tests.contract.world import BEGAN, EmbeddedFleet, HandClock, asked, make_job
+from tests.unit.worker.stand import FakeDelivery, FakeGate, FakeUpstream, Stand
+from worker.core.lanes import NO_ORDERS, Closed, LaneRules
+from worker.core.model import Attempted, Job, Settled
+from worker.core.rations import NoPermit, Permit
+from worker.core.windows import Window
+from worker.lanes import Gate
+from worker.ports import MayCall
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+    fleet = EmbeddedFleet(tmp_path)
+    yield Stand(store=await fleet.join(), clock=fleet.clock, ear=fleet.ear)
+    await fleet.close()
+
+
+async def test_a_job_in_a_closed_lane_is_parked_until_it_opens_and_counts_no_attempt(
+    stand: Stand,
+) -> None:
+    stand.gate.shut = Closed(reason="outside its windows", until=BEGAN + HOUR / 2)
+    line, delivery = stand.line(), FakeDelivery(make_job())
+    await line.handle(delivery)
+    (parked, after) = delivery.parked[0]
+    assert after == HOUR / 2
+    assert stand.paused == []
+    stand.gate.shut = None
+    stand.clock.pass_by(after)
+    again = FakeDelivery(parked)
+    await line.handle(again)
+    assert again.replies[0][0].attempts == 1
+
+
+async def test_a_job_in_a_paused_lane_looks_again_after_a_while(stand: Stand) -> None:
+    stand.gate.shut = Closed(reason="paused", until=None)
+    delivery = FakeDelivery(make_job())
+    await stand.line().handle(delivery)
+    assert delivery.parked[0][1] == timedelta(minutes=1)
+
+
+async def test_a_deadline_that_passes_before_a_lane_opens_is_told_then(stand: Stand) -> None:
+    stand.gate.shut = Closed(reason="outside its windows", until=BEGAN + 5 * HOUR)
+    line, delivery = stand.line(), FakeDelivery(make_job(deadline=BEGAN + HOUR))
+    await line.handle(delivery)
+    (parked, after) = delivery.parked[0]
+    assert after == HOUR
+    stand.clock.pass_by(after)
+    late = FakeDelivery(parked)
+    await line.handle(late)
+    assert late.replies[0][0].status is Status.EXPIRED
+    assert stand.upstream.calls == []
+
+
+async def test_a_cached_answer_needs_no_open_lane_and_no_permit(stand: Stand) -> None:
+    line = stand.line()
+    await line.handle(FakeDelivery(make_job("k1", "s1", dedupe=Dedupe.CACHE)))
+    stand.gate.shut, stand.gate.permits = Closed(reason="x", until=None), 0
+    asked = stand.gate.asked
+    second = FakeDelivery(make_job("k2", "s2", dedupe=Dedupe.CACHE))
+    await line.handle(second)
+    assert second.replies[0][0].source is Source.CACHE
+    assert stand.gate.asked == asked
+
+
+async def test_without_a_permit_a_job_is_parked_its_lane_pauses_and_nothing_counts(
+    stand: Stand,
+) -> None:
+    stand.gate.permits = 0
+    line, delivery = stand.line(), FakeDelivery(make_job())
+    await line.handle(delivery)
+    (parked, after) = delivery.parked[0]
+    assert after == stand.gate.wait
+    (pause,) = stand.paused
+    assert (pause.tier, pause.lane, pause.seconds) == ("small", "interactive", 5)
+    stand.gate.permits = 1
+    stand.clock.pass_by(after)
+    again = FakeDelivery(parked)
+    await line.handle(again)
+    assert again.replies[0][0].attempts == 1
+
+
+async def test_for_a_moment_without_a_permit_a_job_waits_in_its_place(stand: Stand) -> None:
+    stand.gate.permits, stand.gate.wait = 0, timedelta(milliseconds=1)
+    delivery = FakeDelivery(make_job())
+    running = asyncio.create_task(stand.line().handle(delivery))
+    await stand.gate.until(lambda: stand.gate.asked >= 2)
+    assert delivery.nexts == 0
+    stand.gate.permits = 1
+    await running
+    assert delivery.parked == []
+    assert len(delivery.replies) == 1
+
+
+async def test_a_permit_under_which_nothing_starts_is_given_back(stand: Stand) -> None:
+    line = stand.line()
+    stand.upstream.gate.clear()
+    leader = FakeDelivery(make_job("k1", "s1", dedupe=Dedupe.INFLIGHT))
+    running = asyncio.create_task(line.handle(leader))
+    await stand.upstream.begun.wait()
+    stand.gate.permits = 1
+    follower = FakeDelivery(make_job("k2", "s2", dedupe=Dedupe.INFLIGHT))
+    following = asyncio.create_task(line.handle(follower))
+    await stand.gate.until(lambda: stand.gate.given_back > 0)
+    assert stand.gate.permits == 1
+    stand.upstream.gate.set()
+    await asyncio.gather(running, following)
+    assert len(stand.upstream.calls) == 1
+
+
+async def test_a_lane_that_closes_while_the_ledger_is_asked_starts_no_call(stand: Stand) -> None:
+    class Closing(FakeGate):
+        async def permit(self) -> Permit | NoPermit:
+            given = await super().permit()
+            self.shut = Closed(reason="now", until=BEGAN + HOUR / 2)
+            return given
+
+    delivery = FakeDelivery(make_job())
+    await stand.line(gate=Closing()).handle(delivery)
+    assert stand.upstream.calls == []
+    (parked, _) = delivery.parked[0]
+    stand.clock.pass_by(HOUR / 2)
+    again = FakeDelivery(parked)
+    await stand.line().handle(again)
+    assert again.replies[0][0].attempts == 1
+
+
+@pytest.mark.parametrize("obstacle", ["closed", "spent"])
+async def test_no_second_try_starts_in_a_closed_lane_or_without_a_permit(
+    stand: Stand, obstacle: str
+) -> None:
+    allowed: list[bool] = []
+
+    class Trying(FakeUpstream):
+        async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
+            allowed.append(await may_call())
+            if obstacle == "closed":
+                stand.gate.shut = Closed(reason="x", until=None)
+            else:
+                stand.gate.permits = 0
+            allowed.append(await may_call())
+            stand.gate.shut = None
+            return await super().attempt(job, calls_left=calls_left, may_call=may_call)
+
+    stand.upstream = Trying()
+    await stand.line().handle(FakeDelivery(make_job()))
+    assert allowed == [True, False]
+
+
+async def test_a_running_call_is_closed_and_its_submission_hears(stand: Stand) -> None:
+    stand.upstream.gate.clear()
+    line, delivery = stand.line(), FakeDelivery(make_job())
+    running = asyncio.create_task(line.handle(delivery))
+    await stand.upstream.begun.wait()
+    assert line.calls == 1
+    line.call_off({delivery.job.id, "another"})
+    line.call_off({delivery.job.id})
+    await running
+    assert stand.upstream.closed == [delivery.job.id]
+    assert delivery.replies[0][0].status is Status.CANCELLED
+    assert delivery.dead == []
+    assert line.calls == 0
+    after = FakeDelivery(make_job("k2", "s2"))
+    stand.upstream.gate.set()
+    await line.handle(after)
+    assert after.replies[0][0].status is Status.COMPLETED
+
+
+async def test_a_job_that_was_cancelled_before_it_came_is_not_called(stand: Stand) -> None:
+    job = make_job()
+    await stand.store.ledger.cancel(asked(job, by_key=True))
+    delivery = FakeDelivery(job)
+    await stand.line().handle(delivery)
+    assert stand.upstream.calls == []
+    assert delivery.replies[0][0].status is Status.CANCELLED
+    assert isinstance(await stand.store.ledger.result(asked(job)), Settled)
+
+
+async def test_a_redelivery_of_a_job_that_is_being_cancelled_waits_for_its_end(
+    stand: Stand,
+) -> None:
+    stand.upstream.gate.clear()
+    line, delivery, again = stand.line(), FakeDelivery(make_job()), FakeDelivery(make_job())
+    running = asyncio.create_task(line.handle(delivery))
+    await stand.upstream.begun.wait()
+    await stand.store.ledger.cancel(asked(delivery.job))
+    joined = asyncio.create_task(line.handle(again))
+    await asyncio.sleep(0.05)
+    assert not joined.done()
+    line.call_off(await stand.store.ledger.called_off())
+    await asyncio.gather(running, joined)
+    assert again.acks == 1
+    assert len(stand.upstream.calls) == 1
+
+
+class NightUpstream(FakeUpstream):
+    """Notes the instant at which each call starts."""
+
+    def __init__(self, clock: HandClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.starts: list[datetime] = []
+
+    async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
+        self.starts.append(self.clock.now())
+        return await super().attempt(job, calls_left=calls_left, may_call=may_call)
+
+
+@pytest.mark.parametrize(
+    "evening",
+    [
+        datetime(2026, 11, 3, 20, tzinfo=ZoneInfo("Europe/Berlin")),
+        datetime(2026, 10, 24, 20, tzinfo=ZoneInfo("Europe/Berlin")),
+        datetime(2027, 3, 27, 20, tzinfo=ZoneInfo("Europe/Berlin")),
+    ],
+    ids=["any-night", "clocks-go-back", "clocks-go-forward"],
+)
+@pytest.mark.parametrize("hours", ["22:00-06:00", "23:30-02:30", "02:00-03:00"])
+async def test_over_midnight_and_both_changes_of_the_clocks_no_call_starts_outside_and_none_is_lost(
+    stand: Stand, evening: datetime, hours: str
+) -> None:
+    window = Window.parse(f"{hours} Europe/Berlin")
+    stand.clock.pass_by(evening - stand.clock.now())
+    upstream = stand.upstream = NightUpstream(stand.clock)
+    gate = Gate(
+        "small.interactive",
+        LaneRules(concurrency=4, windows=(window,)),
+        rationing=stand.store.rationing,
+        clock=stand.clock,
+    )
+    gate.order(NO_ORDERS)
+    line = stand.line(gate=gate)
+    waiting = [
+        make_job(
+            f"k{n}",
+            f"s{n}",
+            lane=Lane.INTERACTIVE,
+            received_at=stand.clock.now(),
+            deadline=stand.clock.now() + timedelta(days=3),
+        )
+        for n in range(70)
+    ]
+    jobs, answered, parked = list(waiting), 0, list[tuple[datetime, Job]]()
+    for _ in range(36 * 6):  # a day and a half, in steps of ten minutes
+        now = stand.clock.now()
+        ready = [job for at, job in parked if at <= now] + waiting[:1]
+        waiting, parked = waiting[1:], [each for each in parked if each[0] > now]
+        for job in ready:
+            delivery = FakeDelivery(job)
+            await line.handle(delivery)
+            answered += len(delivery.replies)
+            parked += [(now + after, copy) for copy, after in delivery.parked]
+        stand.clock.pass_by(timedelta(minutes=10))
+    assert all(window.is_open(start) for start in upstream.starts)
+    assert answered == len(upstream.starts) == len(jobs)
+    assert parked == []
