@@ -26,16 +26,19 @@ The map of the package:
     reply.py        Reply, Usage, Timings, and which reply means which error
     errors.py       every error, in one tree
     testing.py      FakeCompletionClient, for tests of code that uses the client
+    sync/           all of it for code without an event loop
     publisher.py    publishing with confirms
     replies.py      the callback queue
     waiting.py      who waits for which reply
-    flight.py       a bounded number of submissions at a time
+    batch.py        many requests, each result as it arrives
+    flight.py       a bounded number of tasks at a time
     connection.py   connections, and what the broker's refusals mean
     wire.py         the contract with the worker: names and shapes, no AMQP
     given.py        durations and counts as callers give them
     clock.py        the only reader of wall time
 """
 
+from producer_sdk.batch import BatchResult
 from producer_sdk.client import CompletionClient
 from producer_sdk.completions import Completions
 from producer_sdk.errors import (
@@ -64,6 +67,7 @@ from producer_sdk.errors import (
     TopologyMissing,
     UnexpectedBody,
     WarrenError,
+    WrongThread,
 )
 from producer_sdk.job import Job
 from producer_sdk.reply import Reply, Timings, Usage
@@ -72,6 +76,7 @@ from producer_sdk.wire import Dedupe, Lane, Priority, Source
 
 __all__ = [
     "AccessRefused",
+    "BatchResult",
     "BrokerUnavailable",
     "ClientClosed",
     "CompletionClient",
@@ -107,4 +112,5 @@ __all__ = [
     "UnexpectedBody",
     "Usage",
     "WarrenError",
+    "WrongThread",
 ]

@@ -51,7 +51,8 @@ class CompletionClient(Completions):
         reply_queue_ttl: how long the reply queue outlives its client. It cannot be changed for an existing queue.
         reply_prefetch: how many replies may be on their way into this process at once.
         on_unclaimed: is given every reply that no `Job` here waits for, at least once each, before it is acked.
-            Slow ones delay other replies. Without it the newest 10,000 are kept for `client.job()`.
+            A plain function runs in a thread. Slow ones delay other replies. Without it the newest 10,000 are
+            kept for `client.job()`.
         heartbeat: how often the connections prove to be alive.
         tls: an SSL context for `amqps://` URLs, when the default one does not do.
 

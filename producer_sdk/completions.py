@@ -14,7 +14,9 @@ from typing import Any, Final, Self
 
 from pydantic import ValidationError
 
+from producer_sdk import batch as batches
 from producer_sdk import clock
+from producer_sdk.batch import PATIENCE, BatchResult
 from producer_sdk.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -66,6 +68,7 @@ class Completions(ABC):
 
     async def complete(
         self,
+        /,
         *,
         tier: str,
         path: Path = "/v1/chat/completions",
@@ -105,6 +108,7 @@ class Completions(ABC):
 
     async def submit(
         self,
+        /,
         *,
         tier: str,
         path: Path = "/v1/chat/completions",
@@ -179,6 +183,33 @@ class Completions(ABC):
         async with aclosing(in_order(requests, outcome, at_most=in_flight)) as outcomes:
             async for job_or_error in outcomes:
                 yield job_or_error
+
+    async def batch(
+        self,
+        requests: Iterable[Request] | AsyncIterable[Request],
+        *,
+        in_flight: int = 200,
+        patience: timedelta = PATIENCE,
+    ) -> AsyncGenerator[BatchResult, None]:
+        """Submit many requests and wait for their replies; yield each result as it arrives, in no order.
+
+        At most `in_flight` jobs are submitted and unanswered, or answered and not taken from here yet, so any
+        number of requests takes bounded memory. A request that fails yields its error and stops no other.
+
+        A request that cannot be published because the broker is away or its queue is full is submitted again, for
+        as long as `patience`, with the same idempotency key: so it is one job, and a key of its own is made for a
+        request that has none. Only your own keys let a batch that died go on without paying twice: submit the same
+        requests again. A deadline given as a duration counts from the first submission.
+
+        Ending it early (use `contextlib.aclosing`) gives up the waits, not the jobs.
+
+        Raises:
+            InvalidSetting: `in_flight` is not between 1 and 10,000.
+        """
+        found = batches.run(requests, self.submit_request, in_flight=in_flight, patience=patience)
+        async with aclosing(found) as results:
+            async for result in results:
+                yield result
 
     def job(self, submission_id: str, *, idempotency_key: str | None = None) -> Job:
         """Find an earlier submission again, by its id: to await its reply, also after a restart of this name.

@@ -4,6 +4,7 @@
     ├── InvalidSetting          (ValueError)    the client's own settings; nothing was connected
     ├── InvalidRequest          (ValueError)    refused before anything was sent
     ├── ClientClosed            (RuntimeError)  the client is closed, or not open yet
+    ├── WrongThread             (RuntimeError)  a synchronous client was called in its own thread
     ├── BrokerUnavailable       (ConnectionError)  no working connection; nothing was stored
     │   ├── AccessRefused       wrong credentials, virtual host or permission
     │   └── TopologyMissing     the broker lacks Warren's exchanges
@@ -60,6 +61,16 @@ class InvalidRequest(WarrenError, ValueError):
 
 class ClientClosed(WarrenError, RuntimeError):
     """The client is closed, or was not opened."""
+
+
+class WrongThread(WarrenError, RuntimeError):
+    """A synchronous client was called in the thread that works for it, which would wait for itself for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a synchronous client was called in its own thread, which would wait for itself; in coroutines that it "
+            "runs, such as an `async def on_unclaimed`, use a plain function or another client"
+        )
 
 
 class BrokerUnavailable(WarrenError, ConnectionError):

@@ -1,6 +1,7 @@
 """The callback queue: replies come in here and go to whoever waits for them."""
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -23,7 +24,7 @@ from producer_sdk.wire import (
     reply_route,
 )
 
-OnUnclaimed: TypeAlias = Callable[[Reply | JobError], Awaitable[None]]
+OnUnclaimed: TypeAlias = Callable[[Reply | JobError], Awaitable[None] | None]
 
 _WATCH_S: Final = 5.0
 _LOOK_S: Final = 10.0
@@ -147,7 +148,7 @@ class ReplyConsumer:
             self._mailboxes.keep(reply)
             return
         try:
-            await self._on_unclaimed(read(reply))
+            await _tell(self._on_unclaimed, read(reply))
         except Exception:  # noqa: BLE001 - the user's code; the reply must survive it
             _log.exception(
                 "on_unclaimed failed; submission %s is kept instead", reply.submission_id
@@ -155,6 +156,14 @@ class ReplyConsumer:
             self._mailboxes.keep(reply)
         else:
             self._mailboxes.read(reply)
+
+
+async def _tell(on_unclaimed: OnUnclaimed, heard: Reply | JobError) -> None:
+    """Await a coroutine function here; run a plain one in a thread, where it may block."""
+    if inspect.iscoroutinefunction(on_unclaimed):
+        await on_unclaimed(heard)
+    elif (rest := await asyncio.to_thread(on_unclaimed, heard)) is not None:
+        await rest
 
 
 def _envelope(message: AbstractIncomingMessage) -> Envelope:

@@ -5,7 +5,7 @@ record of it; a call is late when it starts after its job's outcome was recorded
 the ledger has no outcome for it (a process died, or lost its lease, with the call in flight).
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from worker.core.model import State
 
 Line = Mapping[str, Any]
 
+_MINUTE_S = 60.0
 # What a history entry says when a run got its terminal record.
 _ENDS = frozenset(state.value for state in State if state is not State.OPEN)
 
@@ -94,6 +95,17 @@ def audit(
         late_calls=tuple(job for job in map(_late, calls, [known] * len(calls)) if job),
         unrecorded_calls=_unrecorded(calls, known),
     )
+
+
+def most_in_a_minute(instants: Iterable[float]) -> int:
+    """Give the largest number of instants, in seconds, that lie in any 60 seconds."""
+    most, recent = 0, deque[float]()
+    for at in sorted(instants):
+        recent.append(at)
+        while recent[0] <= at - _MINUTE_S:
+            recent.popleft()
+        most = max(most, len(recent))
+    return most
 
 
 def _has_ended(job: Explanation | None) -> bool:

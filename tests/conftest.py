@@ -5,7 +5,7 @@ import os
 import secrets
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -110,6 +110,25 @@ def broker(
     node = start(server, folder / "node", definitions=definitions, die_with_parent=True)
     yield node
     node.kill()
+
+
+@pytest.fixture
+def restart_broker(broker: Broker, request: pytest.FixtureRequest) -> Callable[[], object]:
+    """SIGKILL the session's node and start it again in its folder, on its ports."""
+
+    def restart() -> object:
+        broker.kill()
+        release = request.config.getoption("--broker-release")
+        return start(
+            find_server(ROOT / ".warren/servers", release=release),
+            broker.folder,
+            definitions=broker.folder.parent / "definitions.json",
+            amqp_port=broker.amqp_port,
+            http_port=broker.http_port,
+            die_with_parent=True,
+        )
+
+    return restart
 
 
 @pytest.fixture

@@ -72,17 +72,18 @@ _CALL_OFF_S: Final = 0.25
 _ASKS: Final = "asks"
 
 
-def run(settings: Settings, *, listeners: Sequence[Listener] = ()) -> int:
+def run(
+    settings: Settings, *, listeners: Sequence[Listener] = (), clock: Clock | None = None
+) -> int:
     """Run a worker until SIGTERM or SIGINT; 0: all that it held was settled, 1: some was given back.
 
-    `listeners` are told every event, before logs and metrics.
+    `listeners` are told every event, before logs and metrics. `clock` is the system's, unless a test gives another.
     """
-    return uvloop.run(serve(settings, listeners=listeners))
+    return uvloop.run(serve(settings, listeners=listeners, clock=clock or SystemClock()))
 
 
-async def serve(settings: Settings, *, listeners: Sequence[Listener] = ()) -> int:
+async def serve(settings: Settings, *, listeners: Sequence[Listener], clock: Clock) -> int:
     """Build a worker, run it until it is told to end, and bring it down in order."""
-    clock = SystemClock()
     sink = open_sink(clock, level=settings.worker.log_level, style=settings.worker.log_format)
     with library_lines(sink, clock):
         for warning in settings.warnings:

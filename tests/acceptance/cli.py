@@ -8,9 +8,9 @@ from tests.acceptance.stage import Stage
 from tests.conftest import ROOT
 
 
-async def warren(stage: Stage, *arguments: str, status: int = 0) -> str:
-    """Run `warren` and give what it printed; its exit status must be `status`."""
-    process = await asyncio.create_subprocess_exec(
+async def started(stage: Stage, *arguments: str, piped: bool = False) -> asyncio.subprocess.Process:
+    """Start `warren`; `piped`: its standard input is the caller's to write."""
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "worker.cli.main",
@@ -23,10 +23,15 @@ async def warren(stage: Stage, *arguments: str, status: int = 0) -> str:
             "WARREN_OPERATOR_URL": stage.vhost.url("operator"),
             "WARREN_MANAGEMENT_URL": stage.vhost.management,
         },
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE if piped else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def warren(stage: Stage, *arguments: str, status: int = 0) -> str:
+    """Run `warren` and give what it printed; its exit status must be `status`."""
+    process = await started(stage, *arguments)
     output, errors = await process.communicate()
     assert process.returncode == status, errors.decode()
     return output.decode()

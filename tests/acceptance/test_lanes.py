@@ -2,16 +2,24 @@
 
 import asyncio
 import json
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import aio_pika
 import pytest
 
 from producer_sdk import DeadlineExceeded, Reply
+from stack.auditor import most_in_a_minute
 from tests.acceptance.cli import warren
 from tests.acceptance.stage import Stage, chat
-from tests.acceptance.timing import most_in_a_minute
+from worker.broker import names
+from worker.core.parking import LEVELS
+from worker.core.windows import Window
 
 PER_MINUTE = 20
+BERLIN = ZoneInfo("Europe/Berlin")
 
 
 async def test_interactive_jobs_do_not_wait_behind_bulk_ones(stage: Stage) -> None:
@@ -38,7 +46,7 @@ async def test_no_minute_has_more_calls_than_rationed_over_two_workers_and_a_res
         await first.kill()
         await stage.started()
         await stage.hear(jobs, within_s=110)
-    assert most_in_a_minute(stage.simulator.calls) == PER_MINUTE
+    assert most_in_a_minute(call.at for call in stage.simulator.calls) == PER_MINUTE
     assert (await stage.settled()).clean
 
 
@@ -111,3 +119,92 @@ async def test_a_deadline_that_passes_in_a_closed_lane_is_told_in_time(stage: St
                 messages=[],
             )
     assert stage.simulator.calls == []
+
+
+class Clock:
+    """The workers' wall clock, and what it showed when."""
+
+    def __init__(self, file: Path, instant: datetime) -> None:
+        self.file = file
+        self.shown: list[tuple[float, datetime]] = []
+        self.set(instant)
+
+    def set(self, instant: datetime) -> None:
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(instant.isoformat(), encoding="ascii")
+        fresh.replace(self.file)
+        self.instant = instant
+        self.shown.append((time.monotonic(), instant))
+
+    def at(self, mono: float) -> datetime:
+        """Tell what it showed at a moment of the test's own time."""
+        return [instant for since, instant in self.shown if since <= mono][-1]
+
+
+async def bring_back_parked(stage: Stage) -> None:
+    """Do what the parking queues do when their time, the broker's own, has passed."""
+    connection = await aio_pika.connect(stage.vhost.url("admin"))
+    async with connection:
+        channel = await connection.channel()
+        back = await channel.get_exchange(names.RETURN_EXCHANGE, ensure=False)
+        for level in LEVELS:
+            queue = await channel.get_queue(names.parking_queue(level.name), ensure=False)
+            while (message := await queue.get(fail=False)) is not None:
+                copy = aio_pika.Message(
+                    message.body,
+                    headers=message.headers,
+                    correlation_id=message.correlation_id,
+                    reply_to=message.reply_to,
+                    priority=message.priority,
+                )
+                await back.publish(copy, message.routing_key or "")
+                await message.ack()
+
+
+# A call is on its way for a moment: it may arrive a little after the clock has closed its lane.
+ON_ITS_WAY_S = 1.0
+
+
+@pytest.mark.parametrize(
+    "evening",
+    [
+        datetime(2026, 11, 3, 21, tzinfo=BERLIN),
+        datetime(2026, 10, 24, 21, tzinfo=BERLIN),
+        datetime(2027, 3, 27, 21, tzinfo=BERLIN),
+    ],
+    ids=["any-night", "clocks-go-back", "clocks-go-forward"],
+)
+async def test_no_call_starts_outside_a_window_and_none_is_lost_over_midnight_and_clock_changes(
+    stage: Stage, evening: datetime
+) -> None:
+    window = Window.parse("23:30-02:30 Europe/Berlin")
+    stage.configure(each='bulk_windows = "23:30-02:30 Europe/Berlin"\nbulk_concurrency = 2\n')
+    clock = Clock(stage.folder / "clock", evening.astimezone(UTC))
+    for _ in range(2):
+        await (await stage.start_module("tests.acceptance.clocked_worker", str(clock.file))).ready()
+    async with stage.client() as client:
+        jobs = await stage.submit(
+            client,
+            [
+                chat(f"night {n}", plan="slow(0.5)", lane="bulk", deadline=timedelta(days=900))
+                for n in range(40)
+            ],
+        )
+        for _ in range(18 * 4):  # three nights' hours in steps of a quarter
+            clock.set(clock.instant + timedelta(minutes=15))
+            await asyncio.sleep(0.3)
+        made = len(stage.simulator.calls)
+        assert made > 0
+        # The next night has what this one left, also what was parked until then by the workers' clock.
+        clock.set(clock.instant.astimezone(BERLIN).replace(hour=23, minute=45).astimezone(UTC))
+        await bring_back_parked(stage)
+        await stage.hear(jobs, within_s=60)
+    outside = [
+        call
+        for call in stage.simulator.calls
+        if not window.is_open(clock.at(call.mono))
+        and not window.is_open(clock.at(call.mono - ON_ITS_WAY_S))
+    ]
+    assert outside == []
+    assert len(stage.simulator.calls) == len(jobs)
+    assert (await stage.settled()).lost == ()

@@ -55,6 +55,8 @@ class Place:
     unusable: Path
     broken: Path
     letter: str
+    lines: Path
+    output: Path
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         (folder / name).write_text(CONFIG.format(store=folder / store), encoding="utf-8")
     with (folder / "broken").open("a", encoding="utf-8") as file:
         file.write("wieght = 2\n")
+    lines = folder / "lines.jsonl"
+    lines.write_text(
+        '{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m"}}\n',
+        encoding="utf-8",
+    )
     return Place(
+        lines=lines,
+        output=folder / "out.jsonl",
         right=folder / "right",
         empty=folder / "empty",
         unusable=folder / "unusable",
@@ -102,6 +111,7 @@ def leaves() -> Iterator[tuple[str, ...]]:
 
 U = ("--config", "{unusable}")
 R, E, B = ("--config", "{right}"), ("--config", "{empty}"), ("--config", "{broken}")
+BATCH = ("batch", "run", "{lines}", "-o", "{output}")
 SUBMIT = ("submit", "hello", "--url", NOBODY)
 CASES: list[tuple[tuple[str, ...], int]] = [
     (("check-config", *R), 0),
@@ -157,6 +167,10 @@ CASES: list[tuple[tuple[str, ...], int]] = [
     (("doctor", "--management-url", "nonsense", *R), 2),
     (("doctor", *R), 3),
     (("doctor", *R, *NO_API), 3),
+    ((*BATCH, "--url", NOBODY), 3),
+    ((*BATCH, "--url", "nonsense"), 2),
+    ((*BATCH, "--url", NOBODY, "--deadline", "nan"), 2),
+    ((*BATCH[:3], "-o", "/proc/none/out.jsonl", "--url", NOBODY), 1),
     (("result",), 2),
     (("result", "f" * 32, "--url", "nonsense"), 2),
     (("result", "f" * 32, "--url", NOBODY, "--timeout", "nan"), 2),

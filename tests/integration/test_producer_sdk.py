@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -224,6 +225,36 @@ async def test_connections_cut_in_mid_flight_lose_no_submission_and_no_reply(
     assert confirmed == {request.submission_id for request in worker.requests}
 
 
+async def test_a_batch_outlives_a_killed_and_restarted_broker(
+    broker_url: str, start_worker: StartWorker, restart_broker: Callable[[], object]
+) -> None:
+    worker = await start_worker(lambda request: done(request, request.body))
+    again: asyncio.Task[StandInWorker] | None = None
+
+    async def restart() -> StandInWorker:
+        await asyncio.to_thread(restart_broker)
+        # The first stand-in's own consumer may not survive the crash.
+        return await start_worker(lambda request: done(request, request.body))
+
+    source = (
+        Request(tier="standard", body={"n": n}, idempotency_key=f"line-{n}") for n in range(3000)
+    )
+    answers: dict[int, object] = {}
+    # So short that publishes fail while the broker is away, and the batch must repeat them.
+    impatient = timedelta(seconds=0.5)
+    async with CompletionClient(broker_url, name="batch", publish_timeout=impatient) as client:
+        async for result in client.batch(source, in_flight=100):
+            assert isinstance(result.answer, Reply), result.answer
+            assert result.index not in answers
+            answers[result.index] = result.answer.json()["n"]
+            if len(answers) == 500:
+                again = asyncio.create_task(restart())
+    assert again is not None
+    keys = {each.idempotency_key for one in (worker, await again) for each in one.requests}
+    assert answers == {n: n for n in range(3000)}
+    assert len(keys) == 3000
+
+
 async def test_a_killed_and_restarted_broker_loses_no_confirmed_submission(
     broker_url: str,
     broker: Broker,
@@ -291,6 +322,25 @@ async def test_a_reply_that_nobody_waits_for_goes_to_the_callback(
             reply = await unclaimed.get()
     assert isinstance(reply, Reply)
     assert reply.submission_id == error.value.submission_id
+
+
+async def test_a_plain_function_hears_of_unclaimed_replies_in_a_thread_where_it_may_block(
+    broker_url: str, start_worker: StartWorker
+) -> None:
+    worker = await start_worker(lambda _request: None)
+    heard: list[tuple[str, bool]] = []
+
+    def hear(answer: Reply | JobError) -> None:
+        mine = threading.current_thread() is threading.main_thread()
+        heard.append((answer.submission_id, mine))
+
+    async with CompletionClient(broker_url, name="plain", on_unclaimed=hear) as client:
+        job = await client.submit_request(REQUEST)
+        job.forget()
+        await until(lambda: bool(worker.requests))
+        await worker.send(done(worker.requests[0]), "producer.plain")
+        await until(lambda: bool(heard))
+    assert heard == [(job.submission_id, False)]
 
 
 async def test_a_callback_that_fails_loses_no_reply(

@@ -6,6 +6,7 @@
 | `commands` | the group and what its commands share |
 | `serve` | `worker`, `check-config` |
 | `submit` | `submit` |
+| `batch` | `batch run`; its parts are in `batches` |
 | `look` | `status`, `explain` |
 | `dead` | `dead list`, `dead show`, `dead replay` |
 | `shape` | `topology check`, `topology apply`, `topology show` |

@@ -3,6 +3,7 @@
 import click
 
 from worker.cli.ask import cancel, result
+from worker.cli.batch import batch
 from worker.cli.dead import dead
 from worker.cli.doctor.command import doctor
 from worker.cli.lane import lane
@@ -31,6 +32,7 @@ def warren() -> None:
 for command in (
     worker,
     submit,
+    batch,
     result,
     cancel,
     status,

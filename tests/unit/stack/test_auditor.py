@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stack.auditor import Findings, audit
+from stack.auditor import Findings, audit, most_in_a_minute
 from worker.core.letters import Explanation
 from worker.core.model import HistoryEntry, State, Tally
 
@@ -97,3 +97,18 @@ def test_a_replayed_job_that_completed_before_is_not_lost_while_its_run_is_open(
 
 def test_a_submission_that_wants_no_reply_need_not_hear() -> None:
     assert audit([CONFIRMED | {"wants_reply": False}], [CALL], [ENDED]).clean
+
+
+@pytest.mark.parametrize(
+    ("instants", "most"),
+    [
+        ([], 0),
+        ([5.0], 1),
+        ([0.0, 59.9], 2),
+        ([0.0, 60.0], 1),
+        ([100.0, 0.0, 50.0, 59.0, 61.0], 4),
+        ([0.5 * n for n in range(1000)], 120),
+    ],
+)
+def test_the_fullest_minute_is_found_wherever_it_begins(instants: list[float], most: int) -> None:
+    assert most_in_a_minute(instants) == most
