@@ -30,6 +30,7 @@ class Completions(Front):
     submit = with_job(waits(AsyncCompletions.submit))
     submit_request = with_job(waits(AsyncCompletions.submit_request))
     submit_many = with_jobs(iterates(AsyncCompletions.submit_many))
+    batch = iterates(AsyncCompletions.batch)
     job = with_job(runs(AsyncCompletions.job))
     result = waits(AsyncCompletions.result)
     cancel = waits(AsyncCompletions.cancel)

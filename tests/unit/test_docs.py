@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from producer_sdk import Request
+from producer_sdk.sync.testing import FakeCompletionClient as SyncFake
 from producer_sdk.testing import FakeCompletionClient
 from tests.conftest import ROOT
 from worker.cli.commands import warren
@@ -63,24 +64,46 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-async def test_every_python_fragment_of_the_readme_runs() -> None:
-    # The first one is a whole program, which an acceptance test runs against a real stack.
-    _, *fragments = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(fragments) == 2
-    for fragment in fragments:
-        async with FakeCompletionClient("Hello.") as client:
-            requests = [Request.chat(tier="budget", model="m", messages=[])] * 3
-            names: dict[str, object] = {
-                "CompletionClient": lambda _, client=client, **__: client,
-                "client": client,
-                "messages": [],
-                "n": 17,
-                "print": lambda *_: None,
-                "requests": requests,
-                "timedelta": timedelta,
-                "url": "amqp://app:secret@127.0.0.1/warren",
-            }
-            body = textwrap.indent(fragment, "    ")
-            exec(compile(f"async def run():\n{body}", "README.md", "exec"), names)  # noqa: S102  # our own page
-            await names["run"]()  # type: ignore[operator]  # it was defined just now
-            assert client.requests
+# The README's first fragment is a whole program, which an acceptance test runs against a real stack; those of
+# docs/batches.md and docs/producers.md are run beside the tests of what they are about.
+FRAGMENTS = [
+    *re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1:],
+    *re.findall(r"```python\n(.*?)```", (ROOT / "docs/lanes.md").read_text("utf-8"), re.DOTALL),
+]
+
+
+def names(client: object) -> dict[str, object]:
+    return {
+        "CompletionClient": lambda _, **__: client,
+        "client": client,
+        "messages": [],
+        "n": 17,
+        "print": lambda *_: None,
+        "requests": [
+            Request(tier="budget", body=b"{}", idempotency_key=f"k{number}") for number in range(3)
+        ],
+        "timedelta": timedelta,
+        "url": "amqp://app:secret@127.0.0.1/warren",
+    }
+
+
+def test_the_pages_have_as_many_python_fragments_as_are_run_here() -> None:
+    assert len(FRAGMENTS) == 4
+    assert sum("producer_sdk.sync" in fragment for fragment in FRAGMENTS) == 1
+
+
+@pytest.mark.parametrize("fragment", [it for it in FRAGMENTS if "producer_sdk.sync" not in it])
+async def test_every_python_fragment_with_an_event_loop_runs(fragment: str) -> None:
+    async with FakeCompletionClient("Hello.") as client:
+        given = names(client)
+        body = textwrap.indent(fragment, "    ")
+        exec(compile(f"async def run():\n{body}", "page", "exec"), given)  # noqa: S102  # our own page
+        await given["run"]()  # type: ignore[operator]  # it was defined just now
+        assert client.requests
+
+
+@pytest.mark.parametrize("fragment", [it for it in FRAGMENTS if "producer_sdk.sync" in it])
+def test_every_python_fragment_without_one_runs(fragment: str) -> None:
+    with SyncFake("Hello.") as client:
+        exec(compile(fragment, "page", "exec"), names(client))  # noqa: S102  # our own page
+        assert client.requests

@@ -90,7 +90,7 @@ async def test_a_tiers_own_failure_is_not_shared_with_another_tier(stand: Stand)
             self.begun, self.gate = asyncio.Event(), asyncio.Event()
 
         def ready_at(self, tier: str) -> datetime | None:
-            assert tier in slots
+            assert f"{tier}.interactive" in slots
             return None
 
         async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
