@@ -34,6 +34,7 @@ The map of the package:
     flight.py       a bounded number of tasks at a time
     connection.py   connections, and what the broker's refusals mean
     wire.py         the contract with the worker: names and shapes, no AMQP
+    given.py        durations and counts as callers give them
     clock.py        the only reader of wall time
 """
 

@@ -23,12 +23,14 @@ from producer_sdk.errors import (
     PublishUnconfirmed,
     PublishUnsent,
 )
+from producer_sdk.given import check_count, check_duration
 from producer_sdk.publisher import Publisher
 from producer_sdk.replies import OnUnclaimed, ReplyConsumer
 from producer_sdk.request import Request
 from producer_sdk.wire import Ask, CompletionRequest, Lane, WireError, job_id, reply_route
 
 _DELETE_TIMEOUT_S: Final = 5.0
+_MOST_PREFETCH: Final = 65_535  # AMQP has two bytes for it
 
 _log = logging.getLogger("warren")
 
@@ -70,6 +72,14 @@ class CompletionClient(Completions):
         heartbeat: timedelta = timedelta(seconds=20),
         tls: SSLContext | None = None,
     ) -> None:
+        for setting, value in {
+            "publish_timeout": publish_timeout,
+            "connect_timeout": connect_timeout,
+            "reply_queue_ttl": reply_queue_ttl,
+            "heartbeat": heartbeat,
+        }.items():
+            check_duration(setting, value)
+        check_count("reply_prefetch", reply_prefetch, most=_MOST_PREFETCH)
         self._address = Address.parse(url)
         self._named = name is not None
         super().__init__(tenant=self._address.tenant, name=_fresh_name() if name is None else name)
@@ -77,6 +87,8 @@ class CompletionClient(Completions):
             self._route = reply_route(self.tenant, self.name)
         except WireError as error:
             raise InvalidSetting(str(error)) from None
+        except TypeError:
+            raise InvalidSetting("the client name must be a string") from None
         self._publish_timeout = publish_timeout
         self._connect_timeout = connect_timeout
         self._reply_queue_ttl = reply_queue_ttl

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import ValidationError
 
@@ -20,7 +20,6 @@ from producer_sdk.batch import PATIENCE, BatchResult
 from producer_sdk.errors import (
     DeadlineExceeded,
     InvalidRequest,
-    InvalidSetting,
     JobCancelled,
     JobError,
     JobNotEnded,
@@ -28,6 +27,7 @@ from producer_sdk.errors import (
     WarrenError,
 )
 from producer_sdk.flight import in_order
+from producer_sdk.given import check_count, timeout_s
 from producer_sdk.job import Job
 from producer_sdk.reply import Reply
 from producer_sdk.request import (
@@ -49,6 +49,8 @@ from producer_sdk.wire import (
     Verb,
     job_id,
 )
+
+_MOST_IN_FLIGHT: Final = 1_000_000
 
 
 class Completions(ABC):
@@ -140,6 +142,10 @@ class Completions(ABC):
 
     async def submit_request(self, request: Request, *, reply: bool = True) -> Job:
         """Submit a `Request`; as `submit` in everything else."""
+        if not isinstance(request, Request):
+            raise InvalidRequest(
+                "request: must be a Request; submit() takes its fields as keywords"
+            )
         submission = request.submission(
             uuid.uuid4().hex, reply_to=self._reply_route() if reply else None, now=clock.now()
         )
@@ -166,8 +172,7 @@ class Completions(ABC):
         A request that fails yields its error and stops no other. Requests are taken no faster than results are.
         To stop early without waiting for the garbage collector, use `contextlib.aclosing`.
         """
-        if in_flight < 1:
-            raise InvalidSetting("in_flight: must be at least 1")
+        check_count("in_flight", in_flight, most=_MOST_IN_FLIGHT)
 
         async def outcome(request: Request) -> Job | WarrenError:
             try:
@@ -226,7 +231,7 @@ class Completions(ABC):
             ReplyTimeout: no worker has answered within `timeout` (seconds).
             BrokerUnavailable, PublishFailed, ClientClosed: as for a submission.
         """
-        return await self._asked(Verb.RESULT, _seconds(timeout), job_id=job)
+        return await self._asked(Verb.RESULT, timeout_s(timeout), job_id=job)
 
     async def cancel(self, job: str, *, timeout: float | timedelta = 30) -> bool:  # noqa: ASYNC109 - see result()
         """Cancel a job of this tenant by its id; as `Job.cancel`, which also reaches jobs that no worker knows yet.
@@ -235,7 +240,7 @@ class Completions(ABC):
             JobUnknown: no worker has received such a job.
             InvalidRequest, ReplyTimeout, BrokerUnavailable, PublishFailed, ClientClosed: as `result`.
         """
-        return await self._cancelled(_seconds(timeout), job_id=job)
+        return await self._cancelled(timeout_s(timeout), job_id=job)
 
     @abstractmethod
     async def open(self) -> None:
@@ -270,10 +275,10 @@ class Completions(ABC):
         """Get one ask stored, or raise."""
 
     async def _cancelled(
-        self, timeout_s: float, *, job_id: str | None = None, key: str | None = None
+        self, within_s: float, *, job_id: str | None = None, key: str | None = None
     ) -> bool:
         try:
-            await self._asked(Verb.CANCEL, timeout_s, job_id=job_id, key=key)
+            await self._asked(Verb.CANCEL, within_s, job_id=job_id, key=key)
         except JobCancelled:
             return True
         except (JobUnknown, JobNotEnded):
@@ -283,7 +288,7 @@ class Completions(ABC):
         return False
 
     async def _asked(
-        self, verb: Verb, timeout_s: float, *, job_id: str | None = None, key: str | None = None
+        self, verb: Verb, within_s: float, *, job_id: str | None = None, key: str | None = None
     ) -> Reply:
         """Ask and give the answer, which is a reply like any other."""
         try:
@@ -299,7 +304,7 @@ class Completions(ABC):
         answer = self._made(ask.ask_id, ask.ask_id)
         try:
             await self._send_ask(ask)
-            return await answer.reply(timeout_s)
+            return await answer.reply(within_s)
         finally:
             answer.forget()
 
@@ -327,7 +332,3 @@ class Completions(ABC):
             deadline=submission.deadline,
             expects_reply=submission.reply_to is not None,
         )
-
-
-def _seconds(duration: float | timedelta) -> float:
-    return duration.total_seconds() if isinstance(duration, timedelta) else duration

@@ -32,6 +32,7 @@ from producer_sdk.errors import (
 LOST: Final = (AMQPError, OSError, ChannelInvalidStateError, PAMQPException)
 
 RECONNECT_INTERVAL_S: Final = 1
+_NO_URL: Final = "url: must look like amqps://USER:PASSWORD@HOST/VHOST; the user is the tenant"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +53,10 @@ class Address:
         try:
             parts = urlsplit(url)
             port, host = parts.port, parts.hostname
-        except ValueError:
-            host = port = None
+        except (AttributeError, TypeError, ValueError):  # the first two: it is no string at all
+            raise InvalidSetting(_NO_URL) from None
         if not host or parts.scheme not in {"amqp", "amqps"} or not parts.username:
-            raise InvalidSetting(
-                "the broker's URL must look like amqps://USER:PASSWORD@HOST/VHOST; the user is the tenant"
-            )
+            raise InvalidSetting(_NO_URL)
         port = port or (5671 if parts.scheme == "amqps" else 5672)
         vhost = unquote(parts.path[1:]) or "/"
         return cls(

@@ -7,6 +7,7 @@ from typing import Final
 
 from producer_sdk import clock
 from producer_sdk.errors import DeadlineExceeded, JobError, ReplyNotRequested, ReplyTimeout
+from producer_sdk.given import timeout_s
 from producer_sdk.reply import Reply, read
 from producer_sdk.waiting import Mailboxes
 
@@ -106,9 +107,7 @@ class Job:
             ReplyTimeout: no worker has answered within `timeout` (seconds); the wish stays in the queue.
             BrokerUnavailable, PublishFailed, ClientClosed: as for a submission.
         """
-        return await self._cancel(
-            timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        )
+        return await self._cancel(timeout_s(timeout))
 
     def forget(self) -> None:
         """Give up the claim to the reply: one that comes later is unclaimed."""
@@ -119,19 +118,19 @@ class Job:
     ) -> Reply:
         if not self._expects_reply:
             raise ReplyNotRequested(submission_id=self.submission_id)
-        timeout_s = within.total_seconds() if isinstance(within, timedelta) else within
+        within_s = None if within is None else timeout_s(within)
         left_s = _left_s(deadline)
-        limits = [limit for limit in (timeout_s, left_s) if limit is not None]
+        limits = [limit for limit in (within_s, left_s) if limit is not None]
         try:
             async with asyncio.timeout(min(limits, default=None)):
                 reply = await self._mailbox.wait(after_run=after_run)
         except TimeoutError:
-            deadline_first = left_s is not None and (timeout_s is None or left_s <= timeout_s)
+            deadline_first = left_s is not None and (within_s is None or left_s <= within_s)
             if deadline is not None and deadline_first:
                 raise DeadlineExceeded.at(
                     deadline, submission_id=self.submission_id, job_id=self.id
                 ) from None
-            raise ReplyTimeout(submission_id=self.submission_id, timeout_s=timeout_s or 0) from None
+            raise ReplyTimeout(submission_id=self.submission_id, timeout_s=within_s or 0) from None
         self._mailboxes.read(reply)
         answer = read(reply)
         if isinstance(answer, JobError):

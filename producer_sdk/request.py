@@ -90,8 +90,7 @@ class Request:
         Raises:
             InvalidRequest: a rule is broken; the text names the rule, never the content.
         """
-        if _TIER.fullmatch(self.tier) is None:
-            raise InvalidRequest("tier: must be 1 to 64 characters out of A-Z a-z 0-9 _ -")
+        _check_tier(self.tier)
         _choice(Lane, "lane", self.lane)
         dedupe = None if self.dedupe is None else _choice(Dedupe, "dedupe", self.dedupe)
         try:
@@ -126,14 +125,18 @@ def whole_body(
     return params if body is None else body
 
 
+def _check_tier(tier: object) -> None:
+    if not isinstance(tier, str) or _TIER.fullmatch(tier) is None:
+        raise InvalidRequest("tier: must be 1 to 64 characters out of A-Z a-z 0-9 _ -")
+
+
 def _body(body: bytes | Mapping[str, Any]) -> bytes:
     if isinstance(body, bytes):
         data, streams = body, _asks_to_stream(body)
+    elif isinstance(body, Mapping):
+        data, streams = _encoded(body), bool(body.get("stream"))
     else:
-        try:
-            data, streams = encode_body(body), bool(body.get("stream"))
-        except WireError as error:
-            raise InvalidRequest(str(error)) from None
+        raise InvalidRequest("body: must be bytes, or a mapping that can be written as JSON")
     if streams:
         raise InvalidRequest(
             "stream: answers are not streamed through the queue; leave stream out and await the whole reply"
@@ -143,6 +146,26 @@ def _body(body: bytes | Mapping[str, Any]) -> bytes:
             f"body: {len(data):,} bytes are more than the {MAX_BODY_BYTES:,} that a message may have"
         )
     return data
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return encode_body(body)
+    except WireError as error:
+        for name, value in body.items():
+            _check_field(name, value)
+        raise InvalidRequest(f"body: {error}") from None
+
+
+def _check_field(name: object, value: object) -> None:
+    """Refuse one field of a body that is no JSON, so that its name stands in the error."""
+    if not isinstance(name, str):
+        raise InvalidRequest("body: the names of its fields must be strings")
+    try:
+        encode_body({name: value})
+    except WireError as error:
+        shown = name if _TIER.fullmatch(name) else "a field"
+        raise InvalidRequest(f"{shown}: {error}") from None
 
 
 def _asks_to_stream(body: bytes) -> bool:
@@ -156,25 +179,28 @@ def _asks_to_stream(body: bytes) -> bool:
     return isinstance(document, dict) and bool(document.get("stream"))
 
 
-def _instant(deadline: Deadline | None, now: datetime) -> datetime | None:
+def _instant(deadline: object, now: datetime) -> datetime | None:
     if deadline is None:
         return None
     try:
         instant = now + deadline if isinstance(deadline, timedelta) else deadline
-        if instant.tzinfo is None:
+        if not isinstance(instant, datetime) or instant.tzinfo is None:
             raise InvalidRequest(
-                "deadline: must be a duration or an aware instant, such as datetime.now(UTC)"
+                "deadline: must be a timedelta, or an aware datetime such as datetime.now(UTC)"
             )
         return from_ms(to_ms(instant))
     except (OverflowError, WireError):
         raise InvalidRequest("deadline: must lie between the years 1970 and 9998") from None
 
 
-def _priority(priority: Priority | PriorityName) -> Priority:
-    try:
-        return Priority[priority.upper()] if isinstance(priority, str) else Priority(priority)
-    except (KeyError, ValueError):
-        raise InvalidRequest("priority: must be one of low, normal, high") from None
+def _priority(priority: object) -> Priority:
+    for known in Priority:
+        # `is`: True would equal the lowest.
+        if priority is known or (isinstance(priority, str) and priority.upper() == known.name):
+            return known
+    if type(priority) is int and priority in set(Priority):
+        return Priority(priority)
+    raise InvalidRequest("priority: must be one of low, normal, high")
 
 
 def _choice(kind: type[_Choice], field: str, value: str) -> _Choice:

@@ -5,6 +5,7 @@ any package is installed.
 
     bootstrap     makes `.venv` from `requirements/dev.lock`, then becomes `python -m stack`
     commands      the table of `./dev` commands: one row each
+    arguments     what their arguments may be
     checks        `./dev test`
     locks         `./dev lock`
     indexes       where this machine gets Python packages, told to uv
@@ -13,9 +14,13 @@ any package is installed.
     packages      downloads and unpacks the distribution's RabbitMQ and Erlang, without root
     transplant    mends what was unpacked, so that it runs where it lies
     node          the files and the environment of one private node
-    ports         free ports for it
+    ports         free ports for it and the workers
+    interrupts    Ctrl-C while processes are started or stopped
     occupancy     who lives in a node's folder
     keeper        the small process that owns a running node and cleans up after it
+    ways          which way to a broker this machine offers
+    supply        gives a house its broker, by the first way that there is
+    container     a broker in a container, where docker is all there is
     broker        start, stop, kill, ask: what the rest of the project uses
     credentials   passwords that are made here, and the definitions file that knows their hashes
 
@@ -23,6 +28,7 @@ any package is installed.
     house         a whole Warren in one folder: broker, simulator, workers
     external      a broker that somebody else runs, from RABBITMQ_URL
     living        `./dev up`, `down`, `status`
+    doctor        `./dev doctor`: looks at this machine; `verdicts` judge, `finding` is what they give
     demo, report  `./dev demo`, and its tables
     records       reading logs and ledger
     auditor       holds producer, simulator and ledger against the promise

@@ -71,7 +71,7 @@ def ensure(root: Path) -> Path:
     with (root / ".warren/bootstrap.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)  # a second ./dev waits here, then finds the work done
         wanted = stamp(root, sys.version_info[:3])
-        if _read(venv / "warren-stamp") == wanted and python.exists():
+        if is_current(root):
             return python
         begin = time.monotonic()
         print(f"Python packages: installing {locks.count(lock)} …", end="", flush=True)
@@ -85,6 +85,13 @@ def ensure(root: Path) -> Path:
         (venv / "warren-stamp").write_text(wanted, encoding="utf-8")
         print(f" {time.monotonic() - begin:.0f} s", flush=True)
     return python
+
+
+def is_current(root: Path) -> bool:
+    """Tell whether `.venv` is there and was made from what is here now."""
+    venv = root / ".venv"
+    wanted = stamp(root, sys.version_info[:3])
+    return _read(venv / "warren-stamp") == wanted and (venv / "bin/python").exists()
 
 
 def stamp(root: Path, version: Sequence[int]) -> str:
@@ -120,8 +127,16 @@ def _create(venv: Path) -> None:
 
 def _answers(python: Path) -> bool:
     """Tell whether that Python runs, and is the same minor version as this one."""
-    check = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]!r})"
-    return subprocess.run([str(python), "-I", "-c", check], check=False).returncode == 0
+    return runs(python, f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]!r})")
+
+
+def runs(python: Path, code: str = "") -> bool:
+    """Tell whether that Python runs this code, by default none, with success."""
+    try:
+        done = subprocess.run([str(python), "-I", "-c", code], capture_output=True, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 def _install(venv: Path, lock: Path) -> None:

@@ -12,16 +12,16 @@ a folder is decided by a file lock that the kernel releases, so a process id is 
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack import node, occupancy
+from stack import interrupts, node, occupancy
 from stack.errors import BrokerFailed, BrokerNotFound, StackError
-from stack.ports import choose_ports
+from stack.ports import choose_ports, serves_amqp
 from stack.server import Server, find_server
 
 __all__ = [
@@ -39,6 +39,8 @@ PROJECT_CONFIGURATION = Path(__file__).parent.parent / "rabbitmq/rabbitmq.conf"
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _TAIL_LINES = 25
+# A node that does not serve yet ignores a polite end, and has nothing to bring to safety.
+_UNREADY_S = 3
 # The inner lines of Erlang's crash reports, which push what matters out of the tail.
 _NOISE = re.compile(r"\S+ \S+ \[\w+\] <[\d.]+>(\s*|\s\s.*)$")
 
@@ -82,8 +84,11 @@ class Broker:
     def stop(self, *, timeout_s: float = 60) -> None:
         """Let the node end in its own time, then be gone with all its processes.
 
-        A node that does not end within `timeout_s` is killed. Stopping twice does nothing.
+        A node that does not end within `timeout_s`, or does not serve and does not end soon, is killed. Stopping
+        twice does nothing.
         """
+        if not serves_amqp(self.amqp_port):
+            timeout_s = min(timeout_s, _UNREADY_S)
         occupancy.send(self.folder / "node.pid", signal.SIGTERM, self.folder)
         if not occupancy.wait_until(lambda: not occupancy.held(self.folder), timeout_s):
             occupancy.kill_group(self.folder)
@@ -115,32 +120,45 @@ def start(
 
     Raises:
         BrokerFailed: A node runs there already, or this one did not come up; then the text has the
-            end of its log, and nothing of it is left running.
+            end of its log. Nothing of it is left running, and neither is after a KeyboardInterrupt.
     """
     folder = folder.absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = occupancy.take(folder)
-    try:
-        last = node.read_record(folder)
-        _refuse_older(server, last, folder)
-        ports = choose_ports(last.ports if last else None, amqp=amqp_port, http=http_port)
-        record = node.Record(name=name, server=server, ports=ports)
-        base = configuration.read_text(encoding="utf-8")
-        node.prepare(folder, ports=ports, definitions=definitions, base=base)
-        for stale in ("node.pid", "keeper.pid"):
-            (folder / stale).unlink(missing_ok=True)
-        (folder / "logs/node.log").unlink(missing_ok=True)
-        node.write_record(folder, record)
-        _launch(folder, lock, node.environment(folder, record), die_with_parent=die_with_parent)
-    finally:
-        os.close(lock)
-    ready = occupancy.wait_until(
-        lambda: _serves_amqp(ports.amqp) or not occupancy.held(folder), timeout_s
-    )
-    if not ready or not occupancy.held(folder):
-        occupancy.kill_group(folder)
-        raise BrokerFailed(_obituary(folder, record, last, in_time=ready))
+    with _nothing_left(folder):
+        try:
+            last = node.read_record(folder)
+            _refuse_older(server, last, folder)
+            ports = choose_ports(last.ports if last else None, amqp=amqp_port, http=http_port)
+            record = node.Record(name=name, server=server, ports=ports)
+            base = configuration.read_text(encoding="utf-8")
+            node.prepare(folder, ports=ports, definitions=definitions, base=base)
+            (folder / "node.pid").unlink(missing_ok=True)
+            (folder / "logs/node.log").unlink(missing_ok=True)
+            node.write_record(folder, record)
+            environment = node.environment(folder, record)
+            with interrupts.put_off():
+                _launch(folder, lock, environment, die_with_parent=die_with_parent)
+        finally:
+            os.close(lock)
+        ready = occupancy.wait_until(
+            lambda: serves_amqp(ports.amqp) or not occupancy.held(folder), timeout_s
+        )
+        if not ready or not occupancy.held(folder):
+            raise BrokerFailed(_obituary(folder, record, last, in_time=ready))
     return _broker(folder, record)
+
+
+@contextmanager
+def _nothing_left(folder: Path) -> Iterator[None]:
+    """Kill what was started when the start fails or is given up; no Ctrl-C cuts that short."""
+    (folder / "keeper.pid").unlink(missing_ok=True)  # an earlier node's
+    try:
+        yield
+    except BaseException:
+        with interrupts.put_off():
+            occupancy.kill_group(folder)
+        raise
 
 
 def running(folder: Path) -> Broker | None:
@@ -187,21 +205,12 @@ def _launch(folder: Path, lock: int, environment: dict[str, str], *, die_with_pa
             env=environment,
             stdin=subprocess.DEVNULL,
             pass_fds=inherited,
+            start_new_session=True,
             check=True,
         )
     finally:
         for number in inherited[1:]:
             os.close(number)
-
-
-def _serves_amqp(port: int) -> bool:
-    """Shake hands: RabbitMQ opens its AMQP listener last, after plugins and definitions."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
-            connection.sendall(b"AMQP\x00\x00\x09\x01")
-            return connection.recv(1) == b"\x01"
-    except OSError:
-        return False
 
 
 def _obituary(folder: Path, record: node.Record, last: node.Record | None, *, in_time: bool) -> str:

@@ -44,6 +44,12 @@ COMMANDS = (
         target="stack.checks:main",
     ),
     Command(
+        name="doctor",
+        summary="tell what stands in the way on this machine, and the line that mends it",
+        target="stack.doctor:main",
+        needs_packages=False,
+    ),
+    Command(
         name="secrets",
         summary="make the passwords and keys that docker-compose.yml mounts",
         target="stack.mounted:main",

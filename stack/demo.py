@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import time
 import urllib.request
@@ -22,7 +21,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from producer_sdk import CompletionClient, JobError, Reply
+from stack.arguments import positive
 from stack.auditor import Findings, audit
+from stack.errors import StackError
 from stack.house import ROOT, House, Upstream, lower, raise_house
 from stack.records import Journal, json_lines, ledger_of
 from stack.report import TIERS, Ticket, table
@@ -30,6 +31,8 @@ from stack.report import TIERS, Ticket, table
 _EXAMPLES = ROOT / "examples"
 _FOLDER = ROOT / ".warren/demo"
 _IN_TIME = timedelta(minutes=2)
+# Nothing is in flight at its end, and given up it throws everything away.
+_STOP_S = 5
 # Waits short enough for a demo; the defaults suit production.
 _RETRIES = """\
 [retry]
@@ -42,7 +45,7 @@ def main(arguments: list[str]) -> int:
     """Run the demo; 0 when nothing was lost."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
-    lower(_FOLDER, tell=console.print)  # an earlier demo that was killed
+    lower(_FOLDER, tell=console.print, within_s=_STOP_S)  # an earlier demo that was killed
     shutil.rmtree(_FOLDER, ignore_errors=True)
     console.rule("Warren: a request goes through the queue to an LLM and back")
 
@@ -65,13 +68,15 @@ def main(arguments: list[str]) -> int:
         )
         findings = asyncio.run(_run(house, options, console))
     finally:
-        lower(_FOLDER, tell=tell)
+        lower(_FOLDER, tell=tell, within_s=_STOP_S)
     return _verdict(findings, console)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__.split("\n\n")[1])
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N requests per tier")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="only the first N requests per tier"
+    )
     parser.add_argument(
         "--model", help="ask for this model instead of the examples' (with OPENAI_BASE_URL)"
     )
@@ -189,9 +194,19 @@ async def _warren(house: House, console: Console, *arguments: str) -> None:
     """Run the command `warren` as an operator would type it."""
     console.print(f"$ warren {' '.join(arguments)}", style="bold")
     command = [sys.executable, "-m", "worker.cli.main", *arguments]
-    await asyncio.to_thread(
-        subprocess.run, command, env={**os.environ, **house.environment()}, check=True
+    environment = {**os.environ, **house.environment()}
+    # In a session of its own: a Ctrl-C is the demo's to tell, and ends the command without its traceback.
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, start_new_session=True
     )
+    try:
+        status = await process.wait()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    if status:
+        raise StackError(f"`warren {' '.join(arguments)}` ended with status {status}")
 
 
 def _verdict(findings: Findings, console: Console) -> int:

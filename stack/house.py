@@ -5,30 +5,32 @@
     house.lower(tell=print)
 
 The broker is the one at `RABBITMQ_URL` (a user who may administer it; the management API at
-`RABBITMQ_MANAGEMENT_URL`, or on port 15672 of the same host), else a private node.
+`RABBITMQ_MANAGEMENT_URL`, or on port 15672 of the same host), else a private node, else a container.
 """
 
 import json
-import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from stack import broker as brokers
-from stack import credentials, external
-from stack.services import Service, answers, free_port, spawn
+from stack import container, credentials, interrupts, occupancy
+from stack.ports import keep_ports
+from stack.services import Service, answers, spawn
+from stack.supply import Tell, supply
 
 ROOT = Path(__file__).parent.parent
-SERVERS = ROOT / ".warren/servers"
 DEFINITIONS = ROOT / "rabbitmq/definitions.json"
 VHOST = "warren"
 # Each tier's concurrency in one worker.
 TIERS: Mapping[str, int] = {"premium": 16, "standard": 16, "budget": 8}
 
-Tell = Callable[[str], None]
+# How long a process has left to end by itself once somebody does not want to wait.
+_HURRIED_S = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,17 +103,38 @@ class House:
         lower(self.folder, tell=tell)
 
 
-def lower(folder: Path, *, tell: Tell) -> None:
-    """Stop everything that was started in a folder, workers first so that they can drain."""
-    services = [Service(folder=each) for each in sorted(folder.glob("worker-*"))]
-    for service in (*services, Service(folder=folder / "simulator")):
-        if service.alive:
-            tell(f"stopping {service.folder.name}")
-            service.stop()
-    node = brokers.running(folder / "broker")
-    if node is not None:
-        tell("stopping the broker")
-        node.stop()
+def lower(folder: Path, *, tell: Tell, within_s: float = 60) -> None:
+    """Stop everything that was started in a folder, workers first so that they can drain.
+
+    What does not end `within_s` is killed. A Ctrl-C shortens that to a few seconds and abandons nothing.
+    """
+    with interrupts.put_off() as hurried:
+        stop_workers(sorted(folder.glob("worker-*")), tell, within_s=within_s, hurried=hurried)
+        simulator = Service(folder=folder / "simulator")
+        if simulator.alive:
+            tell("stopping simulator")
+            simulator.stop(timeout_s=min(within_s, _HURRIED_S))
+        node = brokers.running(folder / "broker")
+        if node is not None:
+            tell("stopping the broker")
+            node.stop(timeout_s=_HURRIED_S if hurried() else within_s)
+        container.remove(folder / "broker")
+
+
+def stop_workers(
+    folders: Sequence[Path], tell: Tell, *, within_s: float, hurried: Callable[[], bool]
+) -> None:
+    """Let the workers in these folders drain side by side, until `hurried` says that it is enough."""
+    services = [service for service in map(Service.of, folders) if service.alive]
+    for service in services:
+        tell(f"stopping {service.folder.name}")
+        service.send(signal.SIGTERM)
+    occupancy.wait_until(
+        lambda: hurried() or not any(service.alive for service in services),
+        max(0, within_s - _HURRIED_S),
+    )
+    for service in services:
+        service.stop(timeout_s=_HURRIED_S)
 
 
 def find_house(folder: Path) -> House | None:
@@ -135,19 +158,20 @@ def raise_house(
 ) -> House:
     """Start broker, simulator (unless `upstream` is given) and workers, and wait until they are ready.
 
-    What runs already in the folder is kept. `config` is appended to the workers' configuration; `tiers` are
-    its tiers with their concurrency.
+    What runs already in the folder is kept, but for workers beyond `workers`, which are stopped. `config` is
+    appended to the workers' configuration; `tiers` are its tiers with their concurrency.
 
     Raises:
         StackError: something did not come up; the text says what, and what to do.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     passwords = credentials.ensure(credentials_file(folder), credentials.user_names(DEFINITIONS))
-    amqp, management, name = _broker(folder, passwords, tell)
+    definitions = folder / "definitions.json"
+    credentials.write_definitions(DEFINITIONS, definitions, passwords)
+    amqp, management, name = supply(folder, passwords["admin"], definitions, tell)
     if upstream is None:
         upstream = Upstream(base_url=_simulator(folder, simulator_options, tell))
     last = find_house(folder)
-    ports = last.worker_ports if last is not None else ()
     house = House(
         folder=folder,
         amqp=amqp,
@@ -155,8 +179,9 @@ def raise_house(
         broker_name=name,
         upstream=upstream.base_url,
         simulated=upstream.simulated,
-        worker_ports=ports if len(ports) == workers else tuple(free_port() for _ in range(workers)),
+        worker_ports=() if last is None else last.worker_ports,
     )
+    house = _staffed(house, workers, tell)
     kept = {
         "amqp": amqp,
         "management": management,
@@ -173,6 +198,15 @@ def raise_house(
     _write(folder / "env", "".join(exports))
     start_workers(house, tell)
     return house
+
+
+def _staffed(house: House, count: int, tell: Tell) -> House:
+    """Give the house with so many workers: running ones keep their ports, those beyond the number are stopped."""
+    surplus = [service.folder for service in house.workers[count:]]
+    with interrupts.put_off() as hurried:
+        stop_workers(surplus, tell, within_s=60, hurried=hurried)
+    alive = [service.alive for service in house.workers]
+    return replace(house, worker_ports=keep_ports(house.worker_ports, alive, count))
 
 
 def start_workers(house: House, tell: Tell) -> None:
@@ -199,26 +233,6 @@ def ready_url(port: int) -> str:
 def credentials_file(folder: Path) -> Path:
     """Where a house keeps the passwords that were generated for it."""
     return folder / "credentials.json"
-
-
-def _broker(folder: Path, passwords: dict[str, str], tell: Tell) -> tuple[str, str, str]:
-    """Give AMQP address, management address and a name to show."""
-    definitions = folder / "definitions.json"
-    credentials.write_definitions(DEFINITIONS, definitions, passwords)
-    if given := os.environ.get("RABBITMQ_URL"):
-        tell("using the broker of RABBITMQ_URL")
-        where = external.prepare(given, os.environ.get("RABBITMQ_MANAGEMENT_URL"), definitions)
-        return where.amqp, where.management, "the broker of RABBITMQ_URL"
-    node = brokers.running(folder / "broker")
-    if node is None:
-        server = brokers.find_server(SERVERS)
-        tell(f"starting RabbitMQ {server.version}")
-        node = brokers.start(server, folder / "broker", definitions=definitions)
-    return (
-        f"127.0.0.1:{node.amqp_port}",
-        f"127.0.0.1:{node.http_port}",
-        f"RabbitMQ {node.version}, a private node",
-    )
 
 
 def _simulator(folder: Path, options: tuple[str, ...], tell: Tell) -> str:

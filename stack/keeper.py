@@ -1,8 +1,8 @@
 """Owns one running node: starts its port mapper and it, waits for its end, and cleans up after it.
 
 Runs as a process of its own, `python -I -S keeper.py FOLDER LOCK_FD [PARENT_FD]`, with the node's
-environment, detached from whoever started it. It imports nothing of the project, so that it costs
-little and starts at once.
+environment, detached from whoever started it, who makes a session for it: no terminal's Ctrl-C reaches it. It
+imports nothing of the project, so that it costs little and starts at once. `keeper.pid` is its process group.
 
 It holds the folder's lock and hands it on to the node: the lock is free when both are gone, whatever
 way they went. With PARENT_FD, the read end of a pipe, it kills everything the moment that the
@@ -23,14 +23,14 @@ _LOOK_EVERY_S = 0.25
 def main() -> None:
     """Detach, start, wait, clean up."""
     folder, lock, *parent = Path(sys.argv[1]), *(int(word) for word in sys.argv[2:])
+    # Before the fork: whoever started this finds the whole group by it, at whatever moment he gives up.
+    (folder / "keeper.pid").write_text(str(os.getpgid(0)), encoding="utf-8")
     if os.fork():
         os._exit(0)
-    os.setsid()
     console = os.open(folder / "logs/console.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (console, 1), (console, 2)):
         os.dup2(source, target)
-    (folder / "keeper.pid").write_text(str(os.getpid()), encoding="utf-8")
     address, port = os.environ["ERL_EPMD_ADDRESS"], os.environ["ERL_EPMD_PORT"]
     mapper = subprocess.Popen(["epmd", "-address", address, "-port", port])
     try:

@@ -4,28 +4,32 @@ import argparse
 import os
 
 from stack import broker as brokers
-from stack.house import ROOT, House, Upstream, find_house, raise_house, ready_url
+from stack import container
+from stack.arguments import positive
+from stack.house import ROOT, House, Upstream, find_house, lower, raise_house, ready_url
 from stack.services import answers
 
 _FOLDER = ROOT / ".warren/up"
+# No job is in flight yet when the start is given up.
+_STOP_S = 5
 
 
 def up(arguments: list[str]) -> int:
     """Start what does not run yet, and tell where it is and what to try."""
     parser = argparse.ArgumentParser(prog="./dev up", description=up.__doc__)
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="worker processes")
+    parser.add_argument(
+        "--workers",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="this many worker processes: more are started, or some stopped",
+    )
     options = parser.parse_args(arguments)
     upstream = None
     if base_url := os.environ.get("OPENAI_BASE_URL"):
         key = os.environ.get("OPENAI_API_KEY")
         upstream = Upstream(base_url=base_url.rstrip("/"), key=key, simulated=False)
-    house = raise_house(
-        _FOLDER,
-        workers=options.workers,
-        tell=lambda text: print(f"  {text}", flush=True),
-        upstream=upstream,
-        simulator_options=("--latency", "lognormal(0.3,0.4)"),
-    )
+    house = _raised(options.workers, upstream)
     _show(house)
     print(
         f"""
@@ -38,8 +42,30 @@ Try, in this shell:
     return 0
 
 
+def _raised(workers: int, upstream: Upstream | None) -> House:
+    """Raise the house; given up by Ctrl-C it leaves what ran before, or nothing."""
+
+    def tell(text: str) -> None:
+        print(f"  {text}", flush=True)
+
+    last = find_house(_FOLDER)
+    lived = last is not None and any(service.alive for service in last.workers)
+    try:
+        return raise_house(
+            _FOLDER,
+            workers=workers,
+            tell=tell,
+            upstream=upstream,
+            simulator_options=("--latency", "lognormal(0.3,0.4)"),
+        )
+    except KeyboardInterrupt:
+        if not lived:
+            lower(_FOLDER, tell=tell, within_s=_STOP_S)
+        raise
+
+
 def down(arguments: list[str]) -> int:
-    """Stop the stack; what is queued stays in its folder for the next `./dev up`."""
+    """Stop the stack; what is queued stays in its folder for the next `./dev up`, but not that of a container."""
     argparse.ArgumentParser(prog="./dev down", description=down.__doc__).parse_args(arguments)
     house = find_house(_FOLDER)
     if house is None:
@@ -59,13 +85,17 @@ def status(arguments: list[str]) -> int:
     return 0 if _show(house) else 1
 
 
+def _broker_runs(house: House) -> bool:
+    """Tell whether the house's own broker runs; of one that somebody else runs it is believed."""
+    folder = house.folder / "broker"
+    if house.broker_name.endswith("private node"):
+        return brokers.running(folder) is not None
+    return not container.is_kept(folder) or container.running(folder) is not None
+
+
 def _show(house: House) -> bool:
     """Print a line per part; True when all of them run."""
-    node = brokers.running(house.folder / "broker")
-    private = house.broker_name.endswith("private node")
-    parts = [
-        ("broker", f"{house.broker_name}, amqp://{house.amqp}", node is not None or not private)
-    ]
+    parts = [("broker", f"{house.broker_name}, amqp://{house.amqp}", _broker_runs(house))]
     parts.append(("management", f"http://{house.management} (user admin)", parts[0][2]))
     if house.simulated:
         parts.append(("simulator", house.upstream, house.simulator.alive))

@@ -58,11 +58,11 @@ def send(pid_file: Path, number: signal.Signals, folder: Path) -> None:
 
 
 def kill_group(folder: Path) -> None:
-    """Kill all that lives in `folder`, the keeper first among them, and wait until it is gone."""
+    """Kill all that lives in `folder`, the keeper and its whole group, and wait until it is gone."""
     with suppress(OSError, ValueError):
-        leader = int((folder / "keeper.pid").read_text(encoding="utf-8"))
+        group = int((folder / "keeper.pid").read_text(encoding="utf-8"))
         if held(folder):
-            os.killpg(leader, signal.SIGKILL)
+            os.killpg(group, signal.SIGKILL)
     wait_until(lambda: not held(folder), 10)
 
 

@@ -58,6 +58,11 @@ def unpack(cache: Path, *, release: str | None = None) -> Path:
     return root
 
 
+def is_unpacked(cache: Path) -> bool:
+    """Tell whether the distribution's packages lie in `cache`, ready to run."""
+    return _complete(cache.absolute() / "rabbitmq-distribution")
+
+
 def select(simulation: Iterable[str], *, libraries: bool) -> list[str]:
     """Choose what to download from the lines of `apt-get --simulate install`, in their order.
 

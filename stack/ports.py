@@ -2,6 +2,7 @@
 
 import random
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Below the range from which Linux takes the ports of outgoing connections.
@@ -24,7 +25,7 @@ def choose_ports(last: Ports | None, *, amqp: int, http: int) -> Ports:
 
     def choose(asked: int, before: int | None) -> int:
         port = asked
-        if not port and before is not None and before not in taken and _is_free(before):
+        if not port and before is not None and before not in taken and is_free(before):
             port = before
         port = port or free_port(taken)
         taken.add(port)
@@ -38,14 +39,42 @@ def choose_ports(last: Ports | None, *, amqp: int, http: int) -> Ports:
     )
 
 
+def keep_ports(last: Sequence[int], alive: Sequence[bool], count: int) -> tuple[int, ...]:
+    """Give `count` ports: those of `last` whose owner is alive or that are free, and others for the rest."""
+    kept = [
+        port if living or is_free(port) else 0 for port, living in zip(last, alive, strict=True)
+    ]
+    kept = [*kept, *[0] * count][:count]
+    taken = set(kept)
+    for number, port in enumerate(kept):
+        if not port:
+            kept[number] = free_port(taken)
+            taken.add(kept[number])
+    return tuple(kept)
+
+
 def free_port(taken: set[int]) -> int:
     """Give a port that nobody listens on now; a rival may still take it first."""
     candidates = list(_PORTS)
     random.shuffle(candidates)
-    return next(port for port in candidates if port not in taken and _is_free(port))
+    return next(port for port in candidates if port not in taken and is_free(port))
 
 
-def _is_free(port: int) -> bool:
+def serves_amqp(port: int) -> bool:
+    """Shake hands: RabbitMQ opens its AMQP listener last, after plugins and definitions.
+
+    A forwarder before it, such as docker's, takes connections sooner, but says nothing.
+    """
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(1) == b"\x01"
+    except OSError:
+        return False
+
+
+def is_free(port: int) -> bool:
+    """Tell whether one can listen on that port of 127.0.0.1 now; 0: on any."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -12,8 +12,9 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from stack import occupancy
+from stack import interrupts, occupancy
 from stack.errors import StackError
 
 _TAIL_BYTES = 2000
@@ -24,6 +25,11 @@ class Service:
     """One process of the stack, as it is recorded in its folder."""
 
     folder: Path
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Give the service of a folder, running or not."""
+        return cls(folder=folder)
 
     @property
     def log(self) -> Path:
@@ -77,7 +83,8 @@ def spawn(folder: Path, command: Sequence[str], environment: Mapping[str, str]) 
     service = Service(folder=folder)
     lock = occupancy.take(folder)
     try:
-        with service.log.open("ab") as log:
+        # A process that no file names could not be stopped.
+        with interrupts.put_off(), service.log.open("ab") as log:
             process = subprocess.Popen(
                 list(command),
                 env={**os.environ, **environment},
@@ -87,7 +94,7 @@ def spawn(folder: Path, command: Sequence[str], environment: Mapping[str, str]) 
                 start_new_session=True,
                 pass_fds=[lock],
             )
-        (folder / "service.pid").write_text(str(process.pid), encoding="utf-8")
+            (folder / "service.pid").write_text(str(process.pid), encoding="utf-8")
     finally:
         os.close(lock)
     return service

@@ -5,6 +5,7 @@ whose deliveries go back to the broker unsettled).
 """
 
 import asyncio
+import errno
 import random
 import signal
 import ssl
@@ -34,12 +35,14 @@ from worker.core.lanes import LaneRules
 from worker.core.quick import TryPolicy
 from worker.core.retry import RetryPolicy
 from worker.crew import Crew
+from worker.errors import CannotStart, SettingsError
 from worker.keys import EndpointKey
 from worker.lanes import Gate, Lane, Lanes
 from worker.patience import PatientLedger, PatientRationing, TolerantCache
 from worker.pipeline import Line
 from worker.ports import Clock, Ledger, Listener
 from worker.pricing import Prices
+from worker.settings import Address as ListenAddress
 from worker.settings import (
     BrokerSettings,
     EndpointSettings,
@@ -144,7 +147,10 @@ async def _build(
     rules = lane_rules(settings.tiers)
     pulse, readiness = Pulse(clock), Readiness([*rules, _ASKS])
     health = Health(clock, pulse=pulse, readiness=readiness, metrics=metrics.page)
-    host, port = health.start(settings.http.listen.host, settings.http.listen.port)
+    try:
+        host, port = health.start(settings.http.listen.host, settings.http.listen.port)
+    except OSError as error:
+        raise CannotStart(_unheard(settings.http.listen, error)) from error
     resources.callback(health.stop)
 
     store = await resources.enter_async_context(_store(settings.store, clock, listener))
@@ -152,9 +158,9 @@ async def _build(
     resources.push_async_callback(upstream.aclose)
     troubles = Troubles(listener)
     connections = Connections.to(
-        _address(settings.broker),
+        broker_address(settings.broker),
         troubles=troubles,
-        tls=_tls(settings.broker),
+        tls=broker_tls(settings.broker),
         heartbeat_s=settings.broker.heartbeat.total_seconds(),
         reconnect_s=settings.broker.reconnect_interval.total_seconds(),
     )
@@ -278,7 +284,7 @@ async def _call_off(line: Line, ledger: Ledger) -> None:
             line.call_off(await ledger.called_off())
 
 
-def _address(broker: BrokerSettings) -> Address:
+def broker_address(broker: BrokerSettings) -> Address:
     """Give the broker's address with the password in it, which the settings keep apart."""
     parts = urlsplit(broker.url)
     if broker.password is not None:
@@ -288,11 +294,28 @@ def _address(broker: BrokerSettings) -> Address:
     return Address.parse(parts.geturl(), allow_plaintext=broker.allow_plaintext)
 
 
-def _tls(broker: BrokerSettings) -> ssl.SSLContext | None:
+def broker_tls(broker: BrokerSettings) -> ssl.SSLContext | None:
     """Give the context that trusts the configured certificates; None: the system's."""
     if broker.ca_file is None:
         return None
-    return ssl.create_default_context(cafile=str(broker.ca_file))
+    try:
+        return ssl.create_default_context(cafile=str(broker.ca_file))
+    except OSError as error:  # ssl's own errors are some
+        problem = f"broker.ca_file: {broker.ca_file} holds no readable certificates ({error}); it must be a PEM file"
+        raise SettingsError((problem,)) from error
+
+
+def _unheard(listen: ListenAddress, error: OSError) -> str:
+    """Say that the address of the probes cannot be listened on, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{listen} is taken by another process, perhaps by another worker: give this one an address of its own "
+            "in http.listen or WARREN_HTTP__LISTEN, such as 127.0.0.1:0 for any free port"
+        )
+    return (
+        f"{listen} cannot be listened on ({error.strerror or error}): set http.listen or WARREN_HTTP__LISTEN to an "
+        "address of this machine, with a port above 1023 or 0 for any free one"
+    )
 
 
 async def _every(seconds: float, act: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 WarrenError
 ├── SettingsError        the configuration cannot be used; lists every problem
+├── CannotStart          this machine does not give the worker what it needs to start
 ├── StoreUnavailable     the ledger or the cache cannot be read or written now
 ├── BrokerUnavailable    RabbitMQ cannot be reached or refuses us now
 ├── TopologyError        the broker lacks an exchange, queue or right that Warren needs
@@ -17,11 +18,17 @@ class SettingsError(WarrenError):
     """The configuration cannot be used; `problems` has one line each: path, value, expectation."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
         super().__init__(
-            "the configuration has problems:\n"
-            + "\n".join(f"  - {problem}" for problem in problems)
+            f"the configuration has a problem: {problems[0]}"
+            if len(problems) == 1
+            else f"the configuration has problems:\n{listed}"
         )
         self.problems = problems
+
+
+class CannotStart(WarrenError):  # noqa: N818  # a sentence: the worker cannot start
+    """This machine does not give the worker what it needs to start, such as an address to listen on."""
 
 
 class StoreUnavailable(WarrenError):  # noqa: N818  # reads as what it is, like BrokerUnavailable

@@ -18,6 +18,7 @@
 | `rights` | who may do what on it |
 | `definitions` | the topology in RabbitMQ's own format |
 | `comparison` | how a broker's topology differs from that value |
+| `inspection` | one look at a broker over AMQP, as its user sees it |
 | `management` | RabbitMQ's management API |
 
 A delivery may be settled only on the very channel that it came on. The channels here are the AMQP library's

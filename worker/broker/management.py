@@ -7,6 +7,8 @@ import urllib.request
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -121,6 +123,35 @@ class Management:
             key=lambda status: status.name,
         )
 
+    def date(self) -> datetime | None:
+        """Give the broker host's clock, to the second; None where it does not tell.
+
+        Raises:
+            BrokerUnavailable: the API cannot be reached, or refuses the user.
+        """
+        _, date = self._respond("GET", "whoami")
+        try:
+            return parsedate_to_datetime(date)
+        except ValueError:
+            return None
+
+    def delivery_timeouts(self) -> dict[str, timedelta]:
+        """Give how long a delivery may be held, for each of Warren's queues where a policy or argument says so.
+
+        Raises:
+            BrokerUnavailable: the API cannot be reached, or refuses the user.
+        """
+        found: dict[str, timedelta] = {}
+        for queue in self._list(f"queues/{quote(self.vhost, safe='')}"):
+            limits = (
+                (queue.get("arguments") or {}).get("x-consumer-timeout"),
+                (queue.get("effective_policy_definition") or {}).get("consumer-timeout"),
+            )
+            set_ms = [limit for limit in limits if isinstance(limit, int)]
+            if set_ms:
+                found[str(queue["name"])] = timedelta(milliseconds=min(set_ms))
+        return found
+
     def close_connections(self, user: str, *, reason: str = "closed by an operator") -> int:
         """Close all connections of a user, to any virtual host, and tell how many there were.
 
@@ -154,6 +185,22 @@ class Management:
         headers: Mapping[str, str] | None = None,
         tolerate: AbstractSet[HTTPStatus] = frozenset(),
     ) -> Any:  # noqa: ANN401  # JSON
+        text, _ = self._respond(method, path, body, headers=headers, tolerate=tolerate)
+        try:
+            return json.loads(text) if text else None
+        except ValueError:
+            raise BrokerUnavailable(self._not_it()) from None
+
+    def _respond(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        tolerate: AbstractSet[HTTPStatus] = frozenset(),
+    ) -> tuple[bytes, str]:
+        """Give the answer's body, empty for a status that is tolerated, and its Date."""
         pair = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
         request = urllib.request.Request(  # noqa: S310  # the scheme was checked
             f"{self.url.rstrip('/')}/api/{path}",
@@ -165,11 +212,11 @@ class Management:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects())
         try:
             with opener.open(request, timeout=_TIMEOUT_S) as response:
-                text = response.read(_MOST_BYTES)
+                return response.read(_MOST_BYTES), response.headers.get("Date", "")
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in tolerate:
-                return None
+                return b"", ""
             raise BrokerUnavailable(self._refused(error.code, method, path)) from None
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", error)
@@ -177,10 +224,6 @@ class Management:
                 f"the management API at {self.url} cannot be reached ({reason}); check the URL, and that the "
                 "broker runs with its management plugin"
             ) from None
-        try:
-            return json.loads(text) if text else None
-        except ValueError:
-            raise BrokerUnavailable(self._not_it()) from None
 
     def _refused(self, code: int, method: str, path: str) -> str:
         match code:

@@ -10,5 +10,7 @@
 | `look` | `status`, `explain` |
 | `dead` | `dead list`, `dead show`, `dead replay` |
 | `shape` | `topology check`, `topology apply`, `topology show` |
+| `configured`, `seconds` | what commands share: the configuration, durations |
+| `doctor` | `doctor`, a folder of its own |
 | `output` | tables for people, JSON for programs |
 """

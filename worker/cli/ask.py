@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 from typing import TypeAlias
 
@@ -10,14 +11,16 @@ import click
 
 from producer_sdk import CompletionClient, JobError, Reply, ReplyTimeout
 from worker.cli.output import FAILED, as_json, fail, told
+from worker.cli.seconds import seconds
 from worker.cli.submit import print_reply, url_option
 
 _Cancel: TypeAlias = Callable[..., Awaitable[bool]]
 
 timeout_option = click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True, max=86_400),
-    default=30,
+    callback=seconds,
+    metavar="SECONDS",
+    default="30",
     show_default=True,
     help="Seconds until a worker must have answered.",
 )
@@ -35,7 +38,7 @@ line says which), 2 usage, 3 broker not reachable."""
 @timeout_option
 @url_option
 @as_json
-def result(job: str, timeout: float, url: str, as_json: bool) -> None:  # noqa: FBT001  # click passes by name
+def result(job: str, timeout: timedelta, url: str, as_json: bool) -> None:  # noqa: FBT001  # click passes by name
     """Print what became of a JOB, by its whole id, from what the workers keep.
 
     For when its reply went elsewhere or nobody was there to hear it. Only the tenant that submitted it is told. The
@@ -66,7 +69,7 @@ wait for its call, 2 usage, 3 broker not reachable."""
 @click.option("--key", "keys", multiple=True, help="A job by its idempotency key; repeat for more.")
 @timeout_option
 @url_option
-def cancel(jobs: tuple[str, ...], keys: tuple[str, ...], timeout: float, url: str) -> None:
+def cancel(jobs: tuple[str, ...], keys: tuple[str, ...], timeout: timedelta, url: str) -> None:
     """Cancel each JOB, by its whole id or by --key: it is not called, or its running call is closed.
 
     Whoever waits for its reply hears that it was cancelled. Only the tenant that submitted a job may cancel it.
@@ -90,10 +93,10 @@ def cancel(jobs: tuple[str, ...], keys: tuple[str, ...], timeout: float, url: st
         raise SystemExit(FAILED)
 
 
-async def _cancelled(name: str, cancel: _Cancel, timeout_s: float) -> str:
+async def _cancelled(name: str, cancel: _Cancel, within: timedelta) -> str:
     """Cancel one job; give why it is not cancelled, or nothing."""
     try:
-        if await cancel(timeout=timeout_s):
+        if await cancel(timeout=within):
             return ""
     except (JobError, ReplyTimeout) as error:
         return str(error)

@@ -5,6 +5,7 @@ import click
 from worker.cli.ask import cancel, result
 from worker.cli.batch import batch
 from worker.cli.dead import dead
+from worker.cli.doctor.command import doctor
 from worker.cli.lane import lane
 from worker.cli.look import explain, status
 from worker.cli.serve import check_config, worker
@@ -40,5 +41,6 @@ for command in (
     explain,
     topology,
     check_config,
+    doctor,
 ):
     warren.add_command(command)

@@ -48,7 +48,12 @@ def management_of(config: str | None, url: str | None) -> Management:
 
     Raises:
         SettingsError: there is no URL, or the configuration has problems.
+        click.UsageError: the URL that was given cannot be one.
     """
+    if url is not None and not _is_http(url):
+        raise click.UsageError(
+            "--management-url or WARREN_MANAGEMENT_URL must look like http[s]://user:password@host:port"
+        )
     settings = settings_of(config)
     given = url or settings.broker.management_url
     if given is None:
@@ -66,3 +71,11 @@ def management_of(config: str | None, url: str | None) -> Management:
         password=unquote(parts.password or ""),
         vhost=vhost,
     )
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

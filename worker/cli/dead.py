@@ -18,10 +18,12 @@ from worker.broker.replay import Replay
 from worker.broker.trouble import Troubles
 from worker.cli.configured import archive_of, config_option
 from worker.cli.output import FAILED, as_json, fail, show, told
+from worker.cli.seconds import seconds
 from worker.clock import SystemClock
 from worker.core.events import Event, Trouble
 from worker.core.kinds import Kind
 from worker.core.letters import Letter, Selection
+from worker.errors import SettingsError
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -60,7 +62,8 @@ def dead() -> None:
 Examples:
   warren dead list
   warren dead list --tier premium --kind overloaded --json
-Exit status: 0, also when there are none; 3 the ledger cannot be read.""",
+Exit status: 0 shown, also when there are none, 1 the configuration has problems, 2 usage, 3 the ledger cannot be
+read.""",
 )
 @selecting
 @config_option
@@ -82,7 +85,8 @@ def list_letters(
 Examples:
   warren dead show 3f2a91
   warren dead show 3f2a91 --json | jq -r ".[0].request"
-Exit status: 0 shown, 1 there is no such dead letter, 3 the ledger cannot be read.""",
+Exit status: 0 shown, 1 there is no such dead letter, or the configuration has problems, 2 usage (also an id that is
+too short or fits several jobs), 3 the ledger cannot be read.""",
 )
 @click.argument("job")
 @config_option
@@ -128,7 +132,8 @@ Examples:
   warren dead replay --kind overloaded --dry-run   what would be replayed
   warren dead replay --tier premium                all of a tier
   warren dead replay --all --yes                   all, without a question
-Exit status: 0 replayed, 1 nothing was selected or something was left, 3 broker not reachable.""",
+Exit status: 0 replayed, 1 nothing was selected, something was left, or the configuration has problems, 2 usage,
+3 the broker is not reachable or refuses the user, or the ledger cannot be read.""",
 )
 @click.argument("jobs", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All dead letters of all tiers.")
@@ -136,7 +141,7 @@ Exit status: 0 replayed, 1 nothing was selected or something was left, 3 broker 
 @click.option("--yes", is_flag=True, help="Do not ask before replaying more than one.")
 @click.option(
     "--deadline",
-    type=float,
+    callback=seconds,
     metavar="SECONDS",
     help="The new deadline, from now; by default as long as the job had at first.",
 )
@@ -155,7 +160,7 @@ def replay_letters(  # noqa: PLR0917  # one parameter for each option, by name
     everything: bool,  # noqa: FBT001  # click passes options by name
     dry_run: bool,  # noqa: FBT001  # see above
     yes: bool,  # noqa: FBT001  # see above
-    deadline: float | None,
+    deadline: timedelta | None,
     url: str | None,
     config: str | None,
     as_json: bool,  # noqa: FBT001  # see above
@@ -178,11 +183,11 @@ def replay_letters(  # noqa: PLR0917  # one parameter for each option, by name
         fail("no dead letter is selected; `warren dead list` shows what there is")
     if url is None:
         raise click.UsageError("--url or WARREN_OPERATOR_URL must name the broker, as an operator")
+    address = _operator(url)
     if len(letters) > 1 and not yes:
         click.confirm(f"replay {len(letters)} dead letters?", abort=True, err=True)
-    span = timedelta(seconds=deadline) if deadline is not None else None
     found = sorted({letter.tier for letter in letters})
-    done = _replay(url, selection, found, span, total=len(letters), quiet=as_json)
+    done = _replay(address, selection, found, deadline, total=len(letters), quiet=as_json)
     if as_json:
         show([asdict(done)], columns=(), json_too=True)
     else:
@@ -194,8 +199,15 @@ def replay_letters(  # noqa: PLR0917  # one parameter for each option, by name
         raise SystemExit(FAILED)
 
 
+def _operator(url: str) -> Address:
+    try:
+        return Address.parse(url)
+    except SettingsError as error:
+        raise click.UsageError(f"--url or WARREN_OPERATOR_URL: {error.problems[0]}") from None
+
+
 def _replay(
-    url: str,
+    address: Address,
     selection: Selection,
     tiers: list[str],
     span: timedelta | None,
@@ -209,7 +221,6 @@ def _replay(
 
         async def run() -> Replayed:
             troubles = Troubles(_Stderr())
-            address = Address.parse(url)
             taking = Link(address, purpose="replay: take", troubles=troubles)
             putting = Link(address, purpose="replay: put", troubles=troubles)
             try:

@@ -79,7 +79,7 @@ def lane() -> None:
 Examples:
   warren lane status
   warren lane status --json | jq '.[] | select(.state == "paused")'
-Exit status: 0 shown, 1 the configuration has problems, 3 the store cannot be read."""
+Exit status: 0 shown, 1 the configuration has problems, 2 usage, 3 the store cannot be read."""
 )
 @config_option
 @as_json

@@ -21,7 +21,7 @@ _JOBS, _DEAD = "warren.jobs.", "warren.dead."
 Examples:
   warren status
   warren status --json | jq '.queues[] | select(.kind == "dead" and .ready > 0)'
-Exit status: 0 shown, 3 the management API cannot be reached."""
+Exit status: 0 shown, 1 the configuration has problems, 2 usage, 3 the management API cannot be reached."""
 )
 @config_option
 @management_option
@@ -74,7 +74,8 @@ def _queue(queue: QueueStatus, now: datetime) -> dict[str, object]:
 Examples:
   warren explain 3f2a91
   warren explain 3f2a91 --json
-Exit status: 0 shown, 1 the ledger knows no such job, 3 the ledger cannot be read."""
+Exit status: 0 shown, 1 the ledger knows no such job, or the configuration has problems, 2 usage (also an id that
+is too short or fits several jobs), 3 the ledger cannot be read."""
 )
 @click.argument("job")
 @config_option

@@ -12,12 +12,20 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from producer_sdk import BrokerUnavailable as NoBroker
+from producer_sdk import InvalidRequest, InvalidSetting, PublishUnconfirmed, PublishUnsent
 from producer_sdk import WarrenError as SdkError
-from worker.errors import SettingsError, WarrenError
+from worker.errors import AmbiguousJob, BrokerUnavailable, StoreUnavailable, WarrenError
 
-# Exit statuses, as every command's --help tells. Usage errors are click's 2.
+# Exit statuses, as every command's --help tells. click ends with USAGE too.
 FAILED: Final = 1
+USAGE: Final = 2
 UNREACHABLE: Final = 3
+_STATUSES: Final = (
+    ((AmbiguousJob, InvalidRequest, InvalidSetting), USAGE),
+    ((BrokerUnavailable, StoreUnavailable), UNREACHABLE),
+    ((NoBroker, PublishUnconfirmed, PublishUnsent), UNREACHABLE),
+)
 
 _PIPE_WIDTH: Final = 200
 
@@ -71,7 +79,9 @@ def told() -> Iterator[None]:
     """Turn Warren's own exceptions into one clear line and an exit status."""
     try:
         yield
-    except SettingsError as error:
-        fail(str(error))
     except (WarrenError, SdkError) as error:
-        fail(str(error), UNREACHABLE)
+        fail(str(error), _status(error))
+
+
+def _status(error: Exception) -> int:
+    return next((status for kinds, status in _STATUSES if isinstance(error, kinds)), FAILED)

@@ -7,7 +7,8 @@ import click
 
 from worker.app import run
 from worker.cli.configured import config_option, settings_of
-from worker.cli.output import as_json, show, told
+from worker.cli.output import as_json, fail, show, told
+from worker.errors import WarrenError
 from worker.settings import describe
 
 
@@ -16,8 +17,8 @@ from worker.settings import describe
 Examples:
   warren worker --config /etc/warren.toml
   WARREN_HTTP__LISTEN=127.0.0.1:0 warren worker    # a free port for /readyz and /metrics
-Exit status: 0 all that it held was settled, 1 some was given back to the broker or it could not
-start, 2 usage."""
+Exit status: 0 all that it held was settled, 1 some was given back to the broker, or it could not start: the
+configuration, the address of http.listen, the store; 2 usage. A broker that cannot be reached is tried for ever."""
 )
 @config_option
 def worker(config: str | None) -> None:
@@ -28,7 +29,11 @@ def worker(config: str | None) -> None:
     Any number of workers may run; those of one host share one ledger.
     """
     with told():
-        sys.exit(run(settings_of(config)))
+        settings = settings_of(config)
+    try:
+        sys.exit(run(settings))
+    except WarrenError as error:
+        fail(str(error))  # whatever kept it from starting, also the store
 
 
 @click.command(

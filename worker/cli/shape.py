@@ -35,7 +35,8 @@ def topology() -> None:
 Examples:
   warren topology check
   warren topology check --json
-Exit status: 0 nothing differs, 1 something does, 3 the management API cannot be reached."""
+Exit status: 0 nothing differs, 1 something does, or the configuration has problems, 2 usage, 3 the management API
+cannot be reached."""
 )
 @config_option
 @management_option
@@ -58,7 +59,8 @@ def check(
 Examples:
   warren topology apply --management-url http://admin:secret@127.0.0.1:15672
   warren topology apply --tenant billing --tenant search
-Exit status: 0 nothing differs any more, 1 something still does, 3 the management API cannot be reached."""
+Exit status: 0 nothing differs any more, 1 something still does, or the configuration has problems, 2 usage, 3 the
+management API cannot be reached."""
 )
 @config_option
 @management_option
@@ -84,7 +86,7 @@ def apply(
     epilog="""\b
 Examples:
   warren topology show > definitions.json     # for `load_definitions`; users have no passwords
-Exit status: 0.""",
+Exit status: 0 shown, 1 the configuration has problems, 2 usage.""",
 )
 @config_option
 @tenants_option

@@ -18,6 +18,8 @@ from producer_sdk import (
 )
 from producer_sdk.wire import Dedupe, Lane, Priority
 from worker.cli.output import FAILED, as_json, dollars, fail, plain, told
+from worker.cli.seconds import seconds
+from worker.clock import SystemClock
 
 url_option = click.option(
     "--url",
@@ -36,7 +38,8 @@ Examples:
   warren submit --tier premium --priority high --model gpt-5 "Why is the sky blue?"
   echo "Summarise: ..." | warren submit -          # the prompt from standard input
   warren submit --no-wait --key nightly-17 "..."    # returns when the broker has confirmed
-Exit status: 0 answered, 1 the job failed or nothing came in time, 2 usage, 3 broker not reachable."""
+Exit status: 0 answered, or stored with --no-wait, 1 the job failed, nothing came in time or no queue took it,
+2 usage (also a tier, key or URL that cannot be one), 3 the broker is not reachable or refuses the user."""
 )
 @click.argument("prompt")
 @click.option(
@@ -65,8 +68,9 @@ Exit status: 0 answered, 1 the job failed or nothing came in time, 2 usage, 3 br
 )
 @click.option(
     "--timeout",
-    type=float,
-    default=120,
+    callback=seconds,
+    metavar="SECONDS",
+    default="120",
     show_default=True,
     help="Seconds until the answer is of no use; the job's deadline.",
 )
@@ -83,7 +87,7 @@ def submit(  # noqa: PLR0917  # one parameter for each option, by name
     model: str,
     key: str | None,
     dedupe: str | None,
-    timeout: float,
+    timeout: timedelta,
     wait: bool,  # noqa: FBT001  # click passes options by name
     url: str,
     as_json: bool,  # noqa: FBT001  # see above
@@ -93,16 +97,18 @@ def submit(  # noqa: PLR0917  # one parameter for each option, by name
     The prompt goes through the tier's queue like any other request: it is kept by the broker, answered
     by a worker, and never paid for twice under one --key.
     """
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = _standard_input() if prompt == "-" else prompt
     request = replace(
         Request.chat(tier=tier, model=model, messages=[{"role": "user", "content": text}]),
         priority=PRIORITIES[priority],
         lane=Lane(lane),
         idempotency_key=key,
         dedupe=Dedupe(dedupe) if dedupe else None,
-        deadline=timedelta(seconds=timeout),
+        deadline=timeout,
     )
     with told():
+        # A request that breaks a rule is refused whether or not there is a broker.
+        request.submission("check", reply_to=None, now=SystemClock().now())
         try:
             answer = asyncio.run(_submit(url, request, wait=wait))
         except (JobError, ReplyTimeout) as error:
@@ -111,6 +117,13 @@ def submit(  # noqa: PLR0917  # one parameter for each option, by name
         click.echo(json.dumps({"job_id": answer}) if as_json else answer)
     else:
         print_reply(answer, json_too=as_json)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError:
+        raise click.UsageError("the prompt on standard input is not UTF-8 text") from None
 
 
 async def _submit(url: str, request: Request, *, wait: bool) -> Reply | str:

@@ -83,7 +83,7 @@ def test_a_url_that_is_none_is_told_before_any_file_is_touched(
     source: Path, tmp_path: Path
 ) -> None:
     result = run(str(source), "-o", str(tmp_path / "out.jsonl"), url="http://example")
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert "amqps://" in result.stderr
     assert list(tmp_path.iterdir()) == [source]
 

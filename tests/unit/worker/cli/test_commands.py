@@ -155,7 +155,7 @@ def test_explain_tells_what_a_completed_job_cost(
     ("arguments", "status"),
     [
         (("explain", "ffffffff"), 1),
-        (("explain", "abc"), 3),
+        (("explain", "abc"), 2),
         (("dead", "show", "ffffffff"), 1),
         (("dead", "replay"), 2),
         (("dead", "replay", "--all", "--tier", "small"), 2),

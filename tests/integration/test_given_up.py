@@ -1,0 +1,81 @@
+"""Ctrl-C while a stack comes up: it ends soon, at whatever moment, and leaves no process behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stack import occupancy
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.broker, pytest.mark.processes]
+
+_UP = """
+import sys
+from pathlib import Path
+from stack import commands, living
+living._FOLDER = Path(sys.argv[1])
+sys.exit(commands.run(commands.find("up"), ["--workers", "1"]))
+"""
+# What appears in the folder, one after the other, while the stack comes up.
+_MOMENTS = (
+    "broker/node.json",
+    "broker/keeper.pid",
+    "broker/node.pid",
+    "simulator/service.pid",
+    "simulator.port",
+    "worker-1/service.pid",
+)
+_SOON_S = 15
+
+
+def _started(folder: Path) -> "subprocess.Popen[bytes]":
+    environment = {name: it for name, it in os.environ.items() if name != "RABBITMQ_URL"}
+    return subprocess.Popen(
+        [sys.executable, "-c", _UP, str(folder)],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # a group of its own, which gets the Ctrl-C as a terminal's does
+    )
+
+
+def _living(folder: Path) -> list[str]:
+    return [each.parent.name for each in folder.glob("*/lock") if occupancy.held(each.parent)]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("moment", _MOMENTS)
+def test_ctrl_c_ends_a_start_soon_and_leaves_no_process(
+    moment: str, times: int, tmp_path: Path
+) -> None:
+    with _started(tmp_path) as process:
+        assert occupancy.wait_until((tmp_path / moment).exists, 60)
+        for _ in range(times):
+            os.killpg(process.pid, signal.SIGINT)
+            # Again once the clean-up has begun, which the first one sets off within a few milliseconds.
+            occupancy.wait_until(lambda: process.poll() is not None, 0.15)
+            if process.returncode is not None:
+                break
+        told, _ = process.communicate(timeout=_SOON_S)
+
+    assert process.returncode == 130, told.decode()
+    assert b"Traceback" not in told, told.decode()
+    assert _living(tmp_path) == []
+    group = tmp_path / "broker/keeper.pid"
+    if group.exists():
+        leader = int(group.read_text(encoding="utf-8"))
+        assert occupancy.wait_until(lambda: _is_empty(leader), 5)
+
+
+def _is_empty(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -1,0 +1,49 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from stack.interrupts import put_off
+
+
+def test_ctrl_c_waits_until_the_block_has_ended() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), put_off() as pressed:  # noqa: PT012  # the order is the point
+        assert not pressed()
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert pressed()
+        done.append("cleaned up")
+    assert done == ["cleaned up"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_in_the_block_passes_and_the_old_handler_is_back() -> None:
+    with pytest.raises(ValueError, match="mine"), put_off():
+        raise ValueError("mine")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_is_started_in_the_block_can_be_interrupted() -> None:
+    code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    with put_off():
+        told = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, text=True
+        ).stdout
+    assert told == "True\n"
+
+
+def test_in_another_thread_it_does_nothing() -> None:
+    seen = []
+
+    def work() -> None:
+        with put_off() as pressed:
+            seen.append(pressed())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [False]
