@@ -8,53 +8,36 @@ import asyncio
 import errno
 import random
 import signal
-import ssl
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
 
 import uvloop
 
 from producer_sdk.wire import Lane as LaneName
 from producer_sdk.wire import request_key
+from worker import parts
 from worker.asking import Asking
-from worker.broker.address import Address
 from worker.broker.asks import AskIntake
-from worker.broker.codec import TierRules
-from worker.broker.connection import Connections
+from worker.broker.connection import Link
 from worker.broker.delivery import Outlet
 from worker.broker.intake import Intake, TierIntake
 from worker.broker.publisher import Publisher
 from worker.broker.trouble import Troubles
 from worker.clock import SystemClock
-from worker.core.costs import Price
 from worker.core.events import TierPaused
-from worker.core.lanes import LaneRules
-from worker.core.quick import TryPolicy
-from worker.core.retry import RetryPolicy
 from worker.crew import Crew
-from worker.errors import CannotStart, SettingsError
-from worker.keys import EndpointKey
+from worker.errors import CannotStart
 from worker.lanes import Gate, Lane, Lanes
 from worker.patience import PatientLedger, PatientRationing, TolerantCache
 from worker.pipeline import Line
-from worker.ports import Clock, Ledger, Listener
-from worker.pricing import Prices
+from worker.ports import Clock, Listener
 from worker.settings import Address as ListenAddress
 from worker.settings import (
-    BrokerSettings,
-    EndpointSettings,
-    RetrySettings,
     Settings,
-    StoreSettings,
-    TierSettings,
 )
 from worker.slots import LaneSlots
-from worker.store.embedded.options import Durability, EmbeddedOptions
-from worker.store.embedded.store import EmbeddedStore
-from worker.store.files import ledger_file
 from worker.telemetry.fanout import Fanout
 from worker.telemetry.health import Health
 from worker.telemetry.libraries import library_lines
@@ -62,13 +45,12 @@ from worker.telemetry.logs import Logs
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.readiness import Pulse, Readiness
 from worker.telemetry.sink import Sink, open_sink
-from worker.upstream.client import UpstreamClient
-from worker.upstream.endpoint import Endpoint
-from worker.upstream.spec import EndpointSpec
 
 _BEAT_S: Final = 1.0
 _QUIET_S: Final = 5.0
 _CALL_OFF_S: Final = 0.25
+_LONGEST_ASKED_S: Final = 0.75
+_MORE_ASKS_S: Final = 0.1
 _ASKS: Final = "asks"
 
 
@@ -144,7 +126,7 @@ async def _build(
     tiers = {name: tier.endpoints for name, tier in settings.tiers.items()}
     metrics = Metrics(tiers, clock)
     listener = Fanout(*listeners, Logs(sink, clock), metrics)
-    rules = lane_rules(settings.tiers)
+    rules = parts.lane_rules(settings.tiers)
     pulse, readiness = Pulse(clock), Readiness([*rules, _ASKS])
     health = Health(clock, pulse=pulse, readiness=readiness, metrics=metrics.page)
     try:
@@ -153,17 +135,11 @@ async def _build(
         raise CannotStart(_unheard(settings.http.listen, error)) from error
     resources.callback(health.stop)
 
-    store = await resources.enter_async_context(_store(settings.store, clock, listener))
-    upstream = _upstream(settings, clock, listener)
+    store = await resources.enter_async_context(parts.store(settings.store, clock, listener))
+    upstream = parts.upstream(settings, clock, listener)
     resources.push_async_callback(upstream.aclose)
     troubles = Troubles(listener)
-    connections = Connections.to(
-        broker_address(settings.broker),
-        troubles=troubles,
-        tls=broker_tls(settings.broker),
-        heartbeat_s=settings.broker.heartbeat.total_seconds(),
-        reconnect_s=settings.broker.reconnect_interval.total_seconds(),
-    )
+    connections = parts.connections(settings.broker, troubles)
     resources.push_async_callback(connections.close)
     intakes: dict[str, TierIntake] = {}
 
@@ -179,7 +155,7 @@ async def _build(
         request_key(tier, lane): LaneSlots.of(
             rules[request_key(tier, lane)].concurrency, settings.tiers[tier].attempt_timeout
         )
-        for tier, lane in _lanes(settings.tiers)
+        for tier, lane in parts.lanes_of(settings.tiers)
     }
     gates = {key: Gate(key, each, rationing=rationing, clock=clock) for key, each in rules.items()}
     line = Line(
@@ -188,7 +164,7 @@ async def _build(
         upstream=upstream,
         clock=clock,
         listener=listener,
-        policy=_policy(settings.retry),
+        policy=parts.retry_policy(settings.retry),
         tries=settings.retry.tries,
         slots=slots,
         gates=gates,
@@ -199,10 +175,10 @@ async def _build(
     outlet = Outlet(
         publisher=Publisher(connections.publish, troubles), listener=listener, clock=clock
     )
-    for tier, lane in _lanes(settings.tiers):
+    for tier, lane in parts.lanes_of(settings.tiers):
         key = request_key(tier, lane)
         intakes[key] = TierIntake(
-            rules=_rules(settings.tiers[tier], lane),
+            rules=parts.tier_rules(settings.tiers[tier], lane),
             concurrency=rules[key].concurrency,
             link=connections.consume,
             outlet=outlet,
@@ -223,16 +199,7 @@ async def _build(
     _background(resources, lanes.run(), "lanes")
     for key, intake in intakes.items():
         _background(resources, intake.run(), f"intake {key}")
-    asking = Asking(ledger=ledger, listener=listener)
-    asks = AskIntake(
-        link=connections.consume,
-        outlet=outlet,
-        troubles=troubles,
-        take=lambda ask: crew.spawn(asking.own(ask)),
-        spawn=crew.spawn,
-    )
-    _background(resources, asks.run(), "intake asks")
-    _background(resources, _call_off(line, ledger), "call off")
+    asks = _take_asks(resources, connections.consume, outlet, troubles, crew=crew, line=line)
 
     def beat() -> None:
         pulse.beat()
@@ -253,56 +220,55 @@ async def _build(
     )
 
 
-def _lanes(tiers: Iterable[str]) -> list[tuple[str, LaneName]]:
-    return [(tier, lane) for tier in tiers for lane in LaneName]
+def _take_asks(
+    resources: AsyncExitStack,
+    link: Link,
+    outlet: Outlet,
+    troubles: Troubles,
+    *,
+    crew: Crew,
+    line: Line,
+) -> AskIntake:
+    """Start to answer asks, and to close the calls that they cancel."""
+    closing = asyncio.Event()
+    asking = Asking(ledger=line.ledger, listener=line.listener, noted=closing.set)
+    asks = AskIntake(
+        link=link,
+        outlet=outlet,
+        troubles=troubles,
+        take=lambda ask: crew.spawn(asking.own(ask)),
+        spawn=crew.spawn,
+    )
+    _background(resources, asks.run(), "intake asks")
+    _background(resources, _call_off(line, closing), "call off")
+    return asks
 
 
-def lane_rules(tiers: Mapping[str, TierSettings]) -> Mapping[str, LaneRules]:
-    """Give what is configured for each lane, by `<tier>.<lane>`."""
-    return {
-        request_key(name, lane): LaneRules(
-            concurrency=tier.concurrency,
-            per_minute=tier.requests_per_minute,
-            windows=tier.windows,
-        )
-        if lane is LaneName.INTERACTIVE
-        else LaneRules(
-            concurrency=tier.bulk_concurrency,
-            per_minute=tier.bulk_requests_per_minute,
-            windows=tier.bulk_windows,
-        )
-        for name, tier in tiers.items()
-        for lane in LaneName
-    }
+async def _call_off(line: Line, asked: asyncio.Event) -> None:
+    """Close the calls of cancelled jobs: soon where this process was asked, else when it looks.
 
-
-async def _call_off(line: Line, ledger: Ledger) -> None:
-    """Close the calls of cancelled jobs, whichever process was asked to cancel them."""
+    Of many asks in a row all are noted first: what follows a closed call (its record, its replies) takes
+    longer than closing it, and would hold up the others.
+    """
     while True:
-        await asyncio.sleep(_CALL_OFF_S)
+        if await _comes(asked, within_s=_CALL_OFF_S):
+            latest = asyncio.get_running_loop().time() + _LONGEST_ASKED_S
+            while await _comes(asked, within_s=_MORE_ASKS_S):
+                if asyncio.get_running_loop().time() >= latest:
+                    break
         if line.calls:
-            line.call_off(await ledger.called_off())
+            line.call_off(await line.ledger.called_off())
 
 
-def broker_address(broker: BrokerSettings) -> Address:
-    """Give the broker's address with the password in it, which the settings keep apart."""
-    parts = urlsplit(broker.url)
-    if broker.password is not None:
-        user, _, host = parts.netloc.rpartition("@")
-        secret = quote(broker.password.reveal(), safe="")
-        parts = parts._replace(netloc=f"{user}:{secret}@{host}")
-    return Address.parse(parts.geturl(), allow_plaintext=broker.allow_plaintext)
-
-
-def broker_tls(broker: BrokerSettings) -> ssl.SSLContext | None:
-    """Give the context that trusts the configured certificates; None: the system's."""
-    if broker.ca_file is None:
-        return None
+async def _comes(event: asyncio.Event, *, within_s: float) -> bool:
+    """Tell whether an event comes in time, and wait for the next one from now on."""
     try:
-        return ssl.create_default_context(cafile=str(broker.ca_file))
-    except OSError as error:  # ssl's own errors are some
-        problem = f"broker.ca_file: {broker.ca_file} holds no readable certificates ({error}); it must be a PEM file"
-        raise SettingsError((problem,)) from error
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    event.clear()
+    return True
 
 
 def _unheard(listen: ListenAddress, error: OSError) -> str:
@@ -336,90 +302,3 @@ def _background(
 
     resources.push_async_callback(end)
     return task
-
-
-def _store(settings: StoreSettings, clock: Clock, listener: Listener) -> EmbeddedStore:
-    options = EmbeddedOptions(
-        durability=Durability(settings.durability),
-        result_ttl=settings.result_ttl,
-        record_ttl=settings.record_ttl,
-        cache_ttl=settings.cache_ttl,
-        cache_bytes=settings.cache_max_size,
-        cache_entry_bytes=settings.cache_max_entry,
-    )
-    return EmbeddedStore(
-        ledger_file(settings.path), clock=clock, listener=listener, options=options
-    )
-
-
-def _upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamClient:
-    endpoints = {
-        name: Endpoint(_spec(endpoint, clock), clock=clock)
-        for name, endpoint in settings.endpoints.items()
-    }
-    retry = settings.retry
-    return UpstreamClient(
-        {
-            name: [endpoints[each] for each in tier.endpoints]
-            for name, tier in settings.tiers.items()
-        },
-        policy=TryPolicy(
-            tries=retry.tries,
-            base_s=min(retry.try_backoff_base, retry.try_backoff_cap).total_seconds(),
-            cap_s=retry.try_backoff_cap.total_seconds(),
-        ),
-        clock=clock,
-        chance=random.random,
-        listener=listener,
-        price=_prices(settings),
-    )
-
-
-def _prices(settings: Settings) -> Prices:
-    return Prices(
-        {name: endpoint.base_url for name, endpoint in settings.endpoints.items()},
-        {
-            model: Price(
-                input=price.input,
-                output=price.output,
-                cached_input=price.cached_input,
-                cache_write=price.cache_write,
-            )
-            for model, price in settings.prices.items()
-        },
-    )
-
-
-def _spec(endpoint: EndpointSettings, clock: Clock) -> EndpointSpec:
-    return EndpointSpec(
-        name=endpoint.name,
-        base_url=endpoint.base_url,
-        key=None if endpoint.key is None else EndpointKey(endpoint.key, clock),
-        http=endpoint.http,
-        weight=endpoint.weight,
-        connect_timeout_s=endpoint.connect_timeout.total_seconds(),
-        read_timeout_s=endpoint.read_timeout.total_seconds(),
-        ca_file=endpoint.ca_file,
-        extra_headers=endpoint.headers,
-        max_response_bytes=endpoint.max_response,
-        allow_plaintext=endpoint.allow_plaintext,
-    )
-
-
-def _policy(retry: RetrySettings) -> RetryPolicy:
-    return RetryPolicy(
-        max_attempts=retry.max_attempts,
-        backoffs=retry.attempt_backoffs,
-        max_refusals=retry.max_refusals,
-        refusal_backoffs=retry.refusal_backoffs,
-    )
-
-
-def _rules(tier: TierSettings, lane: LaneName) -> TierRules:
-    return TierRules(
-        tier=tier.name,
-        lane=lane,
-        dedupe=tier.dedupe,
-        default_deadline=tier.deadline,
-        max_deadline=tier.max_deadline,
-    )

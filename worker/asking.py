@@ -1,6 +1,7 @@
 """Answers asks: looks a job up for its tenant, or cancels it and lets everybody hear."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from producer_sdk.wire import Verb
@@ -16,11 +17,12 @@ class Asking:
     """Handles asks one by one; each is answered, then acknowledged.
 
     A crash in between answers twice. A running call is closed by whoever makes it: its process finds the job
-    among the ledger's `called_off`.
+    among the ledger's `called_off`. `noted` is called when there may be one of this process.
     """
 
     ledger: Ledger
     listener: Listener
+    noted: Callable[[], None]
 
     async def own(self, delivery: AskDelivery) -> None:
         """Handle an ask; a bug of ours ends it with an answer that says so."""
@@ -47,7 +49,7 @@ class Asking:
             case NotEnded(noted=False):
                 await self._refuse(delivery, Kind.NOT_ENDED)
             case NotEnded():
-                pass  # it hears when the job ends
+                self.noted()  # the asker hears when the job ends
             case UnknownJob():
                 await self._refuse(delivery, Kind.UNKNOWN_JOB)
             case CalledOff():

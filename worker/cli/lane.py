@@ -8,12 +8,12 @@ from typing import Final, TypeVar
 import click
 
 from producer_sdk.wire import Lane, request_key
-from worker.app import lane_rules
 from worker.cli.configured import config_option, settings_of
 from worker.cli.output import as_json, show, told
 from worker.clock import SystemClock
 from worker.core.lanes import NO_ORDERS, UNLIMITED, LaneRules, Orders, closed, under
 from worker.core.windows import Window, next_change
+from worker.parts import lane_rules
 from worker.settings import Settings
 from worker.store.embedded.laneorders import OrderBook
 from worker.store.files import ledger_file

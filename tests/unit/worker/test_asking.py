@@ -41,7 +41,9 @@ async def ledger(fleet: EmbeddedFleet) -> Ledger:
 
 async def ask(fleet: EmbeddedFleet, ledger: Ledger, verb: Verb, about: Asked) -> FakeAsk:
     delivery = FakeAsk(verb, about)
-    await Asking(ledger=ledger, listener=fleet.ear).own(delivery)
+    await Asking(ledger=ledger, listener=fleet.ear, noted=lambda: delivery.log.append("noted")).own(
+        delivery
+    )
     return delivery
 
 
@@ -81,7 +83,7 @@ async def test_a_running_job_has_not_ended_and_who_cancels_it_hears_later(
     await ledger.begin(make_job(), max_attempts=3)
     ((reply, _),) = (await ask(fleet, ledger, Verb.RESULT, asked(make_job()))).replies
     assert reply.error().kind == "not_ended"
-    assert (await ask(fleet, ledger, Verb.CANCEL, asked(make_job()))).log == ["ack"]
+    assert (await ask(fleet, ledger, Verb.CANCEL, asked(make_job()))).log == ["noted", "ack"]
 
 
 async def test_a_waiting_job_is_cancelled_and_all_hear_and_it_is_marked_and_told(

@@ -11,7 +11,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from producer_sdk.wire import Lane
-from worker.app import broker_address, broker_tls
 from worker.broker.inspection import Inspected, inspect
 from worker.broker.management import Management
 from worker.broker.names import jobs_queue
@@ -22,6 +21,7 @@ from worker.cli.doctor.finding import BROKER, MANAGEMENT, Finding, failed, ok, w
 from worker.clock import SystemClock
 from worker.core.events import Event
 from worker.errors import BrokerUnavailable, SettingsError
+from worker.parts import broker_address, broker_tls
 from worker.settings import Settings
 from worker.store.files import ledger_file
 

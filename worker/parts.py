@@ -1,0 +1,185 @@
+"""A worker's parts, each made from the settings that concern it: `app` puts them together."""
+
+import random
+import ssl
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, urlsplit
+
+from producer_sdk.wire import Lane, request_key
+from worker.broker.address import Address
+from worker.broker.codec import TierRules
+from worker.broker.connection import Connections
+from worker.broker.trouble import Troubles
+from worker.core.costs import Price
+from worker.core.lanes import LaneRules
+from worker.core.quick import TryPolicy
+from worker.core.retry import RetryPolicy
+from worker.errors import SettingsError
+from worker.keys import EndpointKey
+from worker.ports import Clock, Listener
+from worker.pricing import Prices
+from worker.settings import (
+    BrokerSettings,
+    EndpointSettings,
+    RetrySettings,
+    Settings,
+    StoreSettings,
+    TierSettings,
+)
+from worker.store.embedded.options import Durability, EmbeddedOptions
+from worker.store.embedded.store import EmbeddedStore
+from worker.store.files import ledger_file
+from worker.upstream.client import UpstreamClient
+from worker.upstream.endpoint import Endpoint
+from worker.upstream.spec import EndpointSpec
+
+
+def broker_address(broker: BrokerSettings) -> Address:
+    """Give the broker's address with the password in it, which the settings keep apart."""
+    parts = urlsplit(broker.url)
+    if broker.password is not None:
+        user, _, host = parts.netloc.rpartition("@")
+        secret = quote(broker.password.reveal(), safe="")
+        parts = parts._replace(netloc=f"{user}:{secret}@{host}")
+    return Address.parse(parts.geturl(), allow_plaintext=broker.allow_plaintext)
+
+
+def broker_tls(broker: BrokerSettings) -> ssl.SSLContext | None:
+    """Give the context that trusts the configured certificates; None: the system's."""
+    if broker.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(broker.ca_file))
+    except OSError as error:  # ssl's own errors are some
+        problem = f"broker.ca_file: {broker.ca_file} holds no readable certificates ({error}); it must be a PEM file"
+        raise SettingsError((problem,)) from error
+
+
+def connections(broker: BrokerSettings, troubles: Troubles) -> Connections:
+    """Give the connections to the broker, not yet open.
+
+    Raises:
+        SettingsError: the configured certificates cannot be read.
+    """
+    return Connections.to(
+        broker_address(broker),
+        troubles=troubles,
+        tls=broker_tls(broker),
+        heartbeat_s=broker.heartbeat.total_seconds(),
+        reconnect_s=broker.reconnect_interval.total_seconds(),
+    )
+
+
+def lanes_of(tiers: Iterable[str]) -> list[tuple[str, Lane]]:
+    """Give every lane of every tier."""
+    return [(tier, lane) for tier in tiers for lane in Lane]
+
+
+def lane_rules(tiers: Mapping[str, TierSettings]) -> Mapping[str, LaneRules]:
+    """Give what is configured for each lane, by `<tier>.<lane>`."""
+    return {
+        request_key(name, lane): LaneRules(
+            concurrency=tier.concurrency,
+            per_minute=tier.requests_per_minute,
+            windows=tier.windows,
+        )
+        if lane is Lane.INTERACTIVE
+        else LaneRules(
+            concurrency=tier.bulk_concurrency,
+            per_minute=tier.bulk_requests_per_minute,
+            windows=tier.bulk_windows,
+        )
+        for name, tier in tiers.items()
+        for lane in Lane
+    }
+
+
+def store(settings: StoreSettings, clock: Clock, listener: Listener) -> EmbeddedStore:
+    """Give the store, not yet open."""
+    options = EmbeddedOptions(
+        durability=Durability(settings.durability),
+        result_ttl=settings.result_ttl,
+        record_ttl=settings.record_ttl,
+        cache_ttl=settings.cache_ttl,
+        cache_bytes=settings.cache_max_size,
+        cache_entry_bytes=settings.cache_max_entry,
+    )
+    return EmbeddedStore(
+        ledger_file(settings.path), clock=clock, listener=listener, options=options
+    )
+
+
+def upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamClient:
+    """Give the client of all endpoints."""
+    endpoints = {
+        name: Endpoint(_spec(endpoint, clock), clock=clock)
+        for name, endpoint in settings.endpoints.items()
+    }
+    retry = settings.retry
+    return UpstreamClient(
+        {
+            name: [endpoints[each] for each in tier.endpoints]
+            for name, tier in settings.tiers.items()
+        },
+        policy=TryPolicy(
+            tries=retry.tries,
+            base_s=min(retry.try_backoff_base, retry.try_backoff_cap).total_seconds(),
+            cap_s=retry.try_backoff_cap.total_seconds(),
+        ),
+        clock=clock,
+        chance=random.random,
+        listener=listener,
+        price=_prices(settings),
+    )
+
+
+def _prices(settings: Settings) -> Prices:
+    return Prices(
+        {name: endpoint.base_url for name, endpoint in settings.endpoints.items()},
+        {
+            model: Price(
+                input=price.input,
+                output=price.output,
+                cached_input=price.cached_input,
+                cache_write=price.cache_write,
+            )
+            for model, price in settings.prices.items()
+        },
+    )
+
+
+def _spec(endpoint: EndpointSettings, clock: Clock) -> EndpointSpec:
+    return EndpointSpec(
+        name=endpoint.name,
+        base_url=endpoint.base_url,
+        key=None if endpoint.key is None else EndpointKey(endpoint.key, clock),
+        http=endpoint.http,
+        weight=endpoint.weight,
+        connect_timeout_s=endpoint.connect_timeout.total_seconds(),
+        read_timeout_s=endpoint.read_timeout.total_seconds(),
+        ca_file=endpoint.ca_file,
+        extra_headers=endpoint.headers,
+        max_response_bytes=endpoint.max_response,
+        allow_plaintext=endpoint.allow_plaintext,
+    )
+
+
+def retry_policy(retry: RetrySettings) -> RetryPolicy:
+    """Give the one budget of all retrying."""
+    return RetryPolicy(
+        max_attempts=retry.max_attempts,
+        backoffs=retry.attempt_backoffs,
+        max_refusals=retry.max_refusals,
+        refusal_backoffs=retry.refusal_backoffs,
+    )
+
+
+def tier_rules(tier: TierSettings, lane: Lane) -> TierRules:
+    """Give what a lane's queue decides about its jobs."""
+    return TierRules(
+        tier=tier.name,
+        lane=lane,
+        dedupe=tier.dedupe,
+        default_deadline=tier.deadline,
+        max_deadline=tier.max_deadline,
+    )
