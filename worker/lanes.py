@@ -104,19 +104,17 @@ class Lanes:
         self._closed: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Look every quarter of a second, until cancelled."""
+        """Look every quarter of a second, until cancelled; a store that cannot be read is told once."""
+        readable = True
         while True:
             await asyncio.sleep(LOOK_S)
             try:
                 await self.look()
+                readable = True
             except StoreUnavailable as error:
-                self._listener.tell(
-                    Trouble(
-                        what="the lanes' orders cannot be read; the last ones stand",
-                        about="store",
-                        error=str(error),
-                    )
-                )
+                if readable:
+                    self._tell(error)
+                readable = False
 
     async def look(self) -> None:
         """Let every lane follow its orders and the clock.
@@ -143,3 +141,12 @@ class Lanes:
         elif self._closed.get(key) != now_closed.reason:
             self._closed[key] = now_closed.reason
             lane.consumer.pause(None, now_closed.reason)
+
+    def _tell(self, error: StoreUnavailable) -> None:
+        self._listener.tell(
+            Trouble(
+                what="the lanes' orders cannot be read; the last ones stand",
+                about="store",
+                error=str(error),
+            )
+        )

@@ -1,8 +1,10 @@
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from tests.contract.world import BEGAN, Ear, HandClock
+from worker import lanes
 from worker.core.events import Trouble
 from worker.core.lanes import NO_ORDERS, LaneRules, Orders
 from worker.core.rations import NoPermit, Permit
@@ -149,6 +151,28 @@ async def test_while_the_store_is_down_the_last_orders_stand_and_the_clock_is_fo
     assert house.consumer.log[-1] == "resume"
     assert house.slots.calls.size == 9
     assert not [event for event in house.ear.heard if isinstance(event, Trouble)]
+
+
+async def test_a_store_that_stays_down_is_told_once_and_again_after_it_was_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "LOOK_S", 0)
+    looks: list[bool] = []
+    orders = house.orders.orders
+
+    async def counted() -> dict[str, Orders]:
+        looks.append(house.orders.down)
+        house.orders.down = len(looks) not in {4, 5}
+        return await orders()
+
+    monkeypatch.setattr(house.orders, "orders", counted)
+    running = asyncio.create_task(house.lanes.run())
+    async with asyncio.timeout(10):
+        while len(looks) < 9:  # noqa: ASYNC110  # nobody else counts them
+            await asyncio.sleep(0)
+    running.cancel()
+    troubles = [event for event in house.ear.heard if isinstance(event, Trouble)]
+    assert len(troubles) == 2
 
 
 async def test_a_lane_without_a_ration_asks_nobody() -> None:
