@@ -77,7 +77,7 @@ class Gate:
     async def give_back(self, permit: Permit) -> None:
         """Take back a permit under which no call was started."""
         if permit.number is not None:
-            await self._rationing.give_back(permit)
+            await self._rationing.give_back(self._key, permit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,9 +88,9 @@ class PatientRationing(_Patient):
         """Give a permit, or say how long to wait; see `Rationing.permit`."""
         return await self._until_done(lambda: self.rationing.permit(lane, per_minute=per_minute))
 
-    async def give_back(self, permit: Permit) -> None:
+    async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back an unused permit; see `Rationing.give_back`."""
-        await self._until_done(lambda: self.rationing.give_back(permit))
+        await self._until_done(lambda: self.rationing.give_back(lane, permit))
 
 
 class PatientLedger(_Patient):

@@ -173,7 +173,7 @@ class Rationing(Protocol):
         """
         ...
 
-    async def give_back(self, permit: Permit) -> None:
+    async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back a permit under which no call was started."""
         ...
 

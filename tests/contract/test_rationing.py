@@ -54,9 +54,28 @@ async def test_two_who_ask_at_once_share_what_is_left(fleet: Fleet, worker: Work
 async def test_a_permit_that_is_given_back_is_anothers(worker: Worker) -> None:
     permit = await worker.rationing.permit(LANE, per_minute=1)
     assert isinstance(permit, Permit)
-    await worker.rationing.give_back(permit)
-    await worker.rationing.give_back(permit)
+    await worker.rationing.give_back(LANE, permit)
+    await worker.rationing.give_back(LANE, permit)
     assert isinstance((await take(worker, 1, per_minute=1))[0], Permit)
+
+
+async def test_a_permit_given_back_among_others_costs_nobody_more_than_a_wait(
+    fleet: Fleet, worker: Worker
+) -> None:
+    one, two = await take(worker, 2, per_minute=60)
+    assert isinstance(one, Permit)
+    assert isinstance(two, Permit)
+    await worker.rationing.give_back(LANE, one)
+    fleet.clock.pass_by(timedelta(seconds=2))
+    assert isinstance((await take(worker, 1, per_minute=60))[0], Permit)
+
+
+async def test_what_was_started_long_ago_makes_nobody_wait(fleet: Fleet, worker: Worker) -> None:
+    for _ in range(10):
+        for _ in range(3):
+            assert isinstance((await take(worker, 1, per_minute=4))[0], Permit)
+            fleet.clock.pass_by(timedelta(seconds=2))
+        fleet.clock.pass_by(timedelta(seconds=70))
 
 
 async def test_lanes_are_counted_apart(worker: Worker) -> None:

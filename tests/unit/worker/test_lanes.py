@@ -32,7 +32,8 @@ class Counter:
         self.left -= 1
         return Permit(number=self.left)
 
-    async def give_back(self, permit: Permit) -> None:
+    async def give_back(self, lane: str, permit: Permit) -> None:
+        assert lane == KEY
         self.back.append(permit)
 
 

@@ -26,14 +26,13 @@ class EmbeddedRationing:
             lambda connection: _permit(connection, lane, per_minute, to_us(self._clock.now()))
         )
 
-    async def give_back(self, permit: Permit) -> None:
+    async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back a permit under which no call was started."""
-        if permit.number is not None:
-            await self._file.run(
-                lambda connection: connection.execute(
-                    "DELETE FROM permits WHERE number = ?", (permit.number,)
-                ).fetchall()
-            )
+        await self._file.run(
+            lambda connection: connection.execute(
+                "DELETE FROM permits WHERE lane = ? AND number = ?", (lane, permit.number)
+            ).fetchall()
+        )
 
 
 def _permit(connection: apsw.Connection, lane: str, per_minute: int, now: int) -> Permit | NoPermit:
@@ -41,20 +40,29 @@ def _permit(connection: apsw.Connection, lane: str, per_minute: int, now: int) -
     # as of now, so that a lane waits for a minute at most.
     connection.execute("UPDATE permits SET at = ?1 WHERE lane = ?2 AND at > ?1", (now, lane))
     connection.execute("DELETE FROM permits WHERE lane = ? AND at < ?", (lane, now - _KEPT_US))
+    # Apart, each is one step into the index; together they would read all of it.
+    oldest = connection.execute("SELECT min(number) FROM permits WHERE lane = ?", (lane,)).get or 1
+    latest = connection.execute("SELECT max(number) FROM permits WHERE lane = ?", (lane,)).get or 0
     rules = rations(per_minute)
-    ages = [_age(connection, lane, rule.calls, now) for rule in rules]
+    wanted = [latest - rule.calls + 1 for rule in rules]
+    ages = [_age(connection, lane, each, now) if each >= oldest else None for each in wanted]
     wait = wait_for(ages, rules)
     if wait is not None:
         return NoPermit(wait=wait)
-    number = connection.execute(
-        "INSERT INTO permits (lane, at) VALUES (?, ?) RETURNING number", (lane, now)
-    ).get
-    return Permit(number=number)
+    connection.execute(
+        "INSERT INTO permits (lane, number, at) VALUES (?, ?, ?)", (lane, latest + 1, now)
+    )
+    return Permit(number=latest + 1)
 
 
-def _age(connection: apsw.Connection, lane: str, calls: int, now: int) -> timedelta | None:
-    """Give the age of the `calls`-th latest start; None: there are fewer."""
+def _age(connection: apsw.Connection, lane: str, number: int, now: int) -> timedelta | None:
+    """Give the age of a start by its number in the lane.
+
+    By number, and not by counting back, so that it costs the same whatever the ration. Where that one was given
+    back the next one stands in for it, which errs on the side of waiting.
+    """
     at = connection.execute(
-        "SELECT at FROM permits WHERE lane = ? ORDER BY at DESC LIMIT 1 OFFSET ?", (lane, calls - 1)
+        "SELECT at FROM permits WHERE lane = ? AND number >= ? ORDER BY number LIMIT 1",
+        (lane, number),
     ).get
     return None if at is None else us_span(now - at)

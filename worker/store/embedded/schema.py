@@ -158,11 +158,12 @@ CREATE TABLE lanes (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE permits (
-  number INTEGER PRIMARY KEY AUTOINCREMENT,
   lane TEXT NOT NULL,
-  at INTEGER NOT NULL
-) STRICT;
-CREATE INDEX permits_by_lane ON permits (lane, at);
+  number INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (lane, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX permits_by_time ON permits (lane, at);
 """
 
 # What brings a file from each version to the next.
