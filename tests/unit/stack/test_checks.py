@@ -15,14 +15,19 @@ def test_without_a_release_nothing_runs_twice() -> None:
     assert checks._newer(None, []) == []
 
 
-def test_a_newer_broker_repeats_the_integration_tests_with_the_same_arguments(
+def test_a_newer_broker_repeats_what_speaks_to_the_broker_with_the_same_arguments(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = Server(scripts=Path("s"), erlang=Path("e"), version="4.0.5")
     monkeypatch.setattr(checks, "find_server", lambda *_, **__: server)
     ((name, command),) = checks._newer("trixie", ["-x"])
     assert name == "tests on RabbitMQ 4.0.5"
-    assert command[3:] == ["tests/integration", "--broker-release", "trixie", "-x"]
+    *suites, _, _, _ = command[3:]
+    assert command[-3:] == ["--broker-release", "trixie", "-x"]
+    assert {"test_broker_intake.py", "test_broker_delivery.py", "test_producer_sdk.py"} <= {
+        Path(suite).name for suite in suites
+    }
+    assert all(Path(suite).exists() for suite in suites)
 
 
 def test_a_newer_broker_that_cannot_be_had_is_said_and_fails_nothing(
