@@ -24,6 +24,7 @@ from producer_sdk.errors import (
     JobError,
     JobNotEnded,
     JobUnknown,
+    SubmissionRefused,
     WarrenError,
 )
 from producer_sdk.flight import in_order
@@ -217,7 +218,7 @@ class Completions(ABC):
         A kept reply is found once: reading it is taking it. `Job.id` is right once a reply is here; before that
         only if the key it was submitted with is given too.
         """
-        return self._made(submission_id, idempotency_key or submission_id)
+        return self._made(submission_id, idempotency_key)
 
     async def result(self, job: str, *, timeout: float | timedelta = 30) -> Reply:  # noqa: ASYNC109 - it bounds the answer, not the task
         """Give what became of a job of this tenant, by its id, from what the workers keep.
@@ -281,11 +282,17 @@ class Completions(ABC):
             await self._asked(Verb.CANCEL, within_s, job_id=job_id, key=key)
         except JobCancelled:
             return True
-        except (JobUnknown, JobNotEnded):
+        except (JobUnknown, JobNotEnded, SubmissionRefused):
             raise
         except JobError:
             return False
         return False
+
+    async def _cancel_job(self, key: str | None, within_s: float, job_id: str) -> bool:
+        """Cancel a job by its key; by its id where the key is not known: a wrong key would be another job's."""
+        if key is None:
+            return await self._cancelled(within_s, job_id=job_id)
+        return await self._cancelled(within_s, key=key)
 
     async def _asked(
         self, verb: Verb, within_s: float, *, job_id: str | None = None, key: str | None = None
@@ -301,7 +308,7 @@ class Completions(ABC):
             )
         except ValidationError:
             raise InvalidRequest("job: must be a job's id, 32 hex digits") from None
-        answer = self._made(ask.ask_id, ask.ask_id)
+        answer = self._made(ask.ask_id, None)
         try:
             await self._send_ask(ask)
             return await answer.reply(within_s)
@@ -311,16 +318,16 @@ class Completions(ABC):
     def _made(
         self,
         submission_id: str,
-        key: str,
+        key: str | None,
         *,
         deadline: datetime | None = None,
         expects_reply: bool = True,
     ) -> Job:
         return Job(
             submission_id=submission_id,
-            job_id=job_id(self.tenant, key),
+            job_id=job_id(self.tenant, key or submission_id),
             mailboxes=self._mailboxes,
-            cancel=partial(self._cancelled, key=key),
+            cancel=partial(self._cancel_job, key),
             deadline=deadline,
             expects_reply=expects_reply,
         )

@@ -38,7 +38,7 @@ class Job:
         submission_id: str,
         job_id: str,
         mailboxes: Mailboxes,
-        cancel: Callable[[float], Awaitable[bool]],
+        cancel: Callable[[float, str], Awaitable[bool]],
         deadline: datetime | None = None,
         expects_reply: bool = True,
     ) -> None:
@@ -104,10 +104,11 @@ class Job:
 
         Raises:
             JobUnknown: `client.job()` made this without the job's idempotency key, and no worker knows it.
+            SubmissionRefused: the worker failed on the wish; its log has the trace.
             ReplyTimeout: no worker has answered within `timeout` (seconds); the wish stays in the queue.
             BrokerUnavailable, PublishFailed, ClientClosed: as for a submission.
         """
-        return await self._cancel(timeout_s(timeout))
+        return await self._cancel(timeout_s(timeout), self.id)
 
     def forget(self) -> None:
         """Give up the claim to the reply: one that comes later is unclaimed."""

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import random
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Final
@@ -26,7 +26,7 @@ from worker.broker.intake import Intake, TierIntake
 from worker.broker.publisher import Publisher
 from worker.broker.trouble import Troubles
 from worker.clock import SystemClock
-from worker.core.events import TierPaused
+from worker.core.events import TierPaused, Trouble
 from worker.crew import Crew
 from worker.errors import CannotStart
 from worker.lanes import Gate, Lane, Lanes
@@ -47,6 +47,7 @@ from worker.telemetry.readiness import Pulse, Readiness
 from worker.telemetry.sink import Sink, open_sink
 
 _BEAT_S: Final = 1.0
+_RESTART_S: Final = 1.0
 _QUIET_S: Final = 5.0
 _CALL_OFF_S: Final = 0.25
 _LONGEST_ASKED_S: Final = 0.75
@@ -91,11 +92,13 @@ class _Worker:
         self,
         *,
         crew: Crew,
+        line: Line,
         intakes: Sequence[Intake[Any]],
         readiness: Readiness,
         address: str,
     ) -> None:
         self.crew = crew
+        self._line = line
         self.address = address
         self._intakes = intakes
         self._readiness = readiness
@@ -109,6 +112,7 @@ class _Worker:
         await asyncio.wait({quiet}, timeout=min(_QUIET_S, grace.total_seconds()))
         quiet.cancel()
         await asyncio.gather(quiet, return_exceptions=True)
+        self._line.quiet()
         drained = await self.crew.drain(grace)
         await self.crew.stop()
         return drained
@@ -196,9 +200,9 @@ async def _build(
         listener=listener,
     )
     await lanes.look()  # before anything is taken: a lane that was paused stays so across a restart
-    _background(resources, lanes.run(), "lanes")
+    _background(resources, listener, lanes.run, "lanes")
     for key, intake in intakes.items():
-        _background(resources, intake.run(), f"intake {key}")
+        _background(resources, listener, intake.run, f"intake {key}")
     asks = _take_asks(resources, connections.consume, outlet, troubles, crew=crew, line=line)
 
     def beat() -> None:
@@ -209,11 +213,12 @@ async def _build(
         for key, intake in intakes.items():
             readiness.consumer(key, consuming=intake.consuming or intake.paused)
 
-    _background(resources, _every(_BEAT_S, beat), "beat")
+    _background(resources, listener, lambda: _every(_BEAT_S, beat), "beat")
     # Not with the first publish: a worker that cannot publish should say so before it takes a job.
-    _background(resources, connections.open(), "connect")
+    _background(resources, listener, connections.open, "connect")
     return _Worker(
         crew=crew,
+        line=line,
         intakes=[*intakes.values(), asks],
         readiness=readiness,
         address=f"{host}:{port}",
@@ -239,8 +244,8 @@ def _take_asks(
         take=lambda ask: crew.spawn(asking.own(ask)),
         spawn=crew.spawn,
     )
-    _background(resources, asks.run(), "intake asks")
-    _background(resources, _call_off(line, closing), "call off")
+    _background(resources, line.listener, asks.run, "intake asks")
+    _background(resources, line.listener, lambda: _call_off(line, closing), "call off")
     return asks
 
 
@@ -291,14 +296,33 @@ async def _every(seconds: float, act: Callable[[], None]) -> None:
 
 
 def _background(
-    resources: AsyncExitStack, work: Coroutine[Any, Any, None], name: str
-) -> asyncio.Task[None]:
-    """Run a part's own loop until the worker goes down."""
-    task = asyncio.create_task(work, name=name)
+    resources: AsyncExitStack,
+    listener: Listener,
+    work: Callable[[], Awaitable[None]],
+    name: str,
+) -> None:
+    """Run a part's own loop until the worker goes down; a bug in it is told, and the loop starts again."""
+
+    async def keep_up() -> None:
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001  # a task's border: one part's bug ends no other part
+                listener.tell(
+                    Trouble(
+                        what="a part of the worker failed and is started again",
+                        about=name,
+                        error=f"{type(error).__name__}: {error}",
+                    )
+                )
+                await asyncio.sleep(_RESTART_S)
+            else:
+                return
+
+    task = asyncio.create_task(keep_up(), name=name)
 
     async def end() -> None:
         task.cancel()
         await asyncio.wait({task})
 
     resources.push_async_callback(end)
-    return task

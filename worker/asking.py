@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from producer_sdk.wire import Verb
 from worker.core.events import JobEnded, Trouble
 from worker.core.kinds import Kind
-from worker.core.model import CalledOff, NotEnded, Settled, UnknownJob
+from worker.core.model import CalledOff, NotEnded, Settled, State, UnknownJob
 from worker.core.replies import answer, reply
 from worker.ports import AskDelivery, Ledger, Listener
 
@@ -68,7 +68,7 @@ class Asking:
                 if each.reply_to is not None
             )
         )
-        if ended.written:
+        if ended.record.state is State.CANCELLED:
             await self.ledger.carried(job, ended.hear, letter=False)
 
     @staticmethod

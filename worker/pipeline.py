@@ -17,6 +17,7 @@ that the order keeps:
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -63,8 +64,8 @@ _NO_WORK: Final = Work()
 _CANCELLED: Final = Failed(kind=Kind.CANCELLED)
 # How long a job waits for a lane that somebody has paused, before it looks again.
 _LOOK_AGAIN: Final = timedelta(minutes=1)
-# How long a lane without permits takes nothing at all.
-_PROBE: Final = timedelta(seconds=5)
+# For how long a permit is good: a call that starts later reaches the upstream in another minute.
+_PERMIT_S: Final = 1.0
 
 
 class _Look(Enum):
@@ -104,6 +105,7 @@ class Line:
     chance: Callable[[], float]
     # The task that holds a job's call and the submission whose message it carries, by job id.
     _calling: dict[str, "_Calling"] = field(default_factory=dict)
+    _quiet: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, delivery: Delivery) -> None:
         """Carry one delivery down to its one settlement; one that is gone stays unsettled."""
@@ -119,11 +121,16 @@ class Line:
 
     async def set_aside(self, delivery: Delivery) -> None:
         """End a job on which the line itself failed: dead letter, and the caller hears."""
+        delivery.let_next()
         decided = await self._finish(delivery.job, Failed(kind=Kind.INTERNAL_ERROR))
         if isinstance(decided, Follow):
             # Another process calls for it, and will end it: this copy looks again later.
             decided = await self._park(delivery.job, Snooze(after=FOLLOWER_SNOOZE))
         await self._carry(delivery, decided)
+
+    def quiet(self) -> None:
+        """Let deliveries that wait for a permit go unsettled, now and from now on: the worker goes down."""
+        self._quiet.set()
 
     @property
     def calls(self) -> int:
@@ -227,17 +234,20 @@ class Line:
             permit = await gate.permit()
             if isinstance(permit, Permit):
                 return await self._begin_with(permit, delivery)
-        return await self._wait_for_permit(job, permit.wait)
+        return await self._wait_for_permit(delivery, permit.wait)
 
     async def _begin_with(self, permit: Permit, delivery: Delivery) -> "Decided | Follow | _Look":
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
+        asked = self.clock.monotonic()
         beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
-        if isinstance(beginning, Started) and gate.closed() is None:
+        fresh = permit.number is None or self.clock.monotonic() - asked < _PERMIT_S
+        if isinstance(beginning, Started) and fresh and gate.closed() is None:
             delivery.let_next()
             return await self._call(job, beginning.tally)
         await gate.give_back(permit)
         if isinstance(beginning, Started):
-            # The lane has closed while the ledger was asked: nothing was called, so nothing counts.
+            # While the ledger was asked, the lane has closed or the permit has grown old: nothing was called, so
+            # nothing counts.
             return await self._park_until(job, self._opens_at(job, self.clock.now()), claimed=True)
         return await self._instead(job, beginning)
 
@@ -255,18 +265,19 @@ class Line:
             case decided:
                 return decided
 
-    async def _wait_for_permit(self, job: Job, wait: timedelta) -> "Decided | _Look":
-        """Wait in place for a moment; for longer the job is parked, and its lane pauses.
+    async def _wait_for_permit(self, delivery: Delivery, wait: timedelta) -> "_Look":
+        """Wait in place, and look from the top every now and then.
 
-        Not for the whole time: a look now and then finds what needs no call, such as a cached answer.
+        The next message is looked at too if it takes longer: it may need no call, such as one that the cache
+        answers. So as many deliveries may wait here as the lane has slots; to park them would put the oldest job
+        behind all others. A worker that goes down leaves them to the broker.
         """
-        if wait <= HOLD:
-            await asyncio.sleep(wait.total_seconds())
-            return _Look.AGAIN
-        self.pause(_paused(job, "its calls a minute are spent", min(wait, _PROBE)))
-        until_deadline = max(job.deadline - self.clock.now(), timedelta())
-        wait = min(wait * (1 + JITTER * self.chance()), until_deadline)
-        return await self._park(job, Snooze(after=wait))
+        if wait > HOLD:
+            delivery.let_next()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(wait, HOLD).total_seconds()):
+                await self._quiet.wait()
+        return _Look.GONE if self._quiet.is_set() else _Look.AGAIN
 
     async def _call(self, job: Job, tally: Tally) -> Decided | Follow:
         """Make the attempt that was counted, settle it, and record both together."""

@@ -129,7 +129,7 @@ class Ledger(Protocol):
         ...
 
     async def holds(self, job: Job) -> bool:
-        """Tell whether this process still holds the claim under which the job's call runs."""
+        """Tell whether this process still may call for the job: it holds the claim, and is not to close the call."""
         ...
 
     async def result(self, asked: Asked) -> AskAnswer:

@@ -128,7 +128,15 @@ class Background:
         if self._loop is None:
             self._loop = asyncio.SelectorEventLoop(self._selector)
             _running.add(self)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except (
+                RuntimeError
+            ):  # the process has all the threads that it may have; a later call may be luckier
+                _running.discard(self)
+                self._loop.close()
+                self._loop, self._selector = None, _Selector()
+                raise
         return self._loop
 
     def _run(self) -> None:

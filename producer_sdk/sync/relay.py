@@ -61,7 +61,7 @@ class Relay(Generic[Item]):
         plain = (AsyncIterable, Mapping, str, bytes, list, tuple, set, frozenset)
         if isinstance(argument, plain) or not isinstance(argument, Iterable):
             return argument
-        return self._lent(argument)
+        return self._lent(iter(argument))
 
     def items(
         self, make: Callable[[Completions], AsyncIterator[Item]]
@@ -121,8 +121,7 @@ class Relay(Generic[Item]):
         with suppress(ClientClosed):  # then it has ended with all the rest
             background.call(halt)
 
-    async def _lent(self, iterable: Iterable[Any]) -> AsyncGenerator[Any, None]:
-        source = iter(iterable)
+    async def _lent(self, source: Iterator[Any]) -> AsyncGenerator[Any, None]:
         while True:
             answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             self._news.put(_Wanted(source=source, answer=answer))

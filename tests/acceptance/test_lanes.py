@@ -47,7 +47,9 @@ async def test_no_minute_has_more_calls_than_rationed_over_two_workers_and_a_res
         await stage.started()
         await stage.hear(jobs, within_s=110)
     assert most_in_a_minute(call.at for call in stage.simulator.calls) == PER_MINUTE
-    assert (await stage.settled()).clean
+    findings = await stage.settled()
+    assert findings.lost == findings.open_jobs == findings.late_calls == ()
+    assert len(findings.unrecorded_calls) <= 1  # the one that the killed worker was making
 
 
 async def test_a_cached_answer_is_served_while_the_ration_is_spent(stage: Stage) -> None:

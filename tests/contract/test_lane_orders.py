@@ -1,5 +1,6 @@
 """The port `LaneOrders`: what operators want of the lanes reaches every worker, and stays."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from tests.contract.world import BEGAN, Fleet, Worker
@@ -43,3 +44,23 @@ async def test_the_last_order_stands_also_after_a_restart(fleet: Fleet, worker: 
 async def test_orders_given_before_any_worker_are_found(fleet: Fleet) -> None:
     fleet.order("small.bulk", ALL, now=BEGAN)
     assert await (await fleet.join()).lane_orders.orders() == {"small.bulk": ALL}
+
+
+async def test_a_window_that_means_nothing_here_pauses_its_lane_and_no_other(
+    fleet: Fleet, worker: Worker
+) -> None:
+    fleet.order("small.bulk", ALL, now=BEGAN)
+    fleet.order("large.bulk", Orders(concurrency=2), now=BEGAN)
+    await fleet.spoil_windows()
+    orders = await worker.lane_orders.orders()
+    assert orders["small.bulk"].paused
+    assert "cannot be read" in (orders["small.bulk"].reason or "")
+    assert orders["large.bulk"] == Orders(concurrency=2)
+
+
+async def test_two_changes_at_once_are_both_kept(fleet: Fleet) -> None:
+    fleet.order("small.bulk", Orders(), now=BEGAN)
+    fleet.change("small.bulk", lambda orders: replace(orders, paused=True), now=BEGAN)
+    fleet.change("small.bulk", lambda orders: replace(orders, concurrency=7), now=BEGAN)
+    orders = await (await fleet.join()).lane_orders.orders()
+    assert orders["small.bulk"] == Orders(paused=True, concurrency=7)

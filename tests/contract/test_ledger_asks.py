@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from producer_sdk.wire import Dedupe
+from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import (
     ANSWER,
     BEGAN,
@@ -31,14 +31,20 @@ from worker.core.model import (
     Ended,
     Failed,
     NotEnded,
+    Parked,
+    Reply,
     Retry,
     Settled,
+    Snooze,
     Started,
     State,
     UnknownJob,
     next_generation,
 )
 from worker.ports import Ledger
+
+CANCELLED = Failed(kind=Kind.CANCELLED)
+CALLED_OFF = Reply(status=Status.CANCELLED)
 
 
 async def test_a_completed_jobs_result_is_told_to_the_asker_alone(ledger: Ledger) -> None:
@@ -123,8 +129,7 @@ async def test_a_running_call_is_named_to_its_own_process_and_the_asker_noted(
     assert await other.ledger.cancel(asked(job)) == NotEnded(noted=True)
     assert await worker.ledger.called_off() == {job.id}
     assert await other.ledger.called_off() == frozenset()
-    cancelled = Failed(kind=Kind.CANCELLED)
-    ended = await worker.ledger.end(job, cancelled, DONE, work=ONE_CALL, claimed=True)
+    ended = await worker.ledger.end(job, CANCELLED, CALLED_OFF, work=ONE_CALL, claimed=True)
     assert ids(as_ended(ended).hear) == {"s1", "ask"}
     assert await worker.ledger.called_off() == frozenset()
 
@@ -148,6 +153,44 @@ async def test_a_cancelled_job_is_not_parked_but_ends(ledger: Ledger) -> None:
     assert isinstance(ended, Ended)
     assert ended.written
     assert ended.record.state is State.CANCELLED
+
+
+async def test_a_copy_parked_elsewhere_does_not_end_a_job_over_the_head_of_its_call(
+    fleet: Fleet, worker: Worker
+) -> None:
+    other, job = await fleet.join(), make_job()
+    await worker.ledger.begin(job, max_attempts=3)
+    await worker.ledger.cancel(asked(job))
+    parked = await other.ledger.park(
+        job, Snooze(after=SOON), BEGAN + SOON, work=NO_CALL, why=None, claimed=False
+    )
+    assert isinstance(parked, Parked)
+    assert await worker.ledger.called_off() == {job.id}
+    ended = await worker.ledger.end(job, CANCELLED, CALLED_OFF, work=ONE_CALL, claimed=True)
+    assert as_ended(ended).record.state is State.CANCELLED
+
+
+async def test_no_further_try_is_made_for_a_cancelled_job(ledger: Ledger) -> None:
+    await ledger.begin(make_job(), max_attempts=3)
+    assert await ledger.holds(make_job())
+    await ledger.cancel(asked(make_job()))
+    assert not await ledger.holds(make_job())
+
+
+async def test_a_cancelled_leader_whose_call_came_to_nothing_is_not_called_again(
+    ledger: Ledger,
+) -> None:
+    leader = make_job("k1", "s1", dedupe=Dedupe.INFLIGHT)
+    await ledger.begin(leader, max_attempts=3)
+    await ledger.begin(make_job("k2", "s2", dedupe=Dedupe.INFLIGHT), max_attempts=3)
+    await ledger.cancel(asked(leader))
+    assert await ledger.holds(leader)  # the other job waits: a quick try may still help it
+    ended = await ledger.park(
+        leader, Retry(after=SOON), BEGAN + SOON, work=ONE_CALL, why=TIMEOUT, claimed=True
+    )
+    assert as_ended(ended).record.state is State.CANCELLED
+    follower = make_job("k2", "s2", dedupe=Dedupe.INFLIGHT)
+    assert isinstance(await ledger.begin(follower, max_attempts=3), Started)
 
 
 async def test_a_call_that_another_job_follows_is_not_called_off(ledger: Ledger) -> None:
@@ -205,8 +248,7 @@ async def test_a_job_that_nobody_knows_ends_when_it_comes_if_its_key_was_given(
     assert await ledger.cancel(asked(job, by_key=True)) == CalledOff()
     assert await ledger.find(job) == CalledOff()
     assert await ledger.begin(job, max_attempts=3) == CalledOff()
-    cancelled = Failed(kind=Kind.CANCELLED)
-    await ledger.end(job, cancelled, DONE, work=NO_CALL, claimed=False)
+    await ledger.end(job, CANCELLED, CALLED_OFF, work=NO_CALL, claimed=False)
     assert isinstance(await ledger.find(make_job(submission="s2")), Ended)
     fleet.clock.pass_by(timedelta(days=11))
     await worker.sweep()

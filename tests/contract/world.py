@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -124,6 +124,8 @@ class Fleet(Protocol):
     async def damage_responses(self) -> None: ...
     def archive(self) -> Archive: ...
     def order(self, lane: str, orders: Orders, *, now: datetime) -> None: ...
+    def change(self, lane: str, to: Callable[[Orders], Orders], *, now: datetime) -> None: ...
+    async def spoil_windows(self) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -165,8 +167,21 @@ class EmbeddedFleet:
     def archive(self) -> EmbeddedArchive:
         return EmbeddedArchive(self.path)
 
+    def change(self, lane: str, to: Callable[[Orders], Orders], *, now: datetime) -> None:
+        OrderBook(self.path).change(lane, to, now=now)
+
+    async def spoil_windows(self) -> None:
+        """Let every window name a time zone that nobody has."""
+
+        def spoil(connection: apsw.Connection) -> None:
+            connection.execute(
+                "UPDATE lanes SET windows = '[\"22:00-06:00 Mars/Olympus\"]' WHERE windows IS NOT NULL"
+            )
+
+        await self._living[0]._file.run(spoil)
+
     def order(self, lane: str, orders: Orders, *, now: datetime) -> None:
-        OrderBook(self.path).give(lane, orders, now=now)
+        OrderBook(self.path).change(lane, lambda _: orders, now=now)
 
     async def close(self) -> None:
         for store in self._living:
@@ -240,9 +255,11 @@ async def carry_all(ledger: Ledger, job: Job, ended: Ended) -> None:
     await ledger.carried(job, ended.hear, letter=ended.letter_due)
 
 
-def asked(job: Job, *, tenant: str | None = "acme", by_key: bool = False) -> Asked:
+def asked(
+    job: Job, *, tenant: str | None = "acme", by_key: bool = False, ask: str = "ask"
+) -> Asked:
     """Give an ask about a job, by default of its own tenant."""
-    asker = Submission(id="ask", reply_to="acme.asker")
+    asker = Submission(id=ask, reply_to="acme.asker")
     return Asked(job_id=job.id, tenant=tenant, submission=asker, by_key=by_key)
 
 

@@ -27,8 +27,8 @@ from worker.core.model import Asked, Submission
 from worker.errors import Unreadable
 from worker.ports import TakeAsk
 
-# Asks that are worked on at once: each is one transaction and one reply.
-_MOST: Final = 200
+# Asks that are worked on at once: each is one transaction, and one reply that may hold a whole response.
+_MOST: Final = 50
 # Under which name events and quarantine tell of asks, which belong to no tier.
 _TIER: Final = "asks"
 

@@ -28,6 +28,8 @@ from worker.ports import Delivery
 _QUEUE_RETRY_S: Final = 3.0
 # Seconds before a lost channel is replaced.
 _LOST_PAUSE_S: Final = 0.1
+# What AMQP has room for.
+_MOST_PREFETCHED: Final = 65_535
 # Seconds between two looks into an empty queue whose messages are fetched.
 _EMPTY_S: Final = 0.5
 
@@ -100,7 +102,12 @@ class Intake(ABC, Generic[D]):
         while True:
             try:
                 seat = Seat(await self._link.channel(confirms=False))
-                await self._serve(seat)
+                try:
+                    await self._serve(seat)
+                finally:
+                    self._consumer = None
+                    self._fetching = False
+                    self._idle.set()
                 if self._link.connected:
                     self._troubles.tell("consume", self._queue, f"{seat.why()}; it is tried again")
                 await asyncio.sleep(_LOST_PAUSE_S)
@@ -110,10 +117,6 @@ class Intake(ABC, Generic[D]):
                 self._troubles.tell("consume", self._queue, f"{describe(error)}; it is tried again")
                 refused = isinstance(error, ChannelClosed)
                 await asyncio.sleep(_QUEUE_RETRY_S if refused else self._link.reconnect_s)
-            finally:
-                self._consumer = None
-                self._fetching = False
-                self._idle.set()
 
     def shape(self, *, concurrency: int, rationed: bool) -> None:
         """Hold so many deliveries at most, and fetch them one by one or not, from now on."""
@@ -168,8 +171,8 @@ class Intake(ABC, Generic[D]):
         while not seat.lost.is_set():
             self._changed.clear()
             wanted = not self._quiet and not self._paused
-            consume = wanted and not self._rationed
-            self._fetching = wanted and self._rationed
+            consume, fetch = wanted and not self._rationed, wanted and self._rationed
+            self._fetching = self._fetching and fetch
             if self._cancelled_by_broker:
                 self._cancelled_by_broker = False
                 self._troubles.tell(
@@ -184,7 +187,7 @@ class Intake(ABC, Generic[D]):
                 self._idle.set()
             elif consume and self._consumer is None:
                 await self._consume(seat, room)
-            elif self._fetching:
+            elif fetch:
                 await self._fetch(seat, room)
             else:
                 await self._changed.wait()
@@ -197,7 +200,7 @@ class Intake(ABC, Generic[D]):
             self._on_message(seat, room, message)
 
         # It holds for the consumers that start after it.
-        await seat.channel.basic_qos(prefetch_count=self._concurrency)
+        await seat.channel.basic_qos(prefetch_count=min(self._concurrency, _MOST_PREFETCHED))
         answer = await seat.channel.basic_consume(self._queue, on_message)
         if not self._cancelled_by_broker:
             self._consumer = answer.consumer_tag
@@ -211,6 +214,7 @@ class Intake(ABC, Generic[D]):
         self._idle.clear()
         try:
             message = await seat.channel.basic_get(self._queue)
+            self._fetching = True
         finally:
             self._idle.set()
         if isinstance(message.delivery, Basic.GetEmpty):

@@ -32,6 +32,9 @@ _COLUMNS: Final = (
     "set_by_operator",
 )
 _AS_CONFIGURED: Final = "default"
+# As the settings `concurrency` and `requests_per_minute`.
+_MOST_JOBS: Final = 2000
+_MOST_CALLS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,10 +170,13 @@ def set_measure(  # noqa: PLR0917  # one parameter for each option, by name
 
     def change(orders: Orders) -> Orders:
         if requests_per_minute is not None:
-            per_minute = _number("--requests-per-minute", requests_per_minute, least=0)
+            per_minute = _number(
+                "--requests-per-minute", requests_per_minute, least=0, most=_MOST_CALLS
+            )
             orders = replace(orders, per_minute=per_minute)
         if concurrency is not None:
-            orders = replace(orders, concurrency=_number("--concurrency", concurrency, least=1))
+            number = _number("--concurrency", concurrency, least=1, most=_MOST_JOBS)
+            orders = replace(orders, concurrency=number)
         return replace(orders, windows=_windows(windows)) if windows else orders
 
     _order(config, lane, tiers, change)
@@ -191,10 +197,9 @@ def _order(
             for each in _lanes(settings, book)
             if each.lane == lane and (not tiers or each.tier in tiers)
         ]
-        changed = [(each.key, change(each.orders)) for each in meant]
-        for key, orders in changed:
-            book.give(key, orders, now=SystemClock().now())
-        keys = {key for key, _ in changed}
+        for each in meant:
+            book.change(each.key, change, now=SystemClock().now())
+        keys = {each.key for each in meant}
         rows = [row for row in _rows(config) if f"{row['tier']}.{row['lane']}" in keys]
         show(rows, columns=_COLUMNS, json_too=False)
 
@@ -252,12 +257,12 @@ def _book(settings: Settings) -> OrderBook:
     return OrderBook(ledger_file(settings.store.path))
 
 
-def _number(option: str, text: str, *, least: int) -> int | None:
+def _number(option: str, text: str, *, least: int, most: int) -> int | None:
     """Give the number, or None for what is configured."""
     if text == _AS_CONFIGURED:
         return None
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= 1_000_000:  # noqa: PLR2004  # as in the settings
-        raise click.UsageError(f"{option}: must be a number of at least {least}, or default")
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise click.UsageError(f"{option}: must be a number from {least} to {most}, or default")
     return int(text)
 
 

@@ -258,3 +258,12 @@ async def test_a_result_is_found_by_the_jobs_id_and_a_cancel_that_is_too_late_sa
             await client.cancel("0" * 32)
         with pytest.raises(InvalidRequest, match="32 hex digits"):
             await client.result("3f2a91")
+
+
+async def test_a_job_found_again_without_its_key_is_not_called_off_under_a_wrong_one() -> None:
+    async with FakeCompletionClient(SILENCE) as client:
+        job = await client.submit(tier="standard", idempotency_key="k", model="m", messages=[])
+        with pytest.raises(JobUnknown):
+            await client.job(job.submission_id).cancel()
+        assert not job.done
+        assert await client.job(job.submission_id, idempotency_key="k").cancel()

@@ -95,9 +95,20 @@ async def test_a_waiting_job_is_cancelled_and_all_hear_and_it_is_marked_and_told
     assert {route for _, route in delivery.replies} == {"acme.s1", "acme.asker"}
     assert {reply.status for reply, _ in delivery.replies} == {Status.CANCELLED}
     assert [type(event) for event in fleet.ear.heard] == [JobEnded]
-    again = await ask(fleet, ledger, Verb.CANCEL, asked(make_job()))
-    assert [route for _, route in again.replies] == ["acme.asker"]
+    assert (await ask(fleet, ledger, Verb.CANCEL, asked(make_job()))).replies == []
+    other = await ask(fleet, ledger, Verb.CANCEL, asked(make_job(), ask="another"))
+    assert [reply.submission_id for reply, _ in other.replies] == ["another"]
     assert len(fleet.ear.heard) == 1
+
+
+async def test_an_ask_that_comes_again_after_a_crash_lets_those_hear_who_have_not(
+    fleet: EmbeddedFleet, ledger: Ledger
+) -> None:
+    await ledger.begin(make_job(), max_attempts=3)
+    await park(ledger, make_job())
+    await ledger.cancel(asked(make_job()))  # and its worker dies before it has told anybody
+    again = await ask(fleet, ledger, Verb.CANCEL, asked(make_job()))
+    assert {route for _, route in again.replies} == {"acme.s1", "acme.asker"}
 
 
 async def test_a_job_that_has_not_come_yet_is_cancelled_by_its_key(

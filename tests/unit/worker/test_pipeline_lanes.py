@@ -10,9 +10,10 @@ import pytest
 
 from producer_sdk.wire import Dedupe, Lane, Source, Status
 from tests.contract.world import BEGAN, EmbeddedFleet, HandClock, asked, make_job
-from tests.unit.worker.stand import FakeDelivery, FakeGate, FakeUpstream, Stand
+from tests.unit.worker.stand import FakeDelivery, FakeGate, FakeUpstream, Spy, Stand
+from worker import pipeline
 from worker.core.lanes import NO_ORDERS, Closed, LaneRules
-from worker.core.model import Attempted, Job, Settled
+from worker.core.model import Attempted, Beginning, Job, Settled
 from worker.core.rations import NoPermit, Permit
 from worker.core.windows import Window
 from worker.lanes import Gate
@@ -75,20 +76,66 @@ async def test_a_cached_answer_needs_no_open_lane_and_no_permit(stand: Stand) ->
     assert stand.gate.asked == asked
 
 
-async def test_without_a_permit_a_job_is_parked_its_lane_pauses_and_nothing_counts(
+async def test_without_a_permit_for_long_a_job_waits_in_its_place_and_lets_the_next_be_looked_at(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "HOLD", timedelta(milliseconds=1))
+    stand.gate.permits = 0
+    line, delivery = stand.line(), FakeDelivery(make_job())
+    running = asyncio.create_task(line.handle(delivery))
+    await stand.gate.until(lambda: stand.gate.asked >= 3)
+    assert delivery.nexts > 0
+    assert (delivery.parked, stand.paused, delivery.acks) == ([], [], 0)
+    stand.gate.permits = 1
+    await running
+    assert delivery.replies[0][0].attempts == 1
+
+
+async def test_a_worker_that_goes_down_leaves_what_waits_for_a_permit_to_the_broker(
     stand: Stand,
 ) -> None:
     stand.gate.permits = 0
     line, delivery = stand.line(), FakeDelivery(make_job())
-    await line.handle(delivery)
-    (parked, after) = delivery.parked[0]
-    assert after == stand.gate.wait
-    (pause,) = stand.paused
-    assert (pause.tier, pause.lane, pause.seconds) == ("small", "interactive", 5)
+    running = asyncio.create_task(line.handle(delivery))
+    await stand.gate.until(lambda: stand.gate.asked >= 1)
+    line.quiet()
+    await asyncio.wait_for(running, 5)
+    assert delivery.log == []
+    late = FakeDelivery(make_job("k2", "s2"))
+    await asyncio.wait_for(line.handle(late), 5)
+    assert late.log == []
+
+
+async def test_a_job_that_waits_for_a_permit_still_expires_in_time(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "HOLD", timedelta(milliseconds=1))
+    stand.gate.permits = 0
+    delivery = FakeDelivery(make_job())
+    running = asyncio.create_task(stand.line().handle(delivery))
+    await stand.gate.until(lambda: stand.gate.asked >= 2)
+    stand.clock.pass_by(2 * HOUR)
+    await asyncio.wait_for(running, 5)
+    assert delivery.replies[0][0].status is Status.EXPIRED
+
+
+async def test_a_permit_that_grew_old_while_the_ledger_was_asked_starts_no_call(
+    stand: Stand,
+) -> None:
+    class Slow(Spy):
+        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+            begun = await super().begin(job, max_attempts=max_attempts)
+            stand.clock.pass_by(timedelta(seconds=70))
+            return begun
+
     stand.gate.permits = 1
-    stand.clock.pass_by(after)
-    again = FakeDelivery(parked)
-    await line.handle(again)
+    delivery = FakeDelivery(make_job())
+    await stand.line(ledger=lambda real: Slow(real, [])).handle(delivery)
+    assert stand.upstream.calls == []
+    assert stand.gate.given_back == 1
+    (copy, _) = delivery.parked[0]
+    again = FakeDelivery(copy)
+    await stand.line().handle(again)
     assert again.replies[0][0].attempts == 1
 
 

@@ -59,14 +59,17 @@ def cancel(transaction: Transaction, asked: Asked) -> AskAnswer:
     if found is None:
         return _cancel_unknown(transaction, asked)
     row, job = found
+    if row.state is State.CANCELLED:
+        # Perhaps by this very ask, whose worker died before all had heard.
+        return _settled(transaction, row, job, others=True)
     if row.state is not State.OPEN:
         return _settled(transaction, row, job)
     rows.note_submission(transaction.connection, row.number, asked.submission)
     claim = claims.of_job(transaction, row.id)
     if claim is not None and claims.lives(transaction, claim):
-        # A call that others wait for is not closed: they would have to pay for another one.
-        if not claim.followed:
-            calling_off.call_off(transaction, row.id)
+        # Also where other jobs wait for the call, which then is not closed: should it come to nothing, it is not
+        # made again for this job.
+        calling_off.call_off(transaction, row.id)
         return NotEnded(noted=True)
     if claim is not None:
         claims.take_over(transaction, claim)
@@ -84,8 +87,14 @@ def _cancel_unknown(transaction: Transaction, asked: Asked) -> AskAnswer:
     return CalledOff()
 
 
-def _settled(transaction: Transaction, row: JobRow, job: Job) -> Settled:
-    ended = Ended(record=record(row, outcome_of(transaction, row)), hear=(job.submission,))
+def _settled(transaction: Transaction, row: JobRow, job: Job, *, others: bool = False) -> Settled:
+    """Give the record to the asker, and with `others` to every submission that has not heard."""
+    hear = (
+        rows.to_hear(transaction.connection, row.number, job.submission)
+        if others
+        else (job.submission,)
+    )
+    ended = Ended(record=record(row, outcome_of(transaction, row)), hear=hear)
     return Settled(job=job, ended=ended)
 
 

@@ -26,11 +26,15 @@ def forget(transaction: Transaction, job_id: str) -> None:
 
 
 def mine(transaction: Transaction) -> frozenset[str]:
-    """Give the called-off jobs whose call this process makes."""
+    """Give the called-off jobs whose call this process makes, and nobody else waits for.
+
+    A call that others wait for is not closed: they would have to pay for another one.
+    """
     return frozenset(
         job_id
         for (job_id,) in transaction.connection.execute(
-            "SELECT c.job_id FROM called_off o JOIN claims c ON c.job_id = o.job_id WHERE c.owner = ?",
+            "SELECT c.job_id FROM called_off o JOIN claims c ON c.job_id = o.job_id WHERE c.owner = ?"
+            " AND c.followed = 0",
             (transaction.me,),
         )
     )

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 import apsw
 
-from worker.core.lanes import Orders
+from worker.core.lanes import NO_ORDERS, Orders
 from worker.core.windows import Window
 from worker.store.embedded.connection import connect, unavailable
 from worker.store.embedded.file import EmbeddedFile
@@ -42,9 +43,20 @@ class OrderBook:
         """Give all orders that stand."""
         return self._with(_read)
 
-    def give(self, lane: str, orders: Orders, *, now: datetime) -> None:
-        """Let these orders stand for the lane instead of what stood before; workers see them at once."""
-        self._with(lambda connection: _write(connection, lane, orders, to_us(now)))
+    def change(self, lane: str, change: Callable[[Orders], Orders], *, now: datetime) -> None:
+        """Let other orders stand for the lane, made of those that stand: nobody's change is lost between the two."""
+
+        def act(connection: apsw.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                orders = change(_read(connection).get(lane, NO_ORDERS))
+                _write(connection, lane, orders, to_us(now))
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+
+        self._with(act)
 
     def started(self, lane: str, *, since: datetime) -> int:
         """Tell how many calls the lane has started since then, within its last minute; 0 without a ration."""
@@ -68,17 +80,27 @@ class OrderBook:
 
 def _read(connection: apsw.Connection) -> Mapping[str, Orders]:
     return {
-        lane: Orders(
-            paused=bool(paused),
-            reason=reason,
-            concurrency=concurrency,
-            per_minute=per_minute,
-            windows=None if windows is None else tuple(map(Window.parse, json.loads(windows))),
+        lane: _orders(
+            Orders(
+                paused=bool(paused), reason=reason, concurrency=concurrency, per_minute=per_minute
+            ),
+            windows,
         )
         for lane, paused, reason, concurrency, per_minute, windows in connection.execute(
             "SELECT lane, paused, reason, concurrency, per_minute, windows FROM lanes"
         )
     }
+
+
+def _orders(orders: Orders, windows: str | None) -> Orders:
+    """Add the windows; a lane whose windows mean nothing here is paused: better no call than one at a wrong time."""
+    if windows is None:
+        return orders
+    try:
+        return replace(orders, windows=tuple(map(Window.parse, json.loads(windows))))
+    except ValueError as error:
+        reason = f"its windows cannot be read on this host: each {error}"
+        return replace(orders, paused=True, reason=reason)
 
 
 def _write(connection: apsw.Connection, lane: str, orders: Orders, now: int) -> None:

@@ -140,11 +140,12 @@ class EmbeddedLedger:
         return None if found is None else from_us(found)
 
     async def holds(self, job: Job) -> bool:
-        """Tell whether this process still holds the claim under which the job's call runs."""
+        """Tell whether this process still may call for the job: it holds the claim, and is not to close the call."""
 
         def held(transaction: Transaction) -> bool:
             claim = claims.of_job(transaction, job.id)
-            return claim is not None and claim.owner == transaction.me and claim.run == job.run
+            mine = claim is not None and claim.owner == transaction.me and claim.run == job.run
+            return mine and job.id not in calling_off.mine(transaction)
 
         return await self._run(held, writes=False)
 

@@ -102,8 +102,9 @@ def park(
     if not isinstance(row, JobRow):
         return row
     claims.release(transaction, claim)
-    if calling_off.is_called_off(transaction, row.id):
-        # Nobody waits for the copy any more.
+    running = claims.of_job(transaction, row.id) is not None
+    if not running and calling_off.is_called_off(transaction, row.id):
+        # Nobody waits for the copy any more. While a call runs elsewhere, its process ends the job.
         cancelled = Reply(status=Status.CANCELLED)
         return write_end(transaction, row, job, Failed(kind=Kind.CANCELLED), cancelled, work=work)
     if row.generation != job.generation:

@@ -242,8 +242,8 @@ def test_what_is_set_of_a_lane_stands_until_it_is_given_back(config: Path) -> No
     ("arguments", "reason"),
     [
         (("lane", "set", "bulk"), "say what to set"),
-        (("lane", "set", "bulk", "--concurrency", "0"), "at least 1"),
-        (("lane", "set", "bulk", "--requests-per-minute", "-1"), "at least 0"),
+        (("lane", "set", "bulk", "--concurrency", "0"), "from 1 to 2000"),
+        (("lane", "set", "bulk", "--requests-per-minute", "-1"), "from 0 to 1000000"),
         (("lane", "set", "bulk", "--window", "night"), "hours, a time zone and days"),
         (("lane", "pause", "overnight"), "not one of"),
         (("lane", "pause", "bulk", "--tier", "huge"), "no tier 'huge'; there are small"),
