@@ -9,19 +9,17 @@ this machine.
 
 import argparse
 import asyncio
-import json
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.folder import measured
 from producer_sdk import CompletionClient, Job, Request
-from stack.house import House, lower, raise_house
+from stack.house import House, raise_house
 from stack.records import json_lines
 
 _WAIT_S = 60.0
@@ -33,17 +31,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="warren-cancel-"))
-    try:
-        figures = asyncio.run(_measure(folder, options))
-    finally:
-        lower(folder, tell=lambda _: None)
-        shutil.rmtree(folder, ignore_errors=True)
-    if options.json:
-        print(json.dumps(figures))  # the result
-    else:
-        for name, value in figures.items():
-            print(f"{name:24} {value}")  # the result
+    measured("cancel", _measure, options)
     return 0
 
 

@@ -10,16 +10,14 @@ reply.
 
 import argparse
 import asyncio
-import json
 import os
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.folder import measured
 from producer_sdk import CompletionClient, Request
-from stack.house import lower, raise_house, start_workers
+from stack.house import raise_house, start_workers
 from stack.records import json_lines
 
 
@@ -31,17 +29,7 @@ def main() -> int:
     parser.add_argument("--latency", default="fixed(0.045)", help="the simulator's, for each call")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="warren-floor-"))
-    try:
-        figures = asyncio.run(_measure(folder, options))
-    finally:
-        lower(folder, tell=lambda _: None)
-        shutil.rmtree(folder, ignore_errors=True)
-    if options.json:
-        print(json.dumps(figures))  # the result
-    else:
-        for name, value in figures.items():
-            print(f"{name:16} {value}")  # the result
+    measured("floor", _measure, options)
     return 0
 
 

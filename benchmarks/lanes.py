@@ -12,20 +12,18 @@ means something.
 import argparse
 import asyncio
 import itertools
-import json
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 
+from benchmarks.folder import measured
 from producer_sdk import CompletionClient, Request
 from stack.auditor import most_in_a_minute
-from stack.house import House, lower, raise_house, start_workers
+from stack.house import House, raise_house, start_workers
 from stack.records import json_lines
 
 BULK, INTERACTIVE = "gpt-5-nano", "gpt-5-mini"
@@ -60,19 +58,9 @@ def main() -> int:
     parser.add_argument("--latency-s", type=float, default=0.2, help="the simulator's")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="warren-lanes-"))
     # The house writes one configuration for all tiers; this one adds the ration.
     os.environ["WARREN_TIERS__STANDARD__BULK_REQUESTS_PER_MINUTE"] = str(options.per_minute)
-    try:
-        figures = asyncio.run(_measure(folder, options))
-    finally:
-        lower(folder, tell=lambda _: None)
-        shutil.rmtree(folder, ignore_errors=True)
-    if options.json:
-        print(json.dumps(figures))  # the result
-    else:
-        for name, value in figures.items():
-            print(f"{name:24} {value}")  # the result
+    figures = measured("lanes", _measure, options)
     return int(figures["most_in_a_minute"] > options.per_minute)
 
 

@@ -51,7 +51,11 @@ class LinesFile:
         """Bring what was written to the disk, if it is a file."""
         if self._dirty and self._on_disk:
             self._dirty = False
-            os.fsync(self._descriptor)
+            try:
+                os.fsync(self._descriptor)
+            except OSError:
+                self._dirty = True  # the last one, at the end, tells if it still cannot be
+                raise
 
     def close(self) -> None:
         """Close the descriptor, which also unlocks it."""
