@@ -30,6 +30,7 @@ from producer_sdk.request import Request
 from producer_sdk.wire import Ask, CompletionRequest, Lane, WireError, job_id, reply_route
 
 _DELETE_TIMEOUT_S: Final = 5.0
+_CANCEL_AGAIN_S: Final = 0.5
 _MOST_PREFETCH: Final = 65_535  # AMQP has two bytes for it
 
 _log = logging.getLogger("warren")
@@ -208,8 +209,10 @@ def _fresh_name() -> str:
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
+    """End a task that talks to the broker: again and again, since the library swallows a cancellation at times."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
 
 
 async def _delete(consumer: ReplyConsumer) -> None:

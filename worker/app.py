@@ -48,6 +48,7 @@ from worker.telemetry.sink import Sink, open_sink
 
 _BEAT_S: Final = 1.0
 _RESTART_S: Final = 1.0
+_CANCEL_AGAIN_S: Final = 0.5
 _QUIET_S: Final = 5.0
 _CALL_OFF_S: Final = 0.25
 _LONGEST_ASKED_S: Final = 0.75
@@ -322,7 +323,9 @@ def _background(
     task = asyncio.create_task(keep_up(), name=name)
 
     async def end() -> None:
-        task.cancel()
-        await asyncio.wait({task})
+        # Again and again: the AMQP library swallows a cancellation at times.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
 
     resources.push_async_callback(end)

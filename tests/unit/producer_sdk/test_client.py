@@ -1,9 +1,11 @@
+import asyncio
 import re
 from datetime import timedelta
 
 import pytest
 
 from producer_sdk import ClientClosed, CompletionClient, InvalidSetting
+from producer_sdk import client as client_module
 from producer_sdk.connection import Address
 
 
@@ -65,3 +67,24 @@ async def test_closing_a_client_that_was_not_opened_does_nothing() -> None:
     client = CompletionClient("amqp://app:x@host/v")
     await client.close()
     await client.close()
+
+
+async def test_a_task_that_swallows_a_cancellation_does_not_keep_a_client_from_closing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "_CANCEL_AGAIN_S", 0.01)
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while swallowed < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await client_module._end(task)
+    assert swallowed == 3

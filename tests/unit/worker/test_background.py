@@ -40,3 +40,23 @@ async def test_a_part_that_has_done_its_work_is_not_started_again() -> None:
         app._background(resources, ear, part, "a part")
         await asyncio.sleep(0.01)
     assert (starts, ear.heard) == (1, [])
+
+
+async def test_a_part_that_swallows_a_cancellation_ends_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "_CANCEL_AGAIN_S", 0.01)
+    swallowed = 0
+
+    async def part() -> None:
+        nonlocal swallowed
+        while swallowed < 3:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+
+    async with asyncio.timeout(5), AsyncExitStack() as resources:
+        app._background(resources, Ear(), part, "a part")
+        await asyncio.sleep(0)
+    assert swallowed == 3
