@@ -17,7 +17,6 @@ that the order keeps:
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -274,10 +273,15 @@ class Line:
         """
         if wait > HOLD:
             delivery.let_next()
-        with suppress(TimeoutError):
+        quiet = asyncio.ensure_future(self._quiet.wait())
+        try:
             async with asyncio.timeout(min(wait, HOLD).total_seconds()):
-                await self._quiet.wait()
-        return _Look.GONE if self._quiet.is_set() else _Look.AGAIN
+                await _first_of(quiet, delivery)
+        except TimeoutError:
+            return _Look.AGAIN
+        finally:
+            quiet.cancel()
+        return _Look.GONE
 
     async def _call(self, job: Job, tally: Tally) -> Decided | Follow:
         """Make the attempt that was counted, settle it, and record both together."""

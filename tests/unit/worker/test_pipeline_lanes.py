@@ -106,6 +106,16 @@ async def test_a_worker_that_goes_down_leaves_what_waits_for_a_permit_to_the_bro
     assert late.log == []
 
 
+async def test_a_delivery_that_is_gone_waits_for_no_permit(stand: Stand) -> None:
+    stand.gate.permits = 0
+    delivery = FakeDelivery(make_job())
+    running = asyncio.create_task(stand.line().handle(delivery))
+    await stand.gate.until(lambda: stand.gate.asked >= 1)
+    delivery.lost.set()
+    await asyncio.wait_for(running, 5)
+    assert (delivery.log, stand.upstream.calls) == ([], [])
+
+
 async def test_a_job_that_waits_for_a_permit_still_expires_in_time(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
