@@ -69,7 +69,13 @@ def _write(options: Options, result: Result) -> None:
         write_table(PAGE, report.markdown(result))
 
 
-if __name__ == "__main__":
-    # A polite end is an end as by Ctrl-C: nothing may be left running.
+def as_process(arguments: Sequence[str], catalogue: Sequence[Experiment] = EXPERIMENTS) -> int:
+    """Be the whole process: a polite end, by SIGTERM, is an end as by Ctrl-C, and leaves nothing running."""
+    # Also where whoever started this in the background made it deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    sys.exit(main(sys.argv[1:]))
+    return main(arguments, catalogue)
+
+
+if __name__ == "__main__":
+    sys.exit(as_process(sys.argv[1:]))

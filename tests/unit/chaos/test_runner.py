@@ -1,8 +1,11 @@
 """The chaos run: what it takes, what it gives, and that no experiment takes the others with it."""
 
+import asyncio
 import json
 import os
 import re
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from tests.chaos.__main__ import main
 from tests.chaos.catalogue import EXPERIMENTS
 from tests.chaos.experiment import Bound
 from tests.chaos.options import read
+from tests.faults.vhost import ROOT
 from tests.unit.chaos.fakes import experiment
 
 Run = Callable[..., int]
@@ -87,6 +91,30 @@ def test_a_process_that_a_failed_experiment_forgot_is_ended(run: Run, tmp_path: 
     pid = int((evidence(tmp_path, "littering") / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_a_run_that_is_told_to_end_does_so_and_says_that_it_was_given_up(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import pathlib, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        "from tests.chaos import nodes; from tests.chaos.__main__ import as_process;"
+        "from tests.unit.chaos.fakes import experiment; nodes._HOME = pathlib.Path(sys.argv[1]);"
+        "sys.exit(as_process([], [experiment('kept'), experiment('hanging')]))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program, str(tmp_path)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    while b"2/2 hanging" not in await process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGTERM)
+    told, _ = await process.communicate()
+    assert process.returncode == 130
+    assert b"1000 things" in told  # what was measured so far
+    assert b"given up" in told
 
 
 def test_the_figures_hold_all_that_is_needed_to_repeat_the_run(run: Run, tmp_path: Path) -> None:
