@@ -15,6 +15,7 @@ from worker.core.letters import Explanation
 from worker.core.model import State
 
 _MINUTE_S = 60.0
+_DEAD = "warren.dead."
 # What a history entry says when a run got its terminal record.
 _ENDS = frozenset(state.value for state in State if state is not State.OPEN)
 
@@ -27,7 +28,8 @@ class Findings:
     submissions that may or may not have been stored. `lost`, `open_jobs`, `differing`, `ended_twice` and
     `orphan_claims` are job ids; `unheard`, `strays` (heard by a submission that nobody made) and `strangers` (heard
     by another tenant, or with the answer to another request) are submission ids; `late_calls`, `unrecorded_calls`,
-    `extra_calls` and `calls_over_policy` are job ids, one for each call; `stuck` are queues with messages left.
+    `extra_calls` and `calls_over_policy` are job ids, one for each call; `stuck` are queues with messages left;
+    `letters_missing` tiers with fewer dead letters in the queue than in the ledger.
     """
 
     accepted: int
@@ -49,6 +51,7 @@ class Findings:
     calls_over_policy: tuple[str, ...] = ()
     orphan_claims: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()
+    letters_missing: tuple[str, ...] = ()
 
     @property
     def faults(self) -> Mapping[str, Collection[str]]:
@@ -81,8 +84,8 @@ def audit(
     `producer` has lines with `event` "intent", "confirmed", "refused" or "unknown" (submission, job, wants_reply;
     tenant and `request`, the body's SHA-256), "reply" (submission, job, run, sha256; the tenant that heard it and,
     where the answer tells, `answers`: the beginning of the SHA-256 of the request that it was made for) and "death".
-    `simulator` is its call log: "start" lines with `id` (`<job id>.<run>.…`) and `at`, and "end" lines. `queues` are those that should
-    be empty, with how many messages lie in them, ready or unacked. `most_calls` is attempts times tries, for a run.
+    `simulator` is its call log: "start" lines with `id` (`<job id>.<run>.…`) and `at`, and "end" lines. `queues`
+    tells how many messages lie in each queue, ready or unacked; all but those of dead letters should be empty. `most_calls` is attempts times tries, for a run.
     """
     known = {job.job_id: job for job in ledger}
     lines = list(producer)
@@ -109,7 +112,8 @@ def audit(
         extra_calls=_each(unrecorded - Counter(call.job for call in cut_off)),
         calls_over_policy=() if most_calls is None else _over(calls, cut_off, most_calls),
         orphan_claims=tuple(sorted(job for job, it in known.items() if it.claimed_by is not None)),
-        stuck=tuple(f"{name}: {left}" for name, left in sorted((queues or {}).items()) if left),
+        stuck=_stuck(queues or {}),
+        letters_missing=() if queues is None else _letters_missing(known.values(), queues),
     )
 
 
@@ -167,6 +171,22 @@ def _over(calls: Iterable[Call], cut_off: Iterable[Call], most: int) -> tuple[st
     for (job, run), count in made.items():
         over[job] += max(0, count - most - excused[job, run])
     return _each(over)
+
+
+def _stuck(queues: Mapping[str, int]) -> tuple[str, ...]:
+    """Give the queues that should be empty and are not."""
+    return tuple(
+        f"{name}: {left}"
+        for name, left in sorted(queues.items())
+        if left and not name.startswith(_DEAD)
+    )
+
+
+def _letters_missing(jobs: Iterable[Explanation], queues: Mapping[str, int]) -> tuple[str, ...]:
+    """Give the tiers that have lost dead letters. One may lie there twice: its publish may be repeated."""
+    dead = Counter(job.tier for job in jobs if job.state is State.DEAD_LETTERED)
+    there = Counter({tier: queues.get(f"{_DEAD}{tier}", 0) for tier in dead})
+    return tuple(f"{tier}: {missing}" for tier, missing in sorted((dead - there).items()))
 
 
 def _each(counts: Counter[str]) -> tuple[str, ...]:

@@ -194,12 +194,22 @@ def test_what_may_be_is_no_fault(producer: list[Any]) -> None:
 
 def test_what_is_left_behind_is_found() -> None:
     twice = replace(ENDED, claimed_by="boot.1", history=(ENTRY, replace(ENTRY, calls=0)))
-    findings = audit(HEARD, [CALL], [twice], queues={"warren.jobs.a": 2, "warren.park.2s": 0})
+    findings = audit(HEARD, [CALL], [twice], queues={"warren.jobs.a": 2, "warren.dead.a": 5})
     assert {name: value for name, value in findings.faults.items() if value} == {
         "ended_twice": (JOB,),
         "orphan_claims": (JOB,),
         "stuck": ("warren.jobs.a: 2",),
     }
+
+
+@pytest.mark.parametrize(("there", "missing"), [(1, ()), (2, ()), (0, ("standard: 1",))])
+def test_a_dead_letter_that_is_in_the_ledger_alone_is_found(
+    there: int, missing: tuple[str, ...]
+) -> None:
+    dead = replace(ENDED, state=State.DEAD_LETTERED)
+    findings = audit(HEARD, [CALL], [dead], queues={"warren.dead.standard": there})
+    assert findings.letters_missing == missing
+    assert findings.stuck == ()
 
 
 def test_calls_beyond_the_policy_are_found_and_refusals_and_deaths_do_not_count() -> None:
