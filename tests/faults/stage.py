@@ -18,6 +18,7 @@ from producer_sdk import CompletionClient, Job, JobError, Reply, Request
 from producer_sdk.request import DedupeName, LaneName, PriorityName
 from simulator import Simulator
 from stack.auditor import Findings, audit
+from stack.records import json_lines
 from stack.services import free_port
 from tests.faults.vhost import ROOT, Vhost
 from worker.core.letters import Explanation
@@ -201,7 +202,7 @@ class Stage:
         return list(EmbeddedArchive(ledger_file(self.store)).jobs())
 
     def audit(self) -> Findings:
-        calls = [{"event": "start", "id": call.id, "at": call.at} for call in self.simulator.calls]
+        calls = json_lines(self.folder / "calls.jsonl")
         return audit(self.journal, calls, self.ledger())
 
     async def settled(self, within_s: float = 30) -> Findings:
