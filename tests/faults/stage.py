@@ -35,7 +35,7 @@ class WorkerProcess:
     port: int
     log: Path
 
-    async def ready(self) -> None:
+    async def ready(self, within_s: float = READY_S) -> None:
         """Wait until it consumes from every tier."""
 
         def ask() -> bool:
@@ -47,7 +47,7 @@ class WorkerProcess:
             except OSError:
                 return False
 
-        async with asyncio.timeout(READY_S):
+        async with asyncio.timeout(within_s):
             while not await asyncio.to_thread(ask):
                 assert self.process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.05)
