@@ -41,6 +41,21 @@ def perform(
     ground = SharedGround(
         nodes, name=experiment.name, folder=folder, seed=seed, scale=scale, display=display
     )
+    try:
+        row = _performed(experiment, ground, scale=scale, display=display)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if row.kept:
+        shutil.rmtree(folder)
+    display.end(row)
+    return row
+
+
+def _performed(
+    experiment: Experiment, ground: SharedGround, *, scale: float, display: Display
+) -> Row:
+    folder = ground.folder
     display.begin(experiment)
     began, before = time.monotonic(), children()
     measured, error = None, None
@@ -56,17 +71,13 @@ def perform(
     finally:
         if measured is None:
             end(children() - before)
-    row = Row(
+    return Row(
         experiment=experiment,
         seconds=time.monotonic() - began,
         measured=measured,
         error=error,
         folder=folder,
     )
-    if row.kept:
-        shutil.rmtree(folder)
-    display.end(row)
-    return row
 
 
 def attempt(experiment: Experiment, ground: Ground, *, limit_s: float) -> Measured:

@@ -115,6 +115,7 @@ async def test_a_run_that_is_told_to_end_does_so_and_says_that_it_was_given_up(
     assert process.returncode == 130
     assert b"1000 things" in told  # what was measured so far
     assert b"given up" in told
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
 
 
 def test_the_figures_hold_all_that_is_needed_to_repeat_the_run(run: Run, tmp_path: Path) -> None:
