@@ -14,6 +14,14 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         run="tests.chaos.kills:run",
     ),
     Experiment(
+        name="suspensions",
+        title="workers stopped for longer than their lease",
+        promise="nothing lost; only calls in flight at a suspension are repeated",
+        minutes=4,
+        run="tests.chaos.suspensions:run",
+        in_ci=False,
+    ),
+    Experiment(
         name="sigterms",
         title="workers told to end under load",
         promise="nothing lost, no call repeated, status 0 within the grace period",

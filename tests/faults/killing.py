@@ -75,6 +75,24 @@ class Herd:
         self._replace()
         return Ended(worker=worker, status=status, seconds=gone - at, in_flight=in_flight)
 
+    async def suspend_one(self, for_s: float) -> int:
+        """Stop a ready worker with SIGSTOP for so long, then let it go on; gives its calls in flight.
+
+        The journal has it as a death: longer than its lease, it may cost the same.
+        """
+        worker = await self._draw()
+        in_flight = self._calls_of(worker)
+        at = time.time()
+        worker.process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            worker.process.send_signal(signal.SIGCONT)
+        self._journal.note(event="death", client=worker.name, at=at, gone=time.time())
+        self._ready.append(worker)
+        self._changed.set()
+        return in_flight
+
     async def all_ready(self) -> None:
         """Wait until as many as there should be are ready."""
         await asyncio.gather(*self._coming)
