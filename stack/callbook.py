@@ -106,7 +106,7 @@ def _cut_off(call: Call, death: Death, job: Explanation | None) -> bool:
     if call.ended < death.at - _UNRECORDED_S:
         return False
     recorded = job is not None and any(
-        entry.calls and entry.run == call.run and call.began <= entry.at.timestamp() <= death.gone
+        entry.calls and entry.run == call.run and call.began <= entry.at.timestamp() <= death.at
         for entry in job.history
     )
     return not recorded

@@ -65,6 +65,8 @@ _CANCELLED: Final = Failed(kind=Kind.CANCELLED)
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 # For how long a permit is good: a call that starts later reaches the upstream in another minute.
 _PERMIT_S: Final = 1.0
+# For how long a claim is ours without a doubt: less than what a lease has left when it is about to be renewed.
+_SURE_S: Final = 5.0
 
 
 class _Look(Enum):
@@ -239,7 +241,12 @@ class Line:
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         asked = self.clock.monotonic()
         beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
-        fresh = permit.number is None or self.clock.monotonic() - asked < _PERMIT_S
+        took_s = self.clock.monotonic() - asked
+        fresh = permit.number is None or took_s < _PERMIT_S
+        if isinstance(beginning, Started) and took_s > _SURE_S and not await self.ledger.holds(job):
+            # This process was stopped for longer than its lease: another has the claim, or has answered.
+            await gate.give_back(permit)
+            return _Look.AGAIN
         if isinstance(beginning, Started) and fresh and gate.closed() is None:
             delivery.let_next()
             return await self._call(job, beginning.tally)

@@ -223,6 +223,26 @@ async def test_a_refused_wait_binds_the_copy_that_a_duplicate_parked(fleet: Embe
     assert back.parked[0][1] > timedelta(minutes=9)
 
 
+async def test_a_process_that_was_stopped_at_the_start_of_its_call_makes_none_for_a_recorded_job(
+    fleet: EmbeddedFleet,
+) -> None:
+    here, there = await stand_of(fleet), await stand_of(fleet)
+    redelivered = FakeDelivery(make_job())
+
+    class Stopped(Spy):
+        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+            beginning = await self.real.begin(job, max_attempts=max_attempts)
+            fleet.clock.pass_by(timedelta(seconds=20))
+            await there.line().handle(redelivered)
+            return beginning
+
+    delivery = FakeDelivery(make_job())
+    await here.line(ledger=lambda real: Stopped(real, [])).handle(delivery)
+    assert (len(there.upstream.calls), here.upstream.calls) == (1, [])
+    assert redelivered.replies[0][0].status is Status.COMPLETED
+    assert delivery.log == ["ack"]
+
+
 async def test_a_stopped_crew_takes_nothing(stand: Stand) -> None:
     crew, delivery = crew_of(stand.line(), stand), FakeDelivery(make_job())
     await crew.stop()
