@@ -17,8 +17,9 @@ REFUSED = 429
 
 # A response that has arrived takes a moment to be recorded: other processes may hold the store's only writer.
 _UNRECORDED_S = 3.0
-# What a process sent before it died may reach a busy simulator so much later.
+# What a process sent before it died may reach a busy simulator so much later; one that lives on soon sends more.
 _ON_ITS_WAY_S = 1.0
+_HANDED_OVER_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +47,18 @@ class Death:
     """A process that died, or lost its leases while it was suspended.
 
     Its calls in flight between `at`, just before it was harmed, and `gone`, when it was known to be gone, may be
-    repeated. `client` None: any process may have made them.
+    repeated. `client` None: any process may have made them. `lives_on` says that it was suspended.
     """
 
     client: str | None
     at: float
     gone: float
+    lives_on: bool = False
+
+    @property
+    def last(self) -> float:
+        """When the last call is seen that it may have begun before it was harmed."""
+        return self.gone + (_HANDED_OVER_S if self.lives_on else _ON_ITS_WAY_S)
 
 
 def read_calls(log: Iterable[Line]) -> list[Call]:
@@ -72,9 +79,14 @@ def read_calls(log: Iterable[Line]) -> list[Call]:
 
 
 def read_deaths(producer: Iterable[Line]) -> list[Death]:
-    """Give the lines with `event` "death": client, at, gone."""
+    """Give the lines with `event` "death": client, at, gone; lives_on."""
     return [
-        Death(client=line.get("client"), at=line["at"], gone=line["gone"])
+        Death(
+            client=line.get("client"),
+            at=line["at"],
+            gone=line["gone"],
+            lives_on=line.get("lives_on", False),
+        )
         for line in producer
         if line["event"] == "death"
     ]
@@ -99,7 +111,7 @@ def in_flight(
 
 
 def _cut_off(call: Call, death: Death, job: Explanation | None) -> bool:
-    if call.began > death.gone + _ON_ITS_WAY_S:
+    if call.began > death.last:
         return False
     if call.ended is None:
         return True

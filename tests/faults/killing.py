@@ -87,8 +87,9 @@ class Herd:
         try:
             await asyncio.sleep(for_s)
         finally:
+            gone = time.time()
             worker.process.send_signal(signal.SIGCONT)
-        self._journal.note(event="death", client=worker.name, at=at, gone=time.time())
+        self._journal.note(event="death", client=worker.name, at=at, gone=gone, lives_on=True)
         self._ready.append(worker)
         self._changed.set()
         return in_flight

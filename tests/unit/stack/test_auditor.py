@@ -142,9 +142,18 @@ def test_a_call_that_a_death_cut_off_may_be_repeated(producer: list[Any], calls:
         ([DEATH | {"at": T0 - 20, "gone": T0 - 19}], [FIRST, CUT, SECOND, DONE], 1),
         ([DEATH], [FIRST, CUT | {"at": T0 - 13.5}, SECOND, DONE], 1),
         ([DEATH], [FIRST, CUT, SECOND, DONE, SECOND | {"call": 3}], 1),
+        ([DEATH | {"lives_on": True}], [FIRST | {"at": T0 - 9.4}, SECOND, DONE], 1),
         ([DEATH, DEATH | {"at": T0 - 9.99}], [FIRST, CUT, SECOND, DONE, SECOND | {"call": 3}], 1),
     ],
-    ids=["no-death", "another's", "before-it", "long-over", "one-too-many", "one-call-once"],
+    ids=[
+        "no-death",
+        "another's",
+        "before-it",
+        "long-over",
+        "one-too-many",
+        "after-it",
+        "one-call-once",
+    ],
 )
 def test_a_call_that_no_death_explains_is_extra(
     producer: list[Any], calls: list[Any], extra: int
