@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 
 from tests.chaos.experiment import Bound, Ground, Measured
 from tests.chaos.trial import Trial, bounds, figures, open_trial
@@ -18,11 +19,16 @@ _KINDS = ("broker",) * 5 + ("reset",) * 4 + ("offset",) * 8 + ("half-open",) + (
 async def run(ground: Ground) -> Measured:
     """Half of the cuts with one worker, half with two, of which the other may get the redelivery."""
     cuts = ground.scaled(_CUTS, least=4)
-    done: Counter[str] = Counter()
+    # Whole decks, so that a full-size run has every kind in its share.
+    drawn = [
+        kind
+        for _ in range(-(-cuts // len(_KINDS)))
+        for kind in ground.chance.sample(_KINDS, len(_KINDS))
+    ][:cuts]
     parts = []
-    for workers, share in ((1, cuts // 2), (2, cuts - cuts // 2)):
-        parts.append(await _part(ground, workers=workers, cuts=share, done=done))
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(done.items()))
+    for workers, share in ((1, drawn[: cuts // 2]), (2, drawn[cuts // 2 :])):
+        parts.append(await _part(ground, workers=workers, cuts=share))
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(drawn).items()))
     (one, calls_one), (two, calls_two) = parts
     return Measured(
         work=f"{cuts} cuts ({kinds}), half with one worker, half with two, {_CONCURRENCY} calls each; "
@@ -36,24 +42,20 @@ async def run(ground: Ground) -> Measured:
     )
 
 
-async def _part(
-    ground: Ground, *, workers: int, cuts: int, done: Counter[str]
-) -> tuple[Measured, int]:
-    """Cut so often; give what was measured, and the calls in flight at all cuts together."""
+async def _part(ground: Ground, *, workers: int, cuts: Sequence[str]) -> tuple[Measured, int]:
+    """Cut in these ways; give what was measured, and the calls in flight at all cuts together."""
     in_flight = 0
     async with open_trial(
         ground, workers=workers, concurrency=_CONCURRENCY, latency="uniform(0.5,3)"
     ) as trial:
         async with trial.traffic(jobs=ground.scaled(_JOBS // 2, least=100)):
-            for number in range(cuts):
+            for number, kind in enumerate(cuts):
                 await trial.in_flight(_CONCURRENCY // 2)
                 await asyncio.sleep(ground.chance.uniform(0.1, 1.5))
-                kind = ground.chance.choice(_KINDS)
                 in_flight += trial.stage.simulator.stats.in_flight
                 await _cut(trial, kind)
-                done[kind] += 1
                 ground.tell(
-                    f"{number + 1} of {cuts} cuts on {workers} workers, {trial.load.heard:,} replies"
+                    f"{number + 1} of {len(cuts)} cuts on {workers} workers, {trial.load.heard:,} replies"
                 )
         findings = await trial.settled()
     repeated = Bound(name="repeated calls", measured=len(findings.unrecorded_calls), at_most=0)
