@@ -94,7 +94,7 @@ class StoreSettings:
     password: Annotated[Secret | None, PlainValidator(parse_secret), "The password of Redis"] = None
     prefix: Annotated[
         str,
-        Field(pattern=r"^[A-Za-z0-9_.:{}-]{1,64}$"),
+        Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$"),
         "What the names of all keys in Redis begin with; another prefix is another store",
     ] = "warren"
     ca_file: Annotated[
@@ -103,11 +103,10 @@ class StoreSettings:
         "Certificates to trust for `rediss` instead of the system's",
     ] = None
     allow_plaintext: Annotated[bool, "Allow `redis://` to another machine"] = False
-    connect_timeout: Annotated[
-        Duration, lasting("100ms", "1m"), "How long connecting to Redis, with TLS, may take"
-    ] = timedelta(seconds=5)
-    read_timeout: Annotated[
-        Duration, lasting("100ms", "1m"), "How long an answer of Redis may take"
+    timeout: Annotated[
+        Duration,
+        lasting("100ms", "10s"),
+        "How long connecting to Redis, and any answer of it, may take",
     ] = timedelta(seconds=5)
     result_ttl: Annotated[
         Duration, lasting("1m", "365d"), "How long a response's body is kept to be replied again"

@@ -8,14 +8,7 @@ from worker.settings.finding import Finding
 from worker.settings.schema import Settings
 
 _EMBEDDED: Final = ("path", "durability")
-_REDIS: Final = (
-    "password",
-    "prefix",
-    "ca_file",
-    "allow_plaintext",
-    "connect_timeout",
-    "read_timeout",
-)
+_REDIS: Final = ("password", "prefix", "ca_file", "allow_plaintext", "timeout")
 
 
 def which_store(settings: Settings) -> Iterator[Finding]:

@@ -88,7 +88,7 @@ def test_a_rule_between_settings_that_does_not_hold_is_told(
         having("store", 'record_ttl = "8d"')
         + '[tiers.short]\nendpoints=["main"]\ndeadline="1h"\nmax_deadline="1d"\n',
         having("tiers.premium", 'attempt_timeout = "14m"'),
-        having("store", REDIS, 'password = "secret"', 'prefix = "{warren-2}"'),
+        having("store", REDIS, 'password = "secret"', 'prefix = "warren:2"'),
         having("store", 'url = "redis://127.0.0.1"'),
         having("store", 'url = "redis://warren@[::1]:6380/3"'),
         having("store", 'url = "redis://redis.example"', "allow_plaintext = true"),
