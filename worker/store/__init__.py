@@ -3,4 +3,6 @@
 | folder | keeps it in | for |
 | --- | --- | --- |
 | `embedded` | one SQLite file, shared by the worker processes of a host | the default |
+
+`outcomes` and `instants` are how every adapter writes outcomes and times.
 """

@@ -13,8 +13,8 @@ from worker.core.lanes import NO_ORDERS, Orders
 from worker.core.windows import Window
 from worker.store.embedded.connection import connect, unavailable
 from worker.store.embedded.file import EmbeddedFile
-from worker.store.embedded.instants import to_us
 from worker.store.embedded.options import EmbeddedOptions
+from worker.store.instants import to_us
 
 T = TypeVar("T")
 

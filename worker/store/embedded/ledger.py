@@ -31,12 +31,12 @@ from worker.ports import Clock, Listener
 from worker.store.embedded import asking, beginning, calling_off, claims, rows, settling
 from worker.store.embedded.carrying import carry
 from worker.store.embedded.file import EmbeddedFile
-from worker.store.embedded.instants import from_us, to_us
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
 from worker.store.embedded.standing import standing
 from worker.store.embedded.transaction import Transaction
 from worker.store.embedded.watch import Watch
+from worker.store.instants import from_us, to_us
 
 T = TypeVar("T")
 _Told: TypeAlias = tuple[T, Transaction]
