@@ -1,8 +1,7 @@
-"""The connections to a Redis: operations that wait together travel together, and none is ever cut in half."""
+"""The connection to a Redis: operations that wait together travel together, in order, and none is cut in half."""
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -20,38 +19,42 @@ from worker.store.redis.trouble import unavailable
 
 Part: TypeAlias = str | int | bytes
 
-# Bounds what one slow round trip can hold up.
+# Bounds how much is written before what was answered is looked at.
 _MOST_TOGETHER: Final = 128
+# An operation is sent so many times at most, when connections break under it.
+_MOST_SENDS: Final = 2
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Waiting:
-    parts: tuple[Part, ...]
-    script: Script | None
+    packed: bytes
     future: asyncio.Future[Any]
+    script: Script | None = None
+    sends: int = 0
 
 
 class RedisConnection:
-    """A few connections to one Redis, and what waits for one of them.
+    """One connection, which is made anew when it breaks, and what waits for an answer.
 
-    An operation is a script or a command. All operations of one turn of the event loop, and all that wait when a
-    connection gets free, share one round trip; each succeeds or fails by itself. The tasks that talk belong to this
-    object: a caller that is cancelled leaves its operation done or not done, and its connection whole.
+    An operation is a script or a command. They run in the order in which they were asked for, and none waits for
+    the answer of the one before; each succeeds or fails by itself. The tasks that talk belong to this object: a
+    caller that is cancelled leaves its operation done or not done, and the connection whole.
 
-    When a connection breaks that had worked before, what it left unanswered is sent once more over a new one: so
-    an operation must be safe to repeat, and may come to the server twice.
+    When a connection breaks that has worked, what it left unanswered is sent once more over a new one: so an
+    operation must be safe to repeat, also out of its order. One that was not answered in time fails.
     """
 
     def __init__(self, options: RedisOptions) -> None:
         self.place = where(options.url)
         self.options = options
         self._timeout_s = options.timeout.total_seconds()
-        self._pool = pool(options)
         self._waiting: deque[_Waiting] = deque()
-        self._idle: list[asyncio.Future[None]] = []
-        self._called = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sent: deque[_Waiting] = deque()
+        self._to_send = asyncio.Event()
+        self._to_read = asyncio.Event()
+        self._worked = False
         self._closed = True
+        self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Begin to serve, and make sure that the server answers.
@@ -60,10 +63,7 @@ class RedisConnection:
             StoreUnavailable: it does not.
         """
         self._closed = False
-        self._tasks = [
-            asyncio.create_task(self._serve(), name=f"redis-{number}")
-            for number in range(self.options.connections)
-        ]
+        self._task = asyncio.create_task(self._serve(), name="redis")
         try:
             await self.command("PING")
         except BaseException:
@@ -71,17 +71,13 @@ class RedisConnection:
             raise
 
     async def close(self) -> None:
-        """Wait for the round trips in flight and hang up; what still waits fails with `StoreUnavailable`."""
+        """Wait for what was sent, and hang up; what still waits fails with `StoreUnavailable`."""
         self._closed = True
-        while self._waiting:
-            _fail(self._waiting.popleft().future, self._is_closed())
-        for idle in self._idle:
-            if not idle.done():
-                idle.set_result(None)
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-        self._tasks.clear()
+        self._all_fail(self._waiting, self._is_closed())
+        self._to_send.set()
+        self._to_read.set()
+        if self._task is not None:
+            await asyncio.shield(self._task)
 
     def key(self, *parts: str) -> str:
         """Give the name of a key: `{<prefix>}:<part>:<part>`."""
@@ -97,126 +93,135 @@ class RedisConnection:
 
     async def command(self, *parts: Part) -> Any:  # noqa: ANN401  # what the server gives
         """Run a plain command. Errors: as `run`."""
-        return await self._put(parts, None)
+        return await self._put(parts)
 
     def submit(self, script: Script, *arguments: Part) -> asyncio.Future[Any]:
         """Queue a script's run; cancelling the future may come too late."""
-        parts = ("EVALSHA", script.sha, 1, self.key(), *arguments)
-        return self._put(parts, script)
+        return self._put(("EVALSHA", script.sha, 1, self.key(), *arguments), script)
 
-    def _put(self, parts: tuple[Part, ...], script: Script | None) -> asyncio.Future[Any]:
+    def _put(self, parts: tuple[Part, ...], script: Script | None = None) -> asyncio.Future[Any]:
         if self._closed:
             raise self._is_closed()
-        waiting = _Waiting(
-            parts=parts, script=script, future=asyncio.get_running_loop().create_future()
-        )
-        self._waiting.append(waiting)
-        self._call()
-        return waiting.future
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(packed=_packed(parts), future=future, script=script))
+        self._to_send.set()
+        return future
 
-    def _call(self) -> None:
-        # One at a time: whoever comes takes all that wait by then.
-        if not self._called and self._idle:
-            self._called = True
-            self._idle.pop().set_result(None)
+    # From here on: the task.
 
     async def _serve(self) -> None:
-        connection = self._pool.make_connection()  # type: ignore[no-untyped-call]  # not typed there
+        connection: AbstractConnection = pool(self.options).make_connection()  # type: ignore[no-untyped-call]  # not typed there
+        while not self._closed:
+            await self._to_send.wait()
+            self._worked = False
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await connection.connect()  # type: ignore[no-untyped-call]  # not typed there
+                await self._talk(connection)
+            except Exception as error:  # noqa: BLE001  # a task's border: each caller gets the error
+                self._broken(error)
+            finally:
+                await connection.disconnect(nowait=True)
+
+    async def _talk(self, connection: AbstractConnection) -> None:
+        writing = asyncio.create_task(self._write(connection), name="redis-writer")
         try:
-            while (batch := await self._next()) is not None:
-                try:
-                    async with asyncio.timeout(self._timeout_s):
-                        await self._converse(connection, batch)
-                except Exception as error:  # noqa: BLE001  # a task's border: each caller gets the error
-                    self._all_fail(batch, unavailable(error, self.place))
+            await self._read(connection)
         finally:
-            await connection.disconnect(nowait=True)
+            writing.cancel()
+            # What broke it breaks the reading too, which tells.
+            with suppress(Exception, asyncio.CancelledError):
+                await writing
 
-    async def _next(self) -> list[_Waiting] | None:
-        while not self._waiting:
-            if self._closed:
-                return None
-            idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._idle.append(idle)
-            await idle
-            self._called = False
-        together = min(len(self._waiting), _MOST_TOGETHER)
-        batch = [self._waiting.popleft() for _ in range(together)]
-        if self._waiting:
-            self._call()
-        return [waiting for waiting in batch if not waiting.future.done()]
+    async def _write(self, connection: AbstractConnection) -> None:
+        while True:
+            await self._to_send.wait()
+            packed: list[bytes] = []
+            while self._waiting and len(packed) < _MOST_TOGETHER:
+                waiting = self._waiting.popleft()
+                if not waiting.future.done():
+                    waiting.sends += 1
+                    packed.append(waiting.packed)
+                    self._sent.append(waiting)
+            if not self._waiting:
+                self._to_send.clear()
+            if packed:
+                self._to_read.set()
+                await connection.send_packed_command(packed, check_health=False)
 
-    def _all_fail(self, batch: list[_Waiting], told: Exception) -> None:
-        for waiting in batch:
-            _fail(waiting.future, told)
-        while isinstance(told, StoreUnavailable) and self._waiting:
-            _fail(self._waiting.popleft().future, told)  # it would meet the same
+    async def _read(self, connection: AbstractConnection) -> None:
+        while True:
+            while not self._sent:
+                if self._closed:
+                    return
+                self._to_read.clear()
+                await self._to_read.wait()
+            async with asyncio.timeout(self._timeout_s):
+                for _ in range(len(self._sent)):
+                    answer = await _answer(connection)
+                    self._worked = True
+                    self._settle(self._sent.popleft(), answer)
 
-    async def _converse(self, connection: AbstractConnection, batch: list[_Waiting]) -> None:
-        worked = connection.is_connected
-        left = deque(batch)
-        try:
-            await self._exchange(connection, left)
-        except (RedisConnectionError, OSError):
-            if not worked:
-                raise
-            await self._exchange(connection, left)
+    def _settle(self, waiting: _Waiting, answer: object) -> None:
+        if isinstance(answer, NoScriptError) and waiting.script and waiting.sends < _MOST_SENDS:
+            self._load(waiting, waiting.script)
+        elif isinstance(answer, ResponseError):
+            _fail(waiting.future, unavailable(answer, self.place))
+            if isinstance(answer, ReadOnlyError):
+                # The address may lead to another server by now: look again.
+                raise RedisConnectionError(str(answer)) from answer
+        elif not waiting.future.done():
+            waiting.future.set_result(answer)
 
-    async def _exchange(self, connection: AbstractConnection, left: deque[_Waiting]) -> None:
-        """Send what is left and settle it, one after the other as the answers come."""
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # not typed there
-            unloaded = await self._round(connection, left)
-            if unloaded:
-                left.extend(unloaded)
-                loads = {waiting.script.source for waiting in unloaded if waiting.script}
-                await self._load(connection, loads)
-                for waiting in await self._round(connection, left):
-                    _fail(waiting.future, StoreUnavailable(f"{self.place} keeps no scripts"))
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
+    def _load(self, waiting: _Waiting, script: Script) -> None:
+        loaded: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loaded.add_done_callback(_heed)
+        load = _Waiting(packed=_packed(("SCRIPT", "LOAD", script.source)), future=loaded)
+        self._waiting.extendleft((waiting, load))
+        self._to_send.set()
 
-    async def _round(self, connection: AbstractConnection, left: deque[_Waiting]) -> list[_Waiting]:
-        """Make one round trip; give the operations whose script the server lacks: they changed nothing."""
-        await connection.send_packed_command(
-            b"".join(pack_command(waiting.parts) for waiting in left),  # type: ignore[arg-type]  # any tuple
-            check_health=False,
-        )
-        unloaded: list[_Waiting] = []
-        demoted = False
-        while left:
-            answer = await _answer(connection)
-            waiting = left.popleft()
-            if isinstance(answer, NoScriptError) and waiting.script is not None:
-                unloaded.append(waiting)
-            elif isinstance(answer, ResponseError):
-                told = unavailable(answer, self.place)
-                demoted = demoted or isinstance(answer, ReadOnlyError)
+    def _broken(self, error: Exception) -> None:
+        """Let what was not answered be sent once more, or fail."""
+        told = unavailable(error, self.place)
+        self._to_send.clear()
+        if not self._worked or not isinstance(error, RedisConnectionError):
+            self._all_fail(self._sent, told)
+            self._all_fail(self._waiting, told)  # they would meet the same
+        while self._sent:
+            waiting = self._sent.pop()
+            if waiting.sends < _MOST_SENDS and not self._closed:
+                self._waiting.appendleft(waiting)
+            else:
                 _fail(waiting.future, told)
-            elif not waiting.future.done():
-                waiting.future.set_result(answer)
-        if demoted:  # the address may lead to another server by now
-            await connection.disconnect(nowait=True)
-        return unloaded
+        if self._waiting or self._closed:
+            self._to_send.set()
 
-    async def _load(self, connection: AbstractConnection, sources: Collection[str]) -> None:
-        for source in sources:
-            await connection.send_command("SCRIPT", "LOAD", source, check_health=False)
-        for _ in sources:
-            await connection.read_response()
+    def _all_fail(self, those: deque[_Waiting], told: Exception) -> None:
+        while those:
+            _fail(those.popleft().future, told)
 
     def _is_closed(self) -> StoreUnavailable:
         return StoreUnavailable(f"the Redis {self.place} is closed; the worker is stopping")
 
 
-async def _answer(connection: AbstractConnection) -> Any:  # noqa: ANN401  # what the server gives
+async def _answer(connection: AbstractConnection) -> object:
     try:
         return await connection.read_response()
     except ResponseError as error:
         return error
 
 
+def _packed(parts: tuple[Part, ...]) -> bytes:
+    packed: bytes = pack_command(parts)  # type: ignore[arg-type]  # its stub names a tuple of one
+    return packed
+
+
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
+
+
+def _heed(future: asyncio.Future[Any]) -> None:
+    """Take note of how it ended, for one whose end nobody waits for."""
+    if not future.cancelled():
+        future.exception()

@@ -25,7 +25,6 @@ class RedisOptions:
     password: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
     prefix: str = "warren"
-    connections: int = 4
     timeout: timedelta = timedelta(seconds=5)
     result_ttl: timedelta = timedelta(hours=24)
     record_ttl: timedelta = timedelta(days=10)
