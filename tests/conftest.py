@@ -1,14 +1,8 @@
 """What all tests share: a private RabbitMQ and a private Redis for the session, and a place in each for every test."""
 
-import json
 import os
 import secrets
-import urllib.request
-from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from hypothesis import settings
@@ -17,10 +11,8 @@ from stack import credentials
 from stack import redis as redises
 from stack.broker import Broker, find_server, start
 from stack.redis import Redis, find_redis
-from worker.broker.rights import permissions, topic_permissions
-
-ROOT = Path(__file__).parent.parent
-DEFINITIONS = ROOT / "rabbitmq/definitions.json"
+from tests.faults.room import RedisRoom
+from tests.faults.vhost import DEFINITIONS, ROOT, Vhost, open_vhost
 
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("dev", deadline=None)
@@ -40,58 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.broker)
         if "redis_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.redis)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vhost:
-    """A virtual host with Warren's topology and its users' permissions."""
-
-    broker: Broker
-    name: str
-    passwords: dict[str, str]
-
-    def url(self, user: str) -> str:
-        password = quote(self.passwords[user], safe="")
-        return f"amqp://{user}:{password}@127.0.0.1:{self.broker.amqp_port}/{self.name}"
-
-    @property
-    def management(self) -> str:
-        admin = quote(self.passwords["admin"], safe="")
-        return f"http://admin:{admin}@127.0.0.1:{self.broker.http_port}"
-
-    def api(self, method: str, path: str, body: object | None = None) -> object:
-        """Ask the management API as the administrator."""
-        token = b64encode(f"admin:{self.passwords['admin']}".encode()).decode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.broker.http_port}/api/{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"authorization": f"Basic {token}", "content-type": "application/json"},
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
-
-    def add_tenant(self, name: str) -> None:
-        """Make one more producer, who may do here what every producer may."""
-        self.passwords[name] = secrets.token_hex(16)
-        self.api("PUT", f"users/{name}", {"password": self.passwords[name], "tags": ""})
-        (may,) = (each for each in permissions([name]) if each.user == name)
-        rights = {"configure": may.configure, "write": may.write, "read": may.read}
-        self.api("PUT", f"permissions/{self.name}/{name}", rights)
-        for each in topic_permissions([name]):
-            routes = {"exchange": each.exchange, "write": each.write, "read": each.read}
-            self.api("PUT", f"topic-permissions/{self.name}/{name}", routes)
-
-    def close_connections(self, user: str) -> int:
-        """Cut the user's connections to this virtual host; gives how many there were."""
-        listed = self.broker.ctl(
-            "list_connections", "pid", "user", "vhost", "--no-table-headers"
-        ).splitlines()
-        mine = [line.split()[0] for line in listed if line.split()[1:] == [user, self.name]]
-        for pid in mine:
-            self.broker.ctl("close_connection", pid, "test")
-        return len(mine)
 
 
 @pytest.fixture(scope="session")
@@ -138,40 +78,8 @@ def restart_broker(broker: Broker, request: pytest.FixtureRequest) -> Callable[[
 @pytest.fixture
 def vhost(broker: Broker, passwords: dict[str, str]) -> Iterator[Vhost]:
     """A fresh virtual host: no test sees another's messages."""
-    made = Vhost(broker=broker, name=f"t{os.getpid()}-{secrets.token_hex(4)}", passwords=passwords)
-    definitions = json.loads(DEFINITIONS.read_text(encoding="utf-8"))
-    for section in (
-        "exchanges",
-        "queues",
-        "bindings",
-        "policies",
-        "permissions",
-        "topic_permissions",
-    ):
-        for item in definitions[section]:
-            item["vhost"] = made.name
-    definitions["vhosts"] = [{"name": made.name}]
-    del definitions["users"]
-    made.api("POST", "definitions", definitions)
-    yield made
-    made.api("DELETE", f"vhosts/{made.name}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisRoom:
-    """A part of a Redis that is one test's: the keys below a prefix that no other test has."""
-
-    redis: Redis
-    prefix: str
-
-    @property
-    def url(self) -> str:
-        """The address without the password."""
-        return self.redis.address
-
-    @property
-    def password(self) -> str:
-        return self.redis.password
+    with open_vhost(broker, passwords) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import asyncio
 import os
 import sys
 
-from tests.acceptance.stage import Stage
-from tests.conftest import ROOT
+from tests.faults.stage import Stage
+from tests.faults.vhost import ROOT
 
 
 async def started(stage: Stage, *arguments: str, piped: bool = False) -> asyncio.subprocess.Process:

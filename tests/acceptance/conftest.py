@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.stage import Stage, open_stage
-from tests.conftest import Vhost
+from tests.faults.stage import Stage, open_stage
+from tests.faults.vhost import Vhost
 
 
 @pytest.fixture

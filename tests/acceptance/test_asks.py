@@ -16,7 +16,7 @@ from producer_sdk import (
     Reply,
 )
 from tests.acceptance.cli import warren
-from tests.acceptance.stage import Stage, chat
+from tests.faults.stage import Stage, chat
 
 RUNNING = 1000
 

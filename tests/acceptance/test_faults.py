@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from producer_sdk import JobFailed, Reply
-from tests.acceptance.stage import Stage, chat
+from tests.faults.stage import Stage, chat
 
 # The step, the copy that it concerns, what the simulator does, and how many calls more than without the
 # crash are allowed. Until a call began, and once its outcome is recorded, a crash costs no call.

@@ -13,7 +13,7 @@ import pytest
 from producer_sdk import DeadlineExceeded, Reply
 from stack.auditor import most_in_a_minute
 from tests.acceptance.cli import warren
-from tests.acceptance.stage import Stage, chat
+from tests.faults.stage import Stage, chat
 from worker.broker import names
 from worker.core.parking import LEVELS
 from worker.core.windows import Window

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from producer_sdk import JobFailed, Reply
 from tests.acceptance.cli import warren
-from tests.acceptance.stage import Stage, chat
+from tests.faults.stage import Stage, chat
 
 
 async def test_a_request_goes_through_the_queue_and_its_answer_comes_back(stage: Stage) -> None:

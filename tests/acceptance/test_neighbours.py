@@ -10,7 +10,7 @@ import pytest
 
 from producer_sdk import Reply
 from producer_sdk.wire import REPLIES_EXCHANGE, REQUESTS_EXCHANGE, reply_queue, reply_route
-from tests.acceptance.stage import Stage, chat
+from tests.faults.stage import Stage, chat
 
 SIZE_BOUND = 16 * 1024 * 1024
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from tests.acceptance.cli import warren
-from tests.acceptance.stage import Stage, chat
-from tests.conftest import ROOT
+from tests.faults.stage import Stage, chat
+from tests.faults.vhost import ROOT
 
 
 async def test_the_ten_line_producer_prints_a_reply(stage: Stage, tmp_path: Path) -> None:

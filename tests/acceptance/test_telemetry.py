@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from producer_sdk import Reply
-from tests.acceptance.stage import Stage, chat
+from tests.faults.stage import Stage, chat
 
 
 def page(url: str) -> str:

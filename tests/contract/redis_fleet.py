@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from tests.conftest import RedisRoom
 from tests.contract.world import SMALL_ENTRY, SMALL_TOTAL, Ear, HandClock
+from tests.faults.room import RedisRoom
 from worker.core.lanes import Orders
 from worker.store.redis.cache import RedisCache
 from worker.store.redis.connection import RedisConnection

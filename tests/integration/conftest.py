@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import Vhost
+from tests.faults.vhost import Vhost
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 
 from producer_sdk.wire import CompletionRequest, Dedupe, Lane
-from tests.conftest import Vhost
+from tests.faults.vhost import Vhost
 from worker.broker.address import Address
 from worker.broker.codec import TierRules
 from worker.broker.connection import Connections

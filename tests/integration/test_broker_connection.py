@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
-from tests.conftest import Vhost
+from tests.faults.vhost import Vhost
 from tests.integration.house import Ears, House, open_house
 from worker.broker.address import Address
 from worker.broker.connection import Connections, Link

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from producer_sdk.wire import CompletionReply, Source, Status
-from tests.conftest import Vhost
+from tests.faults.vhost import Vhost
 from tests.integration.house import (
     BODY,
     QUEUE,

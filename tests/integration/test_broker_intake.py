@@ -10,7 +10,7 @@ import pamqp.header
 import pytest
 import pytest_asyncio
 
-from tests.conftest import Vhost
+from tests.faults.vhost import Vhost
 from tests.integration.house import BODY, KEY, QUEUE, TIERS, House, open_house, open_worker, until
 from worker.broker.delivery import BrokerDelivery
 from worker.broker.topology import topology

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.conftest import Vhost
+from tests.faults.vhost import Vhost
 from tests.integration.house import QUEUE, TIERS, House, open_house, open_worker, until
 from worker.broker.management import Management
 from worker.broker.topology import topology

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from tests.conftest import Vhost
+from tests.faults.vhost import Vhost
 from tests.integration.house import (
     QUEUE,
     Ears,

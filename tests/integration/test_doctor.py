@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.conftest import Vhost
+from tests.faults.vhost import Vhost
 from worker.cli.commands import warren
 
 pytestmark = pytest.mark.broker

@@ -17,8 +17,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.conftest import ROOT
 from tests.contract.world import dead_letter, make_job
+from tests.faults.vhost import ROOT
 from worker.cli.commands import warren
 from worker.clock import SystemClock
 from worker.core.events import Event

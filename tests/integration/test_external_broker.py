@@ -7,7 +7,7 @@ import pytest
 
 from stack import external
 from stack.errors import StackError
-from tests.conftest import DEFINITIONS, Vhost
+from tests.faults.vhost import DEFINITIONS, Vhost
 
 
 @pytest.fixture

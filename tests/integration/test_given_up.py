@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stack import occupancy
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 
 pytestmark = [pytest.mark.broker, pytest.mark.processes]
 

@@ -12,7 +12,7 @@ import pytest
 from stack.broker import Broker
 from stack.house import lower, ready_url
 from stack.services import Service, answers
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from tests.unit.stack.fake_docker import install
 
 pytestmark = [pytest.mark.broker, pytest.mark.processes]

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.conftest import RedisRoom
 from tests.contract.redis_fleet import RedisParts, RedisPartsFleet
 from tests.contract.world import ANSWER
+from tests.faults.room import RedisRoom
 from worker.core.events import Trouble
 
 

@@ -7,7 +7,7 @@ from asyncio.subprocess import PIPE
 
 import pytest
 
-from tests.conftest import ROOT, Vhost
+from tests.faults.vhost import ROOT, Vhost
 from tests.integration.house import WAIT_S
 
 pytestmark = pytest.mark.broker

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stack import mounted
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from tests.packaging.compose import mounts
 from worker.settings import Settings, load
 

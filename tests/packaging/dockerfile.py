@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 
 FILE = ROOT / "Dockerfile"
 

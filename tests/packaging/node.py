@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stack import mounted
 from stack.broker import Broker, find_server, start
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from stack import mounted
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from tests.packaging.compose import DOCUMENT, SERVICES, duration, mounts
 
 EVERY = sorted(SERVICES)

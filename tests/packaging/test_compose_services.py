@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from simulator.options import build, parser
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from tests.packaging.compose import DOCUMENT, SERVICES, duration, mounts, size
 from worker.settings import Settings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from tests.packaging.dockerfile import FILE, Instruction, build, context, stages, values
 from tests.packaging.environment import fresh
 from worker.settings import load

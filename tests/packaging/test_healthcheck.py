@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 
 
 class _Page(BaseHTTPRequestHandler):

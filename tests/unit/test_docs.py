@@ -10,7 +10,7 @@ import pytest
 from producer_sdk import Request
 from producer_sdk.sync.testing import FakeCompletionClient as SyncFake
 from producer_sdk.testing import FakeCompletionClient
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from worker.cli.commands import warren
 from worker.core.kinds import RULES, Kind
 from worker.core.model import State

@@ -15,7 +15,7 @@ from producer_sdk import BrokerUnavailable, Completions, QueueFull, sync
 from producer_sdk.sync.testing import FakeCompletionClient
 from producer_sdk.testing import SILENCE, Answer, Failure
 from producer_sdk.testing import FakeCompletionClient as AsyncFakeCompletionClient
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 
 FULL = QueueFull(submission_id="s", tier="standard")
 DEAD = Failure(kind="content_policy", status=400)

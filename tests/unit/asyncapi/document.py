@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 
 DOCUMENT: Final[dict[str, Any]] = yaml.safe_load(
     (ROOT / "docs/asyncapi.yaml").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from producer_sdk.wire import VERSION
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from tests.unit.asyncapi.document import CHANNELS, DOCUMENT, MESSAGES, SCHEMAS, follow, whole
 
 

@@ -28,7 +28,7 @@ from producer_sdk import (
 from producer_sdk import batch as batches
 from producer_sdk.flight import as_completed
 from producer_sdk.testing import SILENCE, Failure, FakeCompletionClient
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 
 UNSENT = PublishUnsent(submission_id="x", publish_timeout_s=1, obstacle="down")
 UNCONFIRMED = PublishUnconfirmed(submission_id="x", publish_timeout_s=1, obstacle="down")

@@ -31,7 +31,7 @@ from producer_sdk import (
 from producer_sdk.sync import CompletionClient, Completions, Job
 from producer_sdk.sync.testing import FakeCompletionClient
 from producer_sdk.testing import SILENCE, Failure
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 
 FAST = Request(tier="fast", body=b"{}")
 URL = "amqp://billing:secret@127.0.0.1:1/warren"

@@ -12,7 +12,7 @@ import pytest
 from stack import doctor, verdicts
 from stack.finding import Finding, Severity
 from stack.ways import Way
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from tests.unit.stack.fake_docker import install
 
 OK, WARN, FAIL = Severity

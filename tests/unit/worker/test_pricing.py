@@ -11,7 +11,7 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-from tests.conftest import ROOT
+from tests.faults.vhost import ROOT
 from worker.core.costs import Price
 from worker.core.model import Usage
 from worker.pricing import Prices

@@ -18,7 +18,7 @@ from producer_sdk.request import DedupeName, LaneName, PriorityName
 from simulator import Simulator
 from stack.auditor import Findings, audit
 from stack.services import free_port
-from tests.conftest import ROOT, Vhost
+from tests.faults.vhost import ROOT, Vhost
 from worker.core.letters import Explanation
 from worker.store.embedded.archive import EmbeddedArchive
 from worker.store.files import ledger_file
