@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.contract.redis_fleet import RedisPartsFleet
 from tests.contract.world import EmbeddedFleet, Fleet, Worker
 from worker.ports import Ledger
 
@@ -13,7 +15,11 @@ FLEETS: dict[str, Callable[[Path], Fleet]] = {"embedded": EmbeddedFleet}
 
 @pytest.fixture(params=FLEETS)
 async def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Fleet]:
-    built = FLEETS[request.param](tmp_path)
+    built: Any = (
+        RedisPartsFleet(request.getfixturevalue("redis_room"))
+        if request.param == "redis"  # a Redis is started only for who asks for it
+        else FLEETS[request.param](tmp_path)
+    )
     yield built
     await built.close()
 

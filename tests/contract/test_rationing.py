@@ -3,9 +3,12 @@
 import asyncio
 from datetime import timedelta
 
-from tests.contract.world import EmbeddedFleet, Fleet, Worker
+import pytest
+
+from tests.contract.world import Fleet, Worker
 from worker.core.rations import NoPermit, Permit
 
+pytestmark = pytest.mark.parametrize("fleet", ["embedded", "redis"], indirect=True)
 LANE = "small.bulk"
 
 
@@ -92,11 +95,8 @@ async def test_a_clock_that_is_put_back_stops_a_lane_for_a_minute_at_most(
     assert answer == NoPermit(wait=timedelta(seconds=61))
 
 
-async def test_what_is_past_leaves_nothing_behind(fleet: EmbeddedFleet, worker: Worker) -> None:
+async def test_what_is_past_leaves_nothing_behind(fleet: Fleet, worker: Worker) -> None:
     for _ in range(100):
         await take(worker, 1, per_minute=30)
         fleet.clock.pass_by(timedelta(seconds=10))
-    kept = await fleet._living[0]._file.run(
-        lambda connection: connection.execute("SELECT count(*) FROM permits").get
-    )
-    assert kept <= 13
+    assert await fleet.permits(LANE) <= 13
