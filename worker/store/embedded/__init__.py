@@ -16,7 +16,6 @@
 | `claims` | claims and the answers that ended claims leave for followers |
 | `beginning`, `settling`, `carrying` | `begin`; `end` and `park`; `carried` |
 | `owners` | which worker process is alive: boot id, lease and kernel file lock |
-| `watch` | waiting for a claim's release: one poller per process |
 | `cache` | the `ResponseCache` port |
 | `archive` | the `Archive` port, on a read-only connection |
 | `sweeper` | drops what has outlived its lifetime, in small steps |
