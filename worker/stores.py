@@ -33,14 +33,18 @@ def store(settings: StoreSettings, clock: Clock, listener: Listener) -> Store:
         return EmbeddedStore(
             ledger_file(settings.path), clock=clock, listener=listener, options=options
         )
-    raise NotImplementedError("the ledger over Redis")
+    from worker.store.redis.store import RedisStore  # noqa: PLC0415  # an extra
+
+    return RedisStore(redis_options(settings), clock=clock, listener=listener)
 
 
 def archive(settings: StoreSettings) -> Archive:
     """Give what operators read of the ledger."""
     if settings.url is None:
         return EmbeddedArchive(ledger_file(settings.path))
-    raise NotImplementedError("the archive over Redis")
+    from worker.store.redis.archive import RedisArchive  # noqa: PLC0415  # an extra
+
+    return RedisArchive(redis_options(settings))
 
 
 def lane_book(settings: StoreSettings) -> LaneBook:

@@ -1,18 +1,20 @@
-"""A fleet of worker processes on one Redis, for the contract suites of all ports but the ledger."""
+"""A fleet of worker processes on one Redis, for the contract suites."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
-from tests.contract.world import SMALL_ENTRY, SMALL_TOTAL, Ear, HandClock
+from tests.contract.world import SMALL_ENTRY, SMALL_TOTAL, Ear, HandClock, Worker
 from tests.faults.room import RedisRoom
 from worker.core.lanes import Orders
-from worker.store.redis.cache import RedisCache
-from worker.store.redis.connection import RedisConnection
+from worker.store.redis.archive import RedisArchive
 from worker.store.redis.direct import direct
-from worker.store.redis.laneorders import RedisLaneOrders, RedisOrderBook
+from worker.store.redis.encoding import CHECKSUM_BYTES
+from worker.store.redis.laneorders import RedisOrderBook
 from worker.store.redis.options import RedisOptions
-from worker.store.redis.rationing import RedisRationing
+from worker.store.redis.store import RedisStore
 
 
 def options_of(room: RedisRoom, *, small: bool = False) -> RedisOptions:
@@ -28,43 +30,49 @@ def options_of(room: RedisRoom, *, small: bool = False) -> RedisOptions:
     )
 
 
-class RedisParts:
-    """One worker process's cache, lane orders and rations."""
-
-    def __init__(self, options: RedisOptions, *, clock: HandClock, listener: Ear) -> None:
-        self.connection = RedisConnection(options)
-        self.cache = RedisCache(self.connection, clock=clock, listener=listener, options=options)
-        self.rationing = RedisRationing(self.connection, clock=clock)
-        self.lane_orders = RedisLaneOrders(self.connection)
-
-    async def sweep(self) -> None:
-        while await self.cache.bury():
-            pass
-
-
-class RedisPartsFleet:
-    """Several such processes on one Redis."""
+class RedisFleet:
+    """Several worker processes' stores on one Redis; the fleet's clock stands in for the server's."""
 
     def __init__(self, room: RedisRoom) -> None:
         self.clock = HandClock()
         self.ear = Ear()
         self._room = room
-        self._living: list[RedisParts] = []
+        self._living: list[RedisStore] = []
 
-    async def join(self, *, small: bool = False) -> RedisParts:
-        parts = RedisParts(options_of(self._room, small=small), clock=self.clock, listener=self.ear)
-        await parts.connection.open()
-        self._living.append(parts)
-        return parts
+    async def join(self, *, small: bool = False) -> RedisStore:
+        store = RedisStore(
+            options_of(self._room, small=small),
+            clock=self.clock,
+            listener=self.ear,
+            trust_clock=True,
+        )
+        await store.open()
+        self._living.append(store)
+        return store
 
-    async def kill(self, worker: RedisParts) -> None:
+    async def kill(self, worker: Worker) -> None:
+        """Let a process die, and its lease run out at once."""
+        assert isinstance(worker, RedisStore)
         self._living.remove(worker)
+        for task in worker._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await worker._listening.close()
+        await worker.ledger.close()
         await worker.connection.close()
+        with direct(options_of(self._room)) as redis:
+            redis.command("ZREM", redis.key("owners"), worker.owner)
+
+    def archive(self) -> RedisArchive:
+        return RedisArchive(options_of(self._room))
 
     async def damage_responses(self) -> None:
         with direct(options_of(self._room)) as redis:
             for key in redis.command("KEYS", redis.key("cache", "=*").replace("{", "[{]")):
                 redis.command("HSET", key, "body", b"\x00")
+            for key in redis.command("KEYS", redis.key("body", "*").replace("{", "[{]")):
+                redis.command("SETRANGE", key, CHECKSUM_BYTES, b"\x00")
 
     async def spoil_windows(self) -> None:
         """Let every window name a time zone that nobody has."""
@@ -87,5 +95,5 @@ class RedisPartsFleet:
         self.change(lane, lambda _: orders, now=now)
 
     async def close(self) -> None:
-        for parts in self._living:
-            await parts.connection.close()
+        for store in self._living:
+            await store.close()

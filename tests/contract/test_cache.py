@@ -9,8 +9,6 @@ from producer_sdk.wire import Source
 from tests.contract.world import ANSWER, LATER_ANSWER, Fleet, Worker
 from worker.core.events import Trouble
 
-pytestmark = pytest.mark.parametrize("fleet", ["embedded", "redis"], indirect=True)
-
 
 @pytest.fixture
 async def small(fleet: Fleet) -> Worker:

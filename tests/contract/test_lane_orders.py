@@ -3,13 +3,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from tests.contract.world import BEGAN, Fleet, Worker
 from worker.core.lanes import Orders
 from worker.core.windows import Window
 
-pytestmark = pytest.mark.parametrize("fleet", ["embedded", "redis"], indirect=True)
 ALL = Orders(
     paused=True,
     reason="the provider has trouble",

@@ -3,12 +3,9 @@
 import asyncio
 from datetime import timedelta
 
-import pytest
-
 from tests.contract.world import Fleet, Worker
 from worker.core.rations import NoPermit, Permit
 
-pytestmark = pytest.mark.parametrize("fleet", ["embedded", "redis"], indirect=True)
 LANE = "small.bulk"
 
 

@@ -6,25 +6,26 @@ from datetime import timedelta
 
 import pytest
 
-from tests.contract.redis_fleet import RedisParts, RedisPartsFleet
+from tests.contract.redis_fleet import RedisFleet
 from tests.contract.world import ANSWER
 from tests.faults.room import RedisRoom
 from worker.core.events import Trouble
+from worker.store.redis.store import RedisStore
 
 
 @pytest.fixture
-async def fleet(redis_room: RedisRoom) -> AsyncIterator[RedisPartsFleet]:
-    made = RedisPartsFleet(redis_room)
+async def fleet(redis_room: RedisRoom) -> AsyncIterator[RedisFleet]:
+    made = RedisFleet(redis_room)
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def worker(fleet: RedisPartsFleet) -> RedisParts:
+async def worker(fleet: RedisFleet) -> RedisStore:
     return await fleet.join(small=True)
 
 
-async def entries(worker: RedisParts) -> dict[str, int]:
+async def entries(worker: RedisStore) -> dict[str, int]:
     """Give how much of each kind is kept, and what all entries are believed to take."""
     connection = worker.connection
     return {
@@ -35,14 +36,14 @@ async def entries(worker: RedisParts) -> dict[str, int]:
     }
 
 
-async def test_the_server_itself_lets_an_entry_expire(worker: RedisParts) -> None:
+async def test_the_server_itself_lets_an_entry_expire(worker: RedisStore) -> None:
     await worker.cache.put("acme:c1", ANSWER)
     key = worker.connection.key("cache", "=acme:c1")
     left = await worker.connection.command("PTTL", key)
     assert timedelta(hours=23) < timedelta(milliseconds=left) <= timedelta(hours=24)
 
 
-async def test_an_entry_put_again_and_again_is_counted_once(worker: RedisParts) -> None:
+async def test_an_entry_put_again_and_again_is_counted_once(worker: RedisStore) -> None:
     for number in range(5):
         await worker.cache.put("acme:c1", replace(ANSWER, body=b"x" * 100 * (number + 1)))
     counted = await entries(worker)
@@ -50,7 +51,7 @@ async def test_an_entry_put_again_and_again_is_counted_once(worker: RedisParts) 
 
 
 async def test_what_has_expired_is_forgotten_with_the_next_put_and_with_a_sweep(
-    fleet: RedisPartsFleet, worker: RedisParts
+    fleet: RedisFleet, worker: RedisStore
 ) -> None:
     await worker.cache.put("acme:c1", ANSWER)
     fleet.clock.pass_by(timedelta(hours=25))
@@ -62,7 +63,7 @@ async def test_what_has_expired_is_forgotten_with_the_next_put_and_with_a_sweep(
 
 
 async def test_the_count_stays_right_when_the_server_dropped_an_entry_first(
-    worker: RedisParts,
+    worker: RedisStore,
 ) -> None:
     await worker.cache.put("acme:c1", replace(ANSWER, body=b"x" * 1000))
     await worker.connection.command("DEL", worker.connection.key("cache", "=acme:c1"))
@@ -72,7 +73,7 @@ async def test_the_count_stays_right_when_the_server_dropped_an_entry_first(
 
 
 async def test_a_redis_without_memory_left_keeps_nothing_and_fails_no_job(
-    fleet: RedisPartsFleet, worker: RedisParts, redis_room: RedisRoom
+    fleet: RedisFleet, worker: RedisStore, redis_room: RedisRoom
 ) -> None:
     redis_room.redis.ask("CONFIG", "SET", "maxmemory", "1mb")
     try:
@@ -85,7 +86,7 @@ async def test_a_redis_without_memory_left_keeps_nothing_and_fails_no_job(
     assert "maxmemory" in told.error
 
 
-async def test_a_redis_that_is_gone_is_a_miss(fleet: RedisPartsFleet, worker: RedisParts) -> None:
+async def test_a_redis_that_is_gone_is_a_miss(fleet: RedisFleet, worker: RedisStore) -> None:
     await worker.connection.close()
     assert await worker.cache.get("acme:c1") is None
     await worker.cache.put("acme:c1", ANSWER)

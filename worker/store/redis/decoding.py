@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from producer_sdk.wire import Dedupe, Lane
+from producer_sdk.wire import Dedupe, Lane, Source
 from worker.core.model import (
     Answered,
     AskAnswer,
     Asked,
     Beginning,
     CalledOff,
+    Completed,
     Conflict,
     Decided,
     Early,
@@ -67,6 +69,8 @@ class Answers:
                 return started if what == b"started" else Exhausted(tally=tally)
             case [b"answered", text, body, leader]:
                 outcome = self._outcome(text, body, leader.decode())
+                if isinstance(outcome, Completed):
+                    outcome = replace(outcome, source=Source.SHARED)
                 return None if outcome is None else Answered(outcome=outcome)
             case [b"early", until]:
                 return Early(until=instant(until))
@@ -173,7 +177,7 @@ def history(lines: Sequence[bytes], run: int | None = None) -> tuple[HistoryEntr
     return tuple(entry for entry in entries if run is None or entry.run == run)
 
 
-def instant(written: bytes) -> datetime:
+def instant(written: bytes | str) -> datetime:
     """Give an instant as the scripts keep it."""
     return from_us(int(written))
 

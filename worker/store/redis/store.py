@@ -13,12 +13,15 @@ from worker.core.events import LeaseRenewed, Trouble
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
 from worker.store.instants import span_us
+from worker.store.redis.cache import RedisCache
 from worker.store.redis.checks import check
 from worker.store.redis.connection import RedisConnection
+from worker.store.redis.laneorders import RedisLaneOrders
 from worker.store.redis.ledger import RedisLedger
 from worker.store.redis.listening import Listening
 from worker.store.redis.options import RedisOptions
 from worker.store.redis.procedures import Procedures
+from worker.store.redis.rationing import RedisRationing
 from worker.store.redis.scripts import LedgerScripts
 from worker.store.redis.trouble import unavailable
 
@@ -32,7 +35,8 @@ _MOST_DROPPED: Final = 100
 class RedisStore:
     """Ledger, response cache, lane orders and rations of a worker process, in a Redis that its fleet shares.
 
-    Use as `async with RedisStore(options, …) as store`, then `store.ledger`, `store.cache` and so on.
+    Use as `async with RedisStore(options, …) as store`, then `store.ledger`, `store.cache` and so on. With
+    `trust_clock` the process's clock is taken for the server's, as in tests.
     """
 
     def __init__(
@@ -41,22 +45,25 @@ class RedisStore:
         *,
         clock: Clock,
         listener: Listener,
-        scripts: LedgerScripts | None = None,
+        trust_clock: bool = False,
     ) -> None:
         self._options = options
         self._listener = listener
-        self._connection = RedisConnection(options)
+        self.connection = RedisConnection(options)
         self._procedures = Procedures(
-            self._connection,
-            LedgerScripts.made() if scripts is None else scripts,
+            self.connection,
+            LedgerScripts.made(trust_clock=trust_clock),
             f"{socket.gethostname()[:24]}.{secrets.token_hex(8)}",
             clock=clock,
         )
         self._tasks: list[asyncio.Task[None]] = []
+        self.cache = RedisCache(self.connection, clock=clock, listener=listener, options=options)
+        self.lane_orders = RedisLaneOrders(self.connection)
+        self.rationing = RedisRationing(self.connection, clock=clock if trust_clock else None)
         self.ledger = RedisLedger(self._procedures, listener=listener)
         self._listening = Listening(
             options,
-            self._connection.key("released"),
+            self.connection.key("released"),
             lambda key: self.ledger.watch.wake(key.decode()),
         )
 
@@ -73,8 +80,8 @@ class RedisStore:
             StoreUnavailable: it cannot be used now.
         """
         try:
-            await self._connection.open()
-            for warning in await check(self._connection):
+            await self.connection.open()
+            for warning in await check(self.connection):
                 self._listener.tell(
                     Trouble(what="the store may forget", about=self._about, error=warning)
                 )
@@ -98,8 +105,8 @@ class RedisStore:
         await self._listening.close()
         await self.ledger.close()
         with suppress(StoreUnavailable):  # the lease's end tells the others just as well
-            await self._connection.command("ZREM", self._connection.key("owners"), self.owner)
-        await self._connection.close()
+            await self.connection.command("ZREM", self.connection.key("owners"), self.owner)
+        await self.connection.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -129,10 +136,11 @@ class RedisStore:
     async def sweep(self) -> None:
         """Drop all that has outlived its lifetime, step by step."""
         sweep, again_after = self._procedures.scripts.sweep, span_us(self._options.sweep_every)
-        dropped = _MOST_DROPPED
-        while dropped >= _MOST_DROPPED:
+        more = True
+        while more:
             dropped = await self._procedures.submit(sweep, _MOST_DROPPED, again_after)
-            if dropped >= _MOST_DROPPED:
+            more = await self.cache.bury() or dropped >= _MOST_DROPPED
+            if more:
                 await asyncio.sleep(_SWEEP_PAUSE_S)
 
     async def _renew(self) -> None:
@@ -142,7 +150,7 @@ class RedisStore:
         try:
             await self._listening.open()
         except (RedisError, OSError) as error:
-            raise unavailable(error, self._connection.place) from error
+            raise unavailable(error, self.connection.place) from error
 
     async def _renew_for_ever(self) -> None:
         pause = every = self._options.renew_every.total_seconds()
@@ -162,7 +170,7 @@ class RedisStore:
 
     @property
     def _about(self) -> str:
-        return f"the Redis {self._connection.place}"
+        return f"the Redis {self.connection.place}"
 
     def _trouble(self, what: str, error: StoreUnavailable) -> None:
         self._listener.tell(Trouble(what=what, about=self._about, error=str(error)))

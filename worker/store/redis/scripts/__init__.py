@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Self
 
 _FOLDER = Path(__file__).parent
+_CALLERS_TIME = "local function server_now() return now end"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,12 @@ class LedgerScripts:
     sweep: Script
 
     @classmethod
-    def made(cls, *, time: str | None = None) -> Self:
-        """Read and put together all of them; `time` stands in for the part of that name."""
+    def made(cls, *, trust_clock: bool = False) -> Self:
+        """Read and put together all of them; with `trust_clock` the caller's clock is the server's, as in tests."""
 
         def of(*parts: str) -> Script:
             return Script.of(
-                *(time if part == "time" and time is not None else read(part) for part in parts)
+                *(_CALLERS_TIME if trust_clock and part == "time" else read(part) for part in parts)
             )
 
         ground = ("arguments", "time", "rows", "claims")
