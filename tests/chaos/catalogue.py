@@ -2,4 +2,12 @@
 
 from tests.chaos.experiment import Experiment
 
-EXPERIMENTS: tuple[Experiment, ...] = ()
+EXPERIMENTS: tuple[Experiment, ...] = (
+    Experiment(
+        name="copies",
+        title="the same job many times over eight workers on one Redis",
+        promise="one call, and every submission hears its answer",
+        minutes=2,
+        run="tests.chaos.copies:copies",
+    ),
+)
