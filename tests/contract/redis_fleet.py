@@ -70,7 +70,7 @@ class RedisFleet:
     async def damage_responses(self) -> None:
         with direct(options_of(self._room)) as redis:
             for key in redis.command("KEYS", redis.key("cache", "=*").replace("{", "[{]")):
-                redis.command("HSET", key, "body", b"\x00")
+                redis.command("SETRANGE", key, redis.command("STRLEN", key) - 1, b"\x00")
             for key in redis.command("KEYS", redis.key("body", "*").replace("{", "[{]")):
                 redis.command("SETRANGE", key, CHECKSUM_BYTES, b"\x00")
 
