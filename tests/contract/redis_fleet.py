@@ -24,7 +24,7 @@ def options_of(room: RedisRoom, *, small: bool = False) -> RedisOptions:
         url=room.url,
         password=room.password,
         prefix=room.prefix,
-        timeout=timedelta(seconds=2),
+        timeout=timedelta(seconds=10),
         cache_bytes=SMALL_TOTAL if small else usual.cache_bytes,
         cache_entry_bytes=SMALL_ENTRY if small else usual.cache_entry_bytes,
     )

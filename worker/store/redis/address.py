@@ -42,6 +42,7 @@ def _keywords(options: RedisOptions) -> dict[str, Any]:
     keywords: dict[str, Any] = {
         "protocol": 2,
         "client_name": "warren",
+        "driver_info": None,  # two more commands for each connection, and a search through all packages
         "socket_connect_timeout": options.timeout.total_seconds(),
         "socket_keepalive": True,
     }

@@ -22,6 +22,7 @@ functions of `worker.store.embedded` decide; the same suites and random lives ho
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -43,6 +44,7 @@ class Script:
         return cls(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
+@cache
 def read(name: str) -> str:
     """Give the text of a `.lua` file of this folder."""
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
