@@ -15,10 +15,16 @@ ADAPTERS = ("embedded", "redis")
 
 
 @pytest.fixture(params=ADAPTERS)
-def found(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Fleet]:
+def adapter(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def found(adapter: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Fleet]:
     """What founds a fleet on a fresh store; a Redis is started only for who asks for it."""
     numbers = count()
-    if request.param == "redis":
+    if adapter == "redis":
         room = request.getfixturevalue("redis_room")
         return lambda: RedisFleet(replace(room, prefix=f"{room.prefix}-{next(numbers)}"))
     return lambda: EmbeddedFleet(tmp_path / str(next(numbers)))
