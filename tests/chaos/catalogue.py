@@ -40,9 +40,10 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ),
     Experiment(
         name="copies",
-        title="the same job many times over eight workers on one Redis",
+        title="one job many times over many workers on a Redis",
         promise="one call, and every submission hears its answer",
         minutes=2,
-        run="tests.chaos.copies:copies",
+        run="tests.chaos.copies:run",
+        in_ci=False,  # the acceptance tests have a smaller one
     ),
 )

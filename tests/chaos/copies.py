@@ -12,7 +12,7 @@ _WORKERS = 8
 _COPIES = 1000
 
 
-async def copies(ground: Ground) -> Measured:
+async def run(ground: Ground) -> Measured:
     """Share one call among the copies."""
     count, workers = ground.scaled(_COPIES, least=100), ground.scaled(_WORKERS, least=3)
     server = find_redis(ROOT / ".warren/servers")
