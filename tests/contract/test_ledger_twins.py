@@ -129,7 +129,8 @@ class SideBySide:
     def park(self) -> None:
         who, job, claimed = self.process(), self.delivery(), self.dice.random() < 0.7
         after = timedelta(seconds=self.dice.choice([0, 2, 30]))
-        settlement: Park = self.dice.choice([Retry(after=after), Snooze(after=after)])
+        retried = self.dice.random() < 0.5
+        settlement: Park = Retry(after=after) if retried else Snooze(after=after)
         until, why = self.now() + after, self.dice.choice([None, TIMEOUT, INVALID])
         work, carried = self.dice.choice(WORKS), self.dice.random() < 0.5
 
