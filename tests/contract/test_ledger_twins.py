@@ -168,7 +168,7 @@ class SideBySide:
 
     def pass_time(self) -> None:
         """Let time pass, in which a process may miss its lease, and all that has outlived its time go."""
-        self.fleets[0].clock.pass_by(timedelta(seconds=self.dice.choice([1, 20, 20, 3_000])))
+        self.fleets[0].clock.pass_by(timedelta(seconds=self.dice.choice([1, 20, 20, 4_000])))
         asleep = self.dice.choice([None, *range(PROCESSES)])
         for who in range(PROCESSES):
             if who != asleep:

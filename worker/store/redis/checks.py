@@ -20,8 +20,7 @@ async def check(connection: RedisConnection) -> tuple[str, ...]:
         StoreUnavailable: it cannot be used now.
     """
     about = _facts(await connection.command("INFO", "everything"))
-    policy = await _policy(connection)
-    problems = tuple(_problems(about, policy, connection.place))
+    problems = tuple(_problems(about, connection.place))
     if problems:
         raise SettingsError(problems)
     if about.get("loading", "0") != "0":
@@ -31,7 +30,7 @@ async def check(connection: RedisConnection) -> tuple[str, ...]:
     return tuple(_warnings(about))
 
 
-def _problems(about: Mapping[str, str], policy: str, place: str) -> Iterator[str]:
+def _problems(about: Mapping[str, str], place: str) -> Iterator[str]:
     version = about.get("redis_version", "")
     if "valkey_version" not in about and _version(version) < _OLDEST:
         yield f"store.url: the Redis {place} is version {version}; take 7.0 or newer, or any Valkey"
@@ -40,7 +39,8 @@ def _problems(about: Mapping[str, str], policy: str, place: str) -> Iterator[str
             f"store.url: the Redis {place} is a node of a cluster, and Warren's keys lie in one slot;"
             " name a server without cluster mode"
         )
-    if policy not in {"", "noeviction"}:
+    policy = about.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
         yield (
             f"store.url: the Redis {place} evicts what it has no room for (maxmemory-policy {policy}):"
             " a job whose record is gone is paid for again; set maxmemory-policy to noeviction"
@@ -53,14 +53,6 @@ def _warnings(about: Mapping[str, str]) -> Iterator[str]:
             "its append-only file is off: a restart loses what was recorded since its last snapshot, and those"
             " calls are made again; set appendonly to yes"
         )
-
-
-async def _policy(connection: RedisConnection) -> str:
-    try:
-        told = await connection.command("CONFIG", "GET", "maxmemory-policy")
-    except StoreUnavailable:
-        return ""
-    return told[1].decode() if len(told) > 1 else ""
 
 
 def _facts(info: bytes) -> dict[str, str]:
