@@ -112,6 +112,8 @@ class SideBySide:
         self.both(who, lambda worker: worker.ledger.begin(job, max_attempts=3))
         self.both(who, lambda worker: worker.ledger.wanted_until(job.claim_key))
         self.both(who, lambda worker: worker.ledger.holds(job))
+        if self.dice.random() < 0.2:
+            self.both(who, lambda worker: worker.ledger.carried(job, (), letter=False))
 
     def end(self) -> None:
         who, job, claimed = self.process(), self.delivery(), self.dice.random() < 0.8
