@@ -19,6 +19,7 @@ _INSTALL = (
     "install Redis 7.0 or newer, or Valkey (Debian and Ubuntu: apt-get install redis-server; "
     "macOS: brew install redis; Fedora: dnf install valkey) and try again"
 )
+_OLDEST = 7  # as the worker's own check
 _FOLDERS = ("/usr/local/bin", "/opt/homebrew/bin", "/usr/bin")
 _PROGRAMS = ("redis-server", "valkey-server")
 # The server's program lies in the tools' package. Of the libraries that it needs, these are not on a minimal
@@ -55,7 +56,9 @@ def find_redis(cache: Path) -> RedisServer:
         _fetch(root)
     server = next(_servers(root), None)
     if server is None:
-        raise RedisNotFound(f"{root} holds no Redis that runs; delete that folder and try again")
+        raise RedisNotFound(
+            f"the distribution's packages, in {root}, hold none that runs: {_INSTALL}"
+        )
     return server
 
 
@@ -121,7 +124,7 @@ def _server(program: Path, libraries: Path | None) -> RedisServer | None:
     except OSError:
         return None
     about = identify(said)
-    if about is None:
+    if about is None or int(about[1].partition(".")[0]) < _OLDEST:
         return None
     return RedisServer(program=program, product=about[0], version=about[1], libraries=libraries)
 

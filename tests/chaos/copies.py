@@ -12,9 +12,9 @@ _WORKERS = 8
 _COPIES = 1000
 
 
-async def copies(ground: Ground) -> Measured:
-    """Share one call; the copies are scaled, the workers are not: it is they who are in each other's way."""
-    count = ground.scaled(_COPIES, least=100)
+async def run(ground: Ground) -> Measured:
+    """Share one call among the copies."""
+    count, workers = ground.scaled(_COPIES, least=100), ground.scaled(_WORKERS, least=3)
     server = find_redis(ROOT / ".warren/servers")
     redis = redises.start(server, ground.folder / "redis", die_with_parent=True)
     try:
@@ -22,13 +22,13 @@ async def copies(ground: Ground) -> Measured:
         with ground.vhost() as vhost:
             async with open_stage(vhost, ground.folder, room=room) as stage:
                 stage.configure(concurrency=16)
-                ground.tell(f"{count} copies of one job over {_WORKERS} workers")
-                shared = await share(stage, workers=_WORKERS, copies=count, within_s=240)
+                ground.tell(f"{count} copies of one job over {workers} workers")
+                shared = await share(stage, workers=workers, copies=count, within_s=240)
                 findings = await stage.settled(within_s=120)
     finally:
         redis.kill()
     return Measured(
-        work=f"{count} copies of one job over {_WORKERS} workers on {redis.product} {redis.version}",
+        work=f"{count} copies of one job over {workers} workers on {redis.product} {redis.version}",
         bounds=(
             Bound(name="calls", measured=shared.calls, at_most=1),
             Bound(name="submissions that did not hear", measured=count - shared.heard, at_most=0),

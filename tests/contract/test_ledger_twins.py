@@ -106,7 +106,7 @@ class SideBySide:
     def deliver(self) -> None:
         who, job = self.process(), self.delivery()
         if not job.first and self.dice.random() < 0.5:
-            wait = timedelta(seconds=self.dice.choice([0, 1, 20]))
+            wait = timedelta(seconds=self.dice.choice([-90, 0, 1, 20]))
             job = replace(job, not_before=self.now() + wait)
         self.both(who, lambda worker: worker.ledger.find(job))
         self.both(who, lambda worker: worker.ledger.begin(job, max_attempts=3))

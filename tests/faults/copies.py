@@ -20,10 +20,11 @@ class Shared:
 async def share(stage: Stage, *, workers: int, copies: int, within_s: float = 90) -> Shared:
     """Submit one job so often, with workers enough to be in each other's way, and hear every submission.
 
-    The workers are started first, side by side; each takes as many copies at once as the broker hands over.
+    The workers are started first, one after the other: a small machine has no cores for all at once. Each takes as
+    many copies at once as the broker hands over.
     """
-    for each in [await stage.start() for _ in range(workers)]:
-        await each.ready()
+    for _ in range(workers):
+        await stage.started()
     loop = asyncio.get_running_loop()
     async with stage.client() as client:
         began = loop.time()

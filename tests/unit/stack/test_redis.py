@@ -69,3 +69,18 @@ def test_a_setting_that_is_given_replaces_the_usual_one() -> None:
     assert [line for line in text.splitlines() if line.startswith("appendfsync")] == [
         "appendfsync everysec"
     ]
+
+
+@pytest.mark.parametrize(("version", "taken"), [("6.2.20", False), ("7.0.0", True), ("10.1", True)])
+def test_a_server_that_is_too_old_for_a_worker_is_passed_over(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    taken: bool,  # noqa: FBT001  # pytest passes by name
+) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=0'\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(redispackages, "_FOLDERS", ())
+    assert (redispackages.installed() is not None) is taken

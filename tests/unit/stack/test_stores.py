@@ -5,6 +5,7 @@ import pytest
 
 from stack.errors import StackError
 from stack.stores import EMBEDDED, REDIS, VARIABLE, Store, supply
+from worker.errors import SettingsError
 from worker.settings import load
 
 URL = "redis://:se%2Fcret@redis.example:6380/2"
@@ -64,3 +65,9 @@ def test_a_url_that_is_none_is_refused(
     monkeypatch.setenv(VARIABLE, "http://redis.example")
     with pytest.raises(StackError, match="must look like redis://"):
         supply(tmp_path, None, None, told.append)
+
+
+def test_a_worker_refuses_the_variable_and_names_its_own(tmp_path: Path) -> None:
+    configured(tmp_path, Store())
+    with pytest.raises(SettingsError, match="did you mean WARREN_STORE__URL"):
+        load(tmp_path / "warren.toml", {VARIABLE: URL})

@@ -11,6 +11,10 @@ _REPLICA: Final = "takes no writes, it is a replica now; name the address that l
 _DENIED: Final = "does not let us in; check user, password and the user's rights"
 _SLOW: Final = "did not answer in time; look at its load, its slow log and the network"
 _AWAY: Final = "cannot be reached; check that it runs, its address and the network"
+_UNTRUSTED: Final = (
+    "shows a certificate that is not trusted for this host; name the host that it is for in store.url, and its"
+    " authority in store.ca_file"
+)
 # By what the server's error says: a script's error has no type of its own on every version.
 _BY_WORD: Final = (
     ("OOM command", _MEMORY),
@@ -23,6 +27,7 @@ _BY_WORD: Final = (
     ("NOREPLICAS", "has too few replicas and so takes no writes; bring them back"),
     ("BUSY", "is busy with a script that does not end; look at its slow log"),
     ("max number of clients", "has no connection left; raise its `maxclients`"),
+    ("certificate verify failed", _UNTRUSTED),
 )
 _BY_TYPE: Final[tuple[tuple[type[Exception], str], ...]] = (
     (theirs.OutOfMemoryError, _MEMORY),
