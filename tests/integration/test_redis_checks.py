@@ -48,6 +48,15 @@ async def test_a_server_without_an_append_only_file_is_warned_about(configured: 
     assert "set appendonly to yes" in warning
 
 
+async def test_keys_of_another_format_are_refused_and_left_alone(redis_room: RedisRoom) -> None:
+    assert await start(redis_room) == []
+    key = f"{{{redis_room.prefix}}}:format"
+    redis_room.redis.ask("SET", key, "2")
+    with pytest.raises(SettingsError, match="have format 2, this Warren knows 1"):
+        await start(redis_room)
+    assert redis_room.redis.ask("GET", key) == "2"
+
+
 @pytest.mark.parametrize(
     ("facts", "problems"),
     [

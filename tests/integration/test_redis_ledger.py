@@ -226,7 +226,7 @@ async def test_what_has_outlived_its_time_leaves_no_key_behind(
     found = redis_room.redis.ask("KEYS", f"*{redis_room.prefix}*")
     assert isinstance(found, list)
     lasting = [str(key) for key in found if redis_room.redis.ask("PTTL", str(key)) == -1]
-    assert {key.partition("}:")[2] for key in lasting} == {"numbers", "owners"}
+    assert {key.partition("}:")[2] for key in lasting} == {"format", "numbers", "owners"}
 
 
 async def test_a_job_that_is_called_for_outlives_its_time(fleet: RedisFleet) -> None:

@@ -8,6 +8,8 @@ from worker.store.redis.connection import RedisConnection
 
 # The first with all that the scripts use; an older one refuses `#!lua`, by which a script is whole when memory is out.
 _OLDEST: Final = (7, 0)
+# What the keys mean; another number is another Warren's.
+_FORMAT: Final = 1
 
 
 async def check(connection: RedisConnection) -> tuple[str, ...]:
@@ -16,7 +18,8 @@ async def check(connection: RedisConnection) -> tuple[str, ...]:
     What a server does not tell is taken to be right: a managed one may hide its configuration.
 
     Raises:
-        SettingsError: it is too old, a cluster of several nodes, or evicts what it has no room for.
+        SettingsError: it is too old, a node of a cluster, evicts what it has no room for, or its keys are of
+            another Warren's format.
         StoreUnavailable: it cannot be used now.
     """
     about = _facts(await connection.command("INFO", "everything"))
@@ -27,7 +30,22 @@ async def check(connection: RedisConnection) -> tuple[str, ...]:
         raise StoreUnavailable(
             f"the Redis {connection.place} is reading its data after a start; wait, it comes by itself"
         )
+    await _check_format(connection)
     return tuple(_warnings(about))
+
+
+async def _check_format(connection: RedisConnection) -> None:
+    key = connection.key("format")
+    found = await connection.command("GET", key)
+    if found is None:
+        await connection.command("SET", key, _FORMAT, "NX")
+        found = await connection.command("GET", key)
+    if found != str(_FORMAT).encode():
+        problem = (
+            f"store.prefix: the keys {connection.key()}:… on the Redis {connection.place} have format"
+            f" {found.decode(errors='replace')}, this Warren knows {_FORMAT}; run the Warren that wrote them, or name another prefix"
+        )
+        raise SettingsError((problem,))
 
 
 def _problems(about: Mapping[str, str], place: str) -> Iterator[str]:
