@@ -1,8 +1,8 @@
 """What one operation of a ledger costs, and how many jobs a second it carries.
 
-    .venv/bin/python benchmarks/ledger.py                       # both stores, 20,000 jobs, 200 in flight
-    .venv/bin/python benchmarks/ledger.py --store redis --jobs 5000 --json
-    .venv/bin/python benchmarks/ledger.py --contenders 8        # that many processes begin one job 1,000 times
+    .venv/bin/python -m benchmarks.ledger                       # both stores, 20,000 jobs, 200 in flight
+    .venv/bin/python -m benchmarks.ledger --store redis --jobs 5000 --json
+    .venv/bin/python -m benchmarks.ledger --contenders 8        # that many processes begin one job 1,000 times
 
 A job is find, begin, end with a 2 KB response, and carried. Each operation is first measured by itself: its time is
 the median of what each took, its processor time the median over rounds of `--in-flight` operations, in this process

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -29,7 +29,7 @@ from tests.contract.world import (
 from tests.faults.room import RedisRoom
 from tests.integration.cutter import Cutter
 from worker.clock import SystemClock
-from worker.core.model import Follow, Job, Retry, Started, Tally, next_generation
+from worker.core.model import Answered, Follow, Job, Retry, Started, Tally, next_generation
 from worker.errors import StoreUnavailable
 from worker.store.redis import encoding
 from worker.store.redis.archive import RedisArchive
@@ -226,7 +226,7 @@ async def test_what_has_outlived_its_time_leaves_no_key_behind(
     found = redis_room.redis.ask("KEYS", f"*{redis_room.prefix}*")
     assert isinstance(found, list)
     lasting = [str(key) for key in found if redis_room.redis.ask("PTTL", str(key)) == -1]
-    assert {key.partition("}:")[2] for key in lasting} == {"numbers", "owners"}
+    assert {key.partition("}:")[2] for key in lasting} == {"format", "numbers", "owners"}
 
 
 async def test_a_job_that_is_called_for_outlives_its_time(fleet: RedisFleet) -> None:
@@ -332,3 +332,40 @@ async def test_closing_gives_claims_up_at_once(fleet: RedisFleet) -> None:
     assert isinstance(await begin(other, make_job()), Started)
     with pytest.raises(StoreUnavailable, match="is closed"):
         await store.ledger.find(make_job())
+
+
+# Hosts whose clocks differ
+
+
+class OtherClock:
+    """A host's clock that is wrong by an hour."""
+
+    def __init__(self, *, ahead: bool) -> None:
+        self._right = SystemClock()
+        self._wrong_by = timedelta(hours=1 if ahead else -1)
+
+    def now(self) -> datetime:
+        return self._right.now() + self._wrong_by
+
+    def monotonic(self) -> float:
+        return self._right.monotonic()
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+async def test_a_follower_on_a_host_with_another_clock_takes_its_leaders_answer(
+    redis_room: RedisRoom, *, ahead: bool
+) -> None:
+    right, wrong = SystemClock(), OtherClock(ahead=ahead)
+    options = options_of(redis_room)
+    async with (
+        RedisStore(options, clock=right, listener=Ear()) as leading,
+        RedisStore(options, clock=wrong, listener=Ear()) as following,
+    ):
+        leader = make_job("k1", dedupe=Dedupe.INFLIGHT, received_at=right.now())
+        follower = make_job("k2", dedupe=Dedupe.INFLIGHT, received_at=wrong.now())
+        assert await begin(leading, leader) == FIRST
+        assert await begin(following, follower) == Follow(leader=leader.id)
+        await leading.ledger.end(leader, ANSWER, DONE, work=ONE_CALL, claimed=True)
+        assert isinstance(await begin(following, follower), Answered)
+        later = make_job("k3", dedupe=Dedupe.INFLIGHT, received_at=wrong.now())
+        assert isinstance(await begin(following, later), Started)

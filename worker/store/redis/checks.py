@@ -8,6 +8,8 @@ from worker.store.redis.connection import RedisConnection
 
 # The first with all that the scripts use; an older one refuses `#!lua`, by which a script is whole when memory is out.
 _OLDEST: Final = (7, 0)
+# What the keys mean; another number is another Warren's.
+_FORMAT: Final = 1
 
 
 async def check(connection: RedisConnection) -> tuple[str, ...]:
@@ -16,22 +18,37 @@ async def check(connection: RedisConnection) -> tuple[str, ...]:
     What a server does not tell is taken to be right: a managed one may hide its configuration.
 
     Raises:
-        SettingsError: it is too old, a cluster of several nodes, or evicts what it has no room for.
+        SettingsError: it is too old, a node of a cluster, evicts what it has no room for, or its keys are of
+            another Warren's format.
         StoreUnavailable: it cannot be used now.
     """
     about = _facts(await connection.command("INFO", "everything"))
-    policy = await _policy(connection)
-    problems = tuple(_problems(about, policy, connection.place))
+    problems = tuple(_problems(about, connection.place))
     if problems:
         raise SettingsError(problems)
     if about.get("loading", "0") != "0":
         raise StoreUnavailable(
             f"the Redis {connection.place} is reading its data after a start; wait, it comes by itself"
         )
+    await _check_format(connection)
     return tuple(_warnings(about))
 
 
-def _problems(about: Mapping[str, str], policy: str, place: str) -> Iterator[str]:
+async def _check_format(connection: RedisConnection) -> None:
+    key = connection.key("format")
+    found = await connection.command("GET", key)
+    if found is None:
+        await connection.command("SET", key, _FORMAT, "NX")
+        found = await connection.command("GET", key)
+    if found != str(_FORMAT).encode():
+        problem = (
+            f"store.prefix: the keys {connection.key()}:… on the Redis {connection.place} have format"
+            f" {found.decode(errors='replace')}, this Warren knows {_FORMAT}; run the Warren that wrote them, or name another prefix"
+        )
+        raise SettingsError((problem,))
+
+
+def _problems(about: Mapping[str, str], place: str) -> Iterator[str]:
     version = about.get("redis_version", "")
     if "valkey_version" not in about and _version(version) < _OLDEST:
         yield f"store.url: the Redis {place} is version {version}; take 7.0 or newer, or any Valkey"
@@ -40,7 +57,8 @@ def _problems(about: Mapping[str, str], policy: str, place: str) -> Iterator[str
             f"store.url: the Redis {place} is a node of a cluster, and Warren's keys lie in one slot;"
             " name a server without cluster mode"
         )
-    if policy not in {"", "noeviction"}:
+    policy = about.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
         yield (
             f"store.url: the Redis {place} evicts what it has no room for (maxmemory-policy {policy}):"
             " a job whose record is gone is paid for again; set maxmemory-policy to noeviction"
@@ -53,14 +71,6 @@ def _warnings(about: Mapping[str, str]) -> Iterator[str]:
             "its append-only file is off: a restart loses what was recorded since its last snapshot, and those"
             " calls are made again; set appendonly to yes"
         )
-
-
-async def _policy(connection: RedisConnection) -> str:
-    try:
-        told = await connection.command("CONFIG", "GET", "maxmemory-policy")
-    except StoreUnavailable:
-        return ""
-    return told[1].decode() if len(told) > 1 else ""
 
 
 def _facts(info: bytes) -> dict[str, str]:

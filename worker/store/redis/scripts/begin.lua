@@ -16,7 +16,7 @@ local function answered(row)
   if not leader or leader.state == 'open' or leader.run ~= answer.run then
     return nil
   end
-  local waited = answer.ended_at >= tonumber(row.received_at)
+  local waited = answer.ended_at >= tonumber(row.seen_at)
   local outcome, body = outcome_of(leader)
   local completed = leader.state == 'completed'
   if not outcome or (completed and not body) or not (waited or (completed and job.dedupe == 'cache')) then

@@ -30,7 +30,7 @@ local function want(claim)
 end
 
 local function leave_answer(row)
-  local left = table.concat({ row.run, now_text, row.id }, ' ')
+  local left = table.concat({ row.run, text(server_now()), row.id }, ' ')
   redis.call('SET', key('answer', job.claim_key), left, 'PX', milliseconds(answer_ttl))
 end
 
@@ -41,7 +41,7 @@ local function last_answer()
     return nil
   end
   local run, ended_at, id = string.match(left, '^(%d+) (%d+) (.*)$')
-  if tonumber(ended_at) <= now - answer_ttl then
+  if tonumber(ended_at) <= server_now() - answer_ttl then
     return nil
   end
   return { job = id, run = tonumber(run), ended_at = tonumber(ended_at) }

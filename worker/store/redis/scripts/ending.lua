@@ -44,7 +44,7 @@ end
 
 local function write_end(row, finish)
   local fields = {
-    state = finish.state, ended_at = now_text, ended_by = finish.operation,
+    state = finish.state, ended_at = now_text, ended_seen = text(server_now()), ended_by = finish.operation,
     letter_due = finish.letter ~= '' and '1' or '0', calls = row.calls + finish.calls,
     refusals = row.refusals + finish.refusals, upstream = row.upstream + finish.upstream,
   }

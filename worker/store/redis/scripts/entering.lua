@@ -3,6 +3,12 @@
 -- The longest hop through a parking queue, and some minutes for a queue in front of the workers.
 local longest_away = 45 * 60 * 1000000
 
+-- Give when this delivery was received, by the server's clock: the caller's own tells only how long ago that was.
+-- So a follower and its leader on two hosts whose clocks differ are compared on one.
+local function seen_at()
+  return text(server_now() - (now - tonumber(job.received_at)))
+end
+
 -- An open job is forgotten long after its deadline.
 local function expires_open(id)
   expires(id, math.max(tonumber(job.deadline), now) + record_ttl)
@@ -18,7 +24,7 @@ local function insert_row()
     tenant = job.tenant, key = job.key, tier = job.tier, lane = job.lane, path = job.path, model = job.model,
     content_hash = job.content_hash, priority = job.priority, state = 'open', run = job.run,
     generation = job.generation, carrier = job.submission, received_at = job.received_at,
-    submitted_at = job.submitted_at, deadline = job.deadline,
+    submitted_at = job.submitted_at, deadline = job.deadline, seen_at = seen_at(),
   })
   expires_open(job.id)
   count_open(job.tier, 1)
@@ -47,6 +53,7 @@ local function adopt(row)
   clear(row, not_parked)
   change(row, {
     carrier = job.submission, generation = 0, deadline = job.deadline, received_at = job.received_at,
+    seen_at = seen_at(),
   })
   expires_open(row.id)
 end
@@ -60,6 +67,7 @@ local function reopen(row)
     count_open(row.tier, -1)
   end
   local received_at = later(row.ended_at, job.received_at)
+  local seen = later(row.ended_seen, seen_at())
   drop_letter(row.id)
   redis.call('UNLINK', key('body', row.id), key('outcome', row.id))
   clear(row, nothing_spent)
@@ -67,6 +75,7 @@ local function reopen(row)
   change(row, {
     state = 'open', run = job.run, generation = job.generation, tier = job.tier, lane = job.lane,
     priority = job.priority, received_at = received_at, submitted_at = job.submitted_at, deadline = job.deadline,
+    seen_at = seen,
   })
   count_open(row.tier, 1)
   expires_open(row.id)

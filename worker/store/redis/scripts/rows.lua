@@ -6,8 +6,8 @@
 local history_lines = 200
 local counts = { 'run', 'generation', 'attempts', 'calls', 'refusals', 'snoozes', 'upstream' }
 local nothing_spent = {
-  'begun_at', 'attempts', 'calls', 'refusals', 'snoozes', 'upstream', 'ended_at', 'ended_by', 'letter_due',
-  'body_until',
+  'begun_at', 'attempts', 'calls', 'refusals', 'snoozes', 'upstream', 'ended_at', 'ended_seen', 'ended_by',
+  'letter_due', 'body_until',
 }
 local not_parked = { 'park_kind', 'park_after', 'park_until', 'park_carried' }
 
