@@ -1,12 +1,17 @@
-"""What all tests share: a private RabbitMQ for the session, and a virtual host of its own for each test."""
+"""What all tests share: a private RabbitMQ and a private Redis for the session, and a place in each for every test."""
 
+import os
+import secrets
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
 
 from stack import credentials
+from stack import redis as redises
 from stack.broker import Broker, find_server, start
+from stack.redis import Redis, find_redis
+from tests.faults.room import RedisRoom
 from tests.faults.vhost import DEFINITIONS, ROOT, Vhost, open_vhost
 
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -19,12 +24,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--broker-release",
         help="take RabbitMQ from this Debian release (trixie: 4.0, sid: 4.3) instead of the machine's",
     )
+    parser.addoption(
+        "--redis-release",
+        help="take Valkey from this Debian release (trixie: 8.1) instead of the machine's Redis",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "broker" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.broker)
+        # An adapter under contract asks for its Redis as its fleet is founded.
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        under_contract = parameters.get("adapter") == "redis"
+        if "redis_server" in getattr(item, "fixturenames", ()) or under_contract:
+            item.add_marker(pytest.mark.redis)
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +87,42 @@ def vhost(broker: Broker, passwords: dict[str, str]) -> Iterator[Vhost]:
     """A fresh virtual host: no test sees another's messages."""
     with open_vhost(broker, passwords) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def redis_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Redis]:
+    """The session's Redis, or Valkey. It survives its own SIGKILL without a loss; the machine's crash is not tested."""
+    release = request.config.getoption("--redis-release")
+    server = find_redis(ROOT / ".warren/servers", release=release)
+    folder = tmp_path_factory.mktemp("redis")
+    settings = {"appendfsync": "everysec"}
+    redis = redises.start(server, folder / "server", settings=settings, die_with_parent=True)
+    yield redis
+    redis.kill()
+
+
+@pytest.fixture
+def redis_room(redis_server: Redis) -> Iterator[RedisRoom]:
+    """An empty place in the session's Redis: no test sees another's keys."""
+    yield RedisRoom(redis=redis_server, prefix=f"t{os.getpid()}-{secrets.token_hex(4)}")
+    redis_server.ask("FLUSHALL")
+
+
+@pytest.fixture
+def restart_redis(redis_server: Redis, request: pytest.FixtureRequest) -> Callable[[], object]:
+    """SIGKILL the session's Redis and start it again in its folder, on its port."""
+
+    def restart() -> object:
+        redis_server.kill()
+        release = request.config.getoption("--redis-release")
+        return redises.start(
+            find_redis(ROOT / ".warren/servers", release=release),
+            redis_server.folder,
+            port=redis_server.port,
+            settings={"appendfsync": "everysec"},
+            die_with_parent=True,
+        )
+
+    return restart

@@ -17,7 +17,7 @@ import uvloop
 
 from producer_sdk.wire import Lane as LaneName
 from producer_sdk.wire import request_key
-from worker import parts
+from worker import parts, stores
 from worker.asking import Asking
 from worker.broker.asks import AskIntake
 from worker.broker.connection import Link
@@ -140,7 +140,7 @@ async def _build(
         raise CannotStart(_unheard(settings.http.listen, error)) from error
     resources.callback(health.stop)
 
-    store = await resources.enter_async_context(parts.store(settings.store, clock, listener))
+    store = await resources.enter_async_context(stores.store(settings.store, clock, listener))
     upstream = parts.upstream(settings, clock, listener)
     resources.push_async_callback(upstream.aclose)
     troubles = Troubles(listener)

@@ -52,4 +52,12 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         run="tests.chaos.alarms:run",
         in_ci=False,
     ),
+    Experiment(
+        name="copies",
+        title="one job many times over many workers on a Redis",
+        promise="one call, and every submission hears its answer",
+        minutes=2,
+        run="tests.chaos.copies:run",
+        in_ci=False,  # the acceptance tests have a smaller one
+    ),
 )

@@ -446,6 +446,22 @@ async def test_a_note_about_an_unknown_job_changes_nothing(ledger: Ledger) -> No
     assert await ledger.find(make_job()) is None
 
 
+async def test_the_claim_of_a_dead_process_keeps_no_job_beyond_its_time(
+    fleet: Fleet, worker: Worker
+) -> None:
+    dying = await fleet.join()
+    await dying.ledger.begin(make_job("k1"), max_attempts=3)
+    await worker.ledger.begin(make_job("k2"), max_attempts=3)
+    await fleet.kill(dying)
+    await worker.sweep()
+    assert fleet.archive().explain(make_job("k1").id) is not None
+    fleet.clock.pass_by(timedelta(days=11))
+    await worker.renew()
+    await worker.sweep()
+    assert fleet.archive().explain(make_job("k1").id) is None
+    assert fleet.archive().explain(make_job("k2").id) is not None
+
+
 # released and wanted_until
 
 

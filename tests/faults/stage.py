@@ -20,10 +20,11 @@ from simulator import Simulator
 from stack.auditor import Findings, audit
 from stack.records import json_lines
 from stack.services import free_port
+from tests.faults.room import RedisRoom
 from tests.faults.vhost import ROOT, Vhost
 from worker.core.letters import Explanation
-from worker.store.embedded.archive import EmbeddedArchive
-from worker.store.files import ledger_file
+from worker.settings import load
+from worker.stores import archive
 
 READY_S = 30
 
@@ -71,6 +72,7 @@ class Stage:
     processes: list[WorkerProcess] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    room: RedisRoom | None = None
 
     @property
     def config(self) -> Path:
@@ -102,11 +104,14 @@ class Stage:
         )
         self.config.write_text(
             f'[broker]\nurl = "{broker or self.vhost.url("worker")}"\n'
-            f'[store]\npath = "{self.store}"\n'
+            f"{self._store_table()}"
             f'[endpoints.main]\nbase_url = "{self.simulator.url}/v1"\nkey = "canary-key-3141"\n'
             f"{tables}{more}",
             encoding="utf-8",
         )
+
+    def _store_table(self) -> str:
+        return f'[store]\npath = "{self.store}"\n' if self.room is None else self.room.table()
 
     async def start(self, *crash: str) -> WorkerProcess:
         """Start a worker process; `crash`: the step, the copy and the count at which it kills itself."""
@@ -199,7 +204,7 @@ class Stage:
         return heard
 
     def ledger(self) -> list[Explanation]:
-        return list(EmbeddedArchive(ledger_file(self.store)).jobs())
+        return list(archive(load(self.config, {}).store).jobs())
 
     def audit(self) -> Findings:
         calls = json_lines(self.folder / "calls.jsonl")
@@ -220,9 +225,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(vhost: Vhost, folder: Path) -> AsyncIterator[Stage]:
+async def open_stage(
+    vhost: Vhost, folder: Path, *, room: RedisRoom | None = None
+) -> AsyncIterator[Stage]:
+    """Open a stage whose workers share the embedded store, or what is kept in a room of a Redis."""
     async with Simulator(port=0, log=folder / "calls.jsonl") as simulator:
-        stage = Stage(vhost=vhost, folder=folder, simulator=simulator)
+        stage = Stage(vhost=vhost, folder=folder, simulator=simulator, room=room)
         try:
             yield stage
         finally:

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import apsw
 
-from worker.store.embedded.instants import span_us
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner, lock_path, remove_if_dead
+from worker.store.instants import span_us
 
 # Of each sort, and in one step.
 _MOST_ROWS: Final = 100
@@ -17,6 +17,7 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 
 def sweep(connection: apsw.Connection, *, now: int, options: EmbeddedOptions) -> bool:
     """Make one step; tell whether there may be more to drop at once."""
+    _drop_orphaned_claims(connection, now)
     dropped = (
         _drop_bodies(connection, now),
         _drop_jobs(connection, now),
@@ -43,6 +44,15 @@ def bury(connection: apsw.Connection, owner: Owner, folder: Path) -> None:
             " (SELECT 1 FROM jobs WHERE jobs.id = claims.job_id AND jobs.state = 'open')",
             (token,),
         )
+
+
+def _drop_orphaned_claims(connection: apsw.Connection, now: int) -> None:
+    """Drop claims of the buried that would keep jobs beyond their time: no delivery came to take them over."""
+    connection.execute(
+        "DELETE FROM claims WHERE owner NOT IN (SELECT owner FROM owners)"
+        " AND job_id IN (SELECT id FROM jobs WHERE expires_at <= ?)",
+        (now,),
+    )
 
 
 def _drop_bodies(connection: apsw.Connection, now: int) -> int:
