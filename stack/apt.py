@@ -5,6 +5,7 @@ and keys stay in force; its hooks do not, since they would tidy the system's pac
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from stack.errors import PackagesNotHad
+
+# What programs of another suite need; the rest of a closure (Python, Perl, a shell) serves maintainer scripts that
+# never run here.
+LIBRARY = re.compile(r"(lib(?!python|perl)[a-z0-9.+-]+|zlib1g)(:\w+)?")
 
 _TIMEOUT_S = 300
 _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")

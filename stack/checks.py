@@ -1,7 +1,8 @@
 """`./dev test`: every check of the project, one after the other, up to the first that fails; and `./dev chaos`.
 
 The tests run on the machine's RabbitMQ (Debian 12: 3.10). With WARREN_TEST_RELEASE, as in CI, those of the integration
-tests that speak to the broker run again on the RabbitMQ of that Debian release (trixie: 4.0, sid: 4.3), where it can be had.
+tests that speak to the broker run again on the RabbitMQ of that Debian release (trixie: 4.0, sid: 4.3), and those of the second
+store on its Valkey (trixie: 8.1), where they can be had.
 The last step is a few minutes of chaos, from the seed WARREN_SEED or 1. Arguments choose among the tests, and then there is
 no chaos.
 """
@@ -13,7 +14,8 @@ import time
 from pathlib import Path
 
 from stack import interrupts
-from stack.errors import BrokerNotFound
+from stack.errors import BrokerNotFound, RedisNotFound
+from stack.redispackages import find_redis
 from stack.server import find_server
 
 _ROOT = Path(__file__).parent.parent
@@ -24,7 +26,7 @@ _CHAOS_MINUTES = 4
 def main(arguments: list[str]) -> int:
     """Run the checks; `arguments` go to pytest. Gives the status of the first that fails, or 0."""
     release = os.environ.get("WARREN_TEST_RELEASE")
-    for name, command in [*steps(arguments), *_newer(release, arguments), *_slice(arguments)]:
+    for name, command in [*steps(arguments), *_again(release, arguments), *_slice(arguments)]:
         print(f"── {name} ", flush=True)
         begin = time.monotonic()
         # Ctrl-C reaches the command too, and it has its own to end: killed, it would leave them running.
@@ -63,6 +65,35 @@ def _newer(release: str | None, arguments: list[str]) -> list[tuple[str, list[st
     )
     command = [sys.executable, "-m", "pytest", *map(str, suites), "--broker-release", release]
     return [(f"tests on RabbitMQ {server.version}", [*command, *arguments])]
+
+
+def _again(release: str | None, arguments: list[str]) -> list[tuple[str, list[str]]]:
+    """Give the steps on servers of that release."""
+    return [*_newer(release, arguments), *_valkey(release, arguments)]
+
+
+def _valkey(release: str | None, arguments: list[str]) -> list[tuple[str, list[str]]]:
+    """Give the step on a Valkey, or none and the reason."""
+    if not release:
+        return []
+    try:
+        server = find_redis(_ROOT / ".warren/servers", release=release)
+    except RedisNotFound as error:
+        print(f"── no tests on the Valkey of {release}: {error}", flush=True)
+        return []
+    # The suites that say what a store promises; the long random ones have run on the machine's own Redis.
+    suites = sorted(
+        path
+        for pattern in (
+            *("contract/test_archive.py", "contract/test_cache.py", "contract/test_lane_orders.py"),
+            *("contract/test_ledger_[a-ln-s]*.py", "contract/test_rationing.py"),
+            "integration/test_redis_*.py",
+        )
+        for path in (_ROOT / "tests").glob(pattern)
+    )
+    command = [sys.executable, "-m", "pytest", "-m", "redis", *map(str, suites)]
+    name = f"tests on {server.product} {server.version}"
+    return [(name, [*command, "--redis-release", release, *arguments])]
 
 
 def _slice(arguments: list[str]) -> list[tuple[str, list[str]]]:

@@ -1,7 +1,6 @@
 """Unpacks the distribution's RabbitMQ and Erlang into a folder of ours: no root, nothing installed."""
 
 import ctypes
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +13,6 @@ _INSTALL = (
     "install RabbitMQ 3.10 or newer (Debian and Ubuntu: apt-get install rabbitmq-server; "
     "macOS: brew install rabbitmq; Fedora: dnf install rabbitmq-server) and try again"
 )
-# Libraries of the newer suite that its Erlang needs; the rest of the closure (Python, Perl, a shell)
-# serves maintainer scripts that never run here.
-_FOREIGN_LIBRARY = re.compile(r"(lib(?!python|perl)[a-z0-9.+-]+|zlib1g)(:\w+)?")
 
 
 def unpack(cache: Path, *, release: str | None = None) -> Path:
@@ -65,7 +61,7 @@ def select(simulation: Iterable[str], *, libraries: bool) -> list[str]:
         for name in apt.named(simulation)
         if name == "rabbitmq-server"
         or name.startswith("erlang-")
-        or (libraries and _FOREIGN_LIBRARY.fullmatch(name))
+        or (libraries and apt.LIBRARY.fullmatch(name))
     ]
 
 

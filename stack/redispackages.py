@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stack import apt
 from stack.errors import PackagesNotHad, RedisNotFound
+from stack.transplant import wrap_programs
 
 _INSTALL = (
     "install Redis 7.0 or newer, or Valkey (Debian and Ubuntu: apt-get install redis-server; "
@@ -41,19 +42,20 @@ class RedisServer:
         return _environment(self.libraries)
 
 
-def find_redis(cache: Path) -> RedisServer:
+def find_redis(cache: Path, *, release: str | None = None) -> RedisServer:
     """Give a Redis, fetching it into `cache` when the machine has none.
 
+    With `release` (a Debian suite such as "trixie") that suite's Valkey is always used, or its Redis if it has none.
     The system is never touched, root is not needed, and a second call finds the first one's work.
 
     Raises:
         RedisNotFound: There is none, and none can be fetched; the text says what to install.
     """
-    if (server := installed()) is not None:
+    if release is None and (server := installed()) is not None:
         return server
-    root = cache.absolute() / "redis-distribution"
+    root = cache.absolute() / f"redis-{release or 'distribution'}"
     if not apt.is_complete(root):
-        _fetch(root)
+        _fetch(root, release)
     server = next(_servers(root), None)
     if server is None:
         raise RedisNotFound(
@@ -72,10 +74,14 @@ def installed() -> RedisServer | None:
     return None
 
 
-def select(simulation: Iterable[str], product: str) -> list[str]:
-    """Choose what to download from the lines of `apt-get --simulate install`, in their order."""
+def select(simulation: Iterable[str], product: str, *, foreign: bool = False) -> list[str]:
+    """Choose what to download from the lines of `apt-get --simulate install`, in their order.
+
+    `foreign`: they come from another suite than the machine's own, so all libraries are taken.
+    """
     ours = {f"{product}-server", f"{product}-tools"}
-    return [name for name in apt.named(simulation) if name in ours or _LIBRARY.fullmatch(name)]
+    library = apt.LIBRARY if foreign else _LIBRARY
+    return [name for name in apt.named(simulation) if name in ours or library.fullmatch(name)]
 
 
 def identify(said: str) -> tuple[str, str] | None:
@@ -84,18 +90,21 @@ def identify(said: str) -> tuple[str, str] | None:
     return None if found is None else (found[1], found[2])
 
 
-def _fetch(root: Path) -> None:
+def _fetch(root: Path, release: str | None) -> None:
     if not apt.is_here():
         raise RedisNotFound(f"no Redis on this machine: {_INSTALL}")
     print("Redis: fetching the distribution's packages into the project …", file=sys.stderr)
 
     def build(work: Path, fresh: Path) -> None:
-        packages = apt.Apt(work)
+        packages = apt.Apt(work, release=release)
+        first, second = ("redis", "valkey") if release is None else ("valkey", "redis")
         try:
-            product, simulation = "redis", packages.closure(["redis-server"])
+            product, simulation = first, packages.closure([f"{first}-server"])
         except PackagesNotHad:
-            product, simulation = "valkey", packages.closure(["valkey-server"])
-        packages.unpack(select(simulation, product), fresh)
+            product, simulation = second, packages.closure([f"{second}-server"])
+        packages.unpack(select(simulation, product, foreign=release is not None), fresh)
+        if release is not None:
+            wrap_programs(fresh, root, below="usr")
 
     try:
         apt.provide(root, build)
@@ -104,9 +113,11 @@ def _fetch(root: Path) -> None:
 
 
 def _servers(root: Path) -> Iterator[RedisServer]:
-    libraries = next(iter(sorted(root.glob("usr/lib/*-linux-gnu*"))), None)
+    folder = next(iter(sorted(root.glob("usr/lib/*-linux-gnu*"))), None)
     for name in _PROGRAMS:
-        server = _server(root / "usr/bin" / name, libraries)
+        # A wrapped program finds its libraries by itself, and a shell must not find them.
+        wrapped = any((root / "usr/bin").glob("*.real"))
+        server = _server(root / "usr/bin" / name, None if wrapped else folder)
         if server is not None:
             yield server
 

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from stack.errors import BrokerNotFound
+from stack.errors import PackagesNotHad
 
 _ELF = b"\x7fELF"
 
@@ -28,8 +28,8 @@ def mend_launchers(fresh: Path, root: Path, *, libraries: bool) -> None:
         script.write_text(text, encoding="utf-8")
 
 
-def wrap_programs(fresh: Path, root: Path) -> None:
-    """Run every Erlang program with the C library that was unpacked beside it, not the machine's.
+def wrap_programs(fresh: Path, root: Path, *, below: str = "usr/lib/erlang") -> None:
+    """Run every program below that folder with the C library that was unpacked beside it, not the machine's.
 
     Each program is renamed, and a script of its name calls it through the unpacked dynamic loader:
     the loader's own option keeps the library path away from whatever the program starts.
@@ -37,14 +37,14 @@ def wrap_programs(fresh: Path, root: Path) -> None:
     folder = _library_folder(fresh)
     loader = next(folder.glob("ld-linux*.so*"), None)
     if loader is None:
-        raise BrokerNotFound("the unpacked packages hold no dynamic loader")
+        raise PackagesNotHad("the unpacked packages hold no dynamic loader")
     home = root / folder.relative_to(fresh)
-    for program in list(_programs(fresh / "usr/lib/erlang")):
+    for program in list(_programs(fresh / below)):
         real = program.with_name(f"{program.name}.real")
         program.rename(real)
         command = shlex.join([str(home / loader.name), "--library-path", str(home)])
         target = shlex.quote(str(root / real.relative_to(fresh)))
-        # `escript` finds out by its own name, argv[0], what it is to run.
+        # `escript` and `redis-server` find out by their own name, argv[0], what they are to do.
         script = f'#!/bin/sh\nexec {command} --argv0 "$0" {target} "$@"\n'
         program.write_text(script, encoding="utf-8")
         program.chmod(0o755)
@@ -53,7 +53,7 @@ def wrap_programs(fresh: Path, root: Path) -> None:
 def _library_folder(root: Path) -> Path:
     for folder in sorted(root.glob("usr/lib/*-linux-gnu*")):
         return folder
-    raise BrokerNotFound("the unpacked packages hold no shared libraries")
+    raise PackagesNotHad("the unpacked packages hold no shared libraries")
 
 
 def _programs(folder: Path) -> Iterator[Path]:

@@ -24,13 +24,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--broker-release",
         help="take RabbitMQ from this Debian release (trixie: 4.0, sid: 4.3) instead of the machine's",
     )
+    parser.addoption(
+        "--redis-release",
+        help="take Valkey from this Debian release (trixie: 8.1) instead of the machine's Redis",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "broker" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.broker)
-        if "redis_server" in getattr(item, "fixturenames", ()):
+        # An adapter under contract asks for its Redis as its fleet is founded.
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        under_contract = parameters.get("adapter") == "redis"
+        if "redis_server" in getattr(item, "fixturenames", ()) or under_contract:
             item.add_marker(pytest.mark.redis)
 
 
@@ -83,9 +90,12 @@ def vhost(broker: Broker, passwords: dict[str, str]) -> Iterator[Vhost]:
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+def redis_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Redis]:
     """The session's Redis, or Valkey. It survives its own SIGKILL without a loss; the machine's crash is not tested."""
-    server = find_redis(ROOT / ".warren/servers")
+    release = request.config.getoption("--redis-release")
+    server = find_redis(ROOT / ".warren/servers", release=release)
     folder = tmp_path_factory.mktemp("redis")
     settings = {"appendfsync": "everysec"}
     redis = redises.start(server, folder / "server", settings=settings, die_with_parent=True)
@@ -101,13 +111,14 @@ def redis_room(redis_server: Redis) -> Iterator[RedisRoom]:
 
 
 @pytest.fixture
-def restart_redis(redis_server: Redis) -> Callable[[], object]:
+def restart_redis(redis_server: Redis, request: pytest.FixtureRequest) -> Callable[[], object]:
     """SIGKILL the session's Redis and start it again in its folder, on its port."""
 
     def restart() -> object:
         redis_server.kill()
+        release = request.config.getoption("--redis-release")
         return redises.start(
-            find_redis(ROOT / ".warren/servers"),
+            find_redis(ROOT / ".warren/servers", release=release),
             redis_server.folder,
             port=redis_server.port,
             settings={"appendfsync": "everysec"},

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from stack import checks
-from stack.errors import BrokerNotFound
+from stack.errors import BrokerNotFound, RedisNotFound
+from stack.redispackages import RedisServer
 from stack.server import Server
 
 
@@ -50,3 +51,28 @@ def test_a_newer_broker_that_cannot_be_had_is_said_and_fails_nothing(
     monkeypatch.setattr(checks, "find_server", none)
     assert checks._newer("trixie", []) == []
     assert "no tests on the RabbitMQ of trixie: no mirror has it" in capsys.readouterr().out
+
+
+def test_the_second_stores_suites_run_again_on_a_valkey_with_the_same_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = RedisServer(program=Path("p"), product="Valkey", version="8.1.1")
+    monkeypatch.setattr(checks, "find_redis", lambda *_, **__: server)
+    ((name, command),) = checks._valkey("trixie", ["-x"])
+    assert name == "tests on Valkey 8.1.1"
+    assert command[-3:] == ["--redis-release", "trixie", "-x"]
+    suites = {Path(word).name for word in command if word.endswith(".py")}
+    assert {"test_cache.py", "test_ledger_settling.py", "test_redis_ledger.py"} <= suites
+    assert not suites & {"test_ledger_model.py", "test_ledger_twins.py"}
+
+
+def test_a_valkey_that_cannot_be_had_is_said_and_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none(*_: object, **__: object) -> RedisServer:
+        raise RedisNotFound("no mirror has it")
+
+    monkeypatch.setattr(checks, "find_redis", none)
+    assert checks._valkey("trixie", []) == []
+    assert "no tests on the Valkey of trixie: no mirror has it" in capsys.readouterr().out
+    assert checks._valkey(None, []) == []

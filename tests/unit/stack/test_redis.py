@@ -32,6 +32,17 @@ def test_the_server_its_tools_and_the_libraries_that_a_small_system_lacks_are_ta
     ]
 
 
+def test_from_another_suite_all_libraries_are_taken_but_no_interpreters() -> None:
+    assert select(_SIMULATION, "redis", foreign=True) == [
+        "libc6",
+        "libjemalloc2",
+        "liblzf1",
+        "liblua5.1-0",
+        "redis-tools",
+        "redis-server",
+    ]
+
+
 @pytest.mark.parametrize(
     ("said", "about"),
     [
