@@ -319,7 +319,7 @@ class Lives(RuleBasedStateMachine):
 
 
 # On Redis fewer: there both ledgers are held side by side as well.
-EXAMPLES = {"embedded": 50, "redis": 20}
+EXAMPLES = {"embedded": 50, "redis": 30}
 
 
 def test_no_life_of_a_job_breaks_a_promise(adapter: str, found: Callable[[], Fleet]) -> None:

@@ -52,7 +52,7 @@ T = TypeVar("T")
 Twins: TypeAlias = tuple[Worker, Worker]
 Act: TypeAlias = Callable[[Worker], Coroutine[Any, Any, object]]
 
-WALKS, STEPS = 8, 120
+WALKS, STEPS = 20, 150
 PROCESSES = 2
 # Of the small tier there are few jobs and much to share; what completes is lost to the walk.
 TIERS = dict.fromkeys("abcd", "small") | dict.fromkeys("efghij", "large")

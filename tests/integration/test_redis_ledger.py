@@ -97,6 +97,30 @@ async def test_a_begin_whose_answer_is_lost_and_that_nobody_repeats_is_given_bac
         assert await begin(elsewhere, make_job()) == FIRST
 
 
+async def test_of_a_begin_and_an_undoing_that_are_both_lost_neither_is_forgotten(
+    cutter: Cutter, redis_room: RedisRoom
+) -> None:
+    other = options_of(redis_room)
+    async with (
+        behind(cutter, redis_room) as store,
+        RedisStore(other, clock=SystemClock(), listener=Ear()) as elsewhere,
+    ):
+        cutter.answers_to_lose = 2
+        with pytest.raises(StoreUnavailable):
+            await begin(store, make_job())
+        cutter.answers_to_lose = (
+            1  # of a connection that has not worked yet, so nothing is sent again
+        )
+        calls = store.ledger.calls
+        told = await asyncio.gather(
+            calls.give_back_unheard(), begin(store, make_job()), return_exceptions=True
+        )
+        assert [type(each) for each in told] == [StoreUnavailable] * 2
+        assert len(calls._unheard) == 2
+        assert await store.renew()
+        assert await begin(elsewhere, make_job()) == FIRST
+
+
 async def test_a_begin_that_is_cancelled_and_whose_answer_is_lost_is_given_back(
     cutter: Cutter, redis_room: RedisRoom
 ) -> None:

@@ -24,11 +24,13 @@ class Calls:
     def __init__(self, procedures: Procedures) -> None:
         self._procedures = procedures
         self._names: dict[str, str] = {}
+        # The job of each name under which a call may have begun. There are two for a job when its first `begin`, that
+        # one's undoing and a second `begin` are all unheard of.
         self._unheard: dict[str, str] = {}
 
     async def begin(self, job: Job, max_attempts: int, distrusted: str) -> Any:  # noqa: ANN401  # a script's answer
         """Run `begin`; `distrusted` is a job whose answer is not to be shared."""
-        name = self._unheard.pop(job.id, None) or self._procedures.name()
+        name = self._take_unheard(job.id) or self._procedures.name()
         running = self._procedures.submit(
             self._procedures.scripts.begin,
             *encoding.job_parts(job),
@@ -42,7 +44,7 @@ class Calls:
             running.add_done_callback(partial(self._nobody_hears, job.id, name))
             raise
         except StoreUnavailable:
-            self._unheard[job.id] = name
+            self._unheard[name] = job.id
             raise
         if answer[0] == b"started":
             self._names[job.id] = name
@@ -63,12 +65,18 @@ class Calls:
             StoreUnavailable: the store cannot be used now; what is left is for the next time.
         """
         while self._unheard:
-            job_id, name = self._unheard.popitem()
+            name, job_id = self._unheard.popitem()
             try:
                 await self._give_back(job_id, name)
             except BaseException:
-                self._unheard[job_id] = name
+                self._unheard[name] = job_id
                 raise
+
+    def _take_unheard(self, job_id: str) -> str | None:
+        found = next((name for name, other in self._unheard.items() if other == job_id), None)
+        if found is not None:
+            del self._unheard[found]
+        return found
 
     def _nobody_hears(self, job_id: str, name: str, begun: asyncio.Future[Any]) -> None:
         if begun.cancelled() or (begun.exception() is None and begun.result()[0] != b"started"):
@@ -80,7 +88,7 @@ class Calls:
 
     def _undone(self, job_id: str, name: str, undone: asyncio.Future[Any]) -> None:
         if not undone.cancelled() and undone.exception() is not None:
-            self._unheard[job_id] = name
+            self._unheard[name] = job_id
 
     def _give_back(self, job_id: str, name: str) -> asyncio.Future[Any]:
         script = self._procedures.scripts.give_back
