@@ -181,6 +181,11 @@ class Rationing(Protocol):
 class LaneGate(Protocol):
     """One lane of one tier, as the line sees it: whether a call may start now."""
 
+    @property
+    def rationed(self) -> bool:
+        """Tell whether calls need a permit that somebody counts."""
+        ...
+
     def closed(self) -> Closed | None:
         """Tell why no call may start, and until when; None: it is open."""
         ...

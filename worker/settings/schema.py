@@ -80,6 +80,10 @@ class StoreSettings:
         Literal["process", "power"],
         "What a commit survives: the death of the process, or also the loss of power",
     ] = "process"
+    on_outage: Annotated[
+        Literal["wait", "call"],
+        "While the store does not answer: jobs `wait`, or workers `call` without ledger, claims and dedupe",
+    ] = "wait"
     result_ttl: Annotated[
         Duration, lasting("1m", "365d"), "How long a response's body is kept to be replied again"
     ] = timedelta(days=1)

@@ -35,7 +35,7 @@ async def attempt(
     return await calling.attempt(
         job,
         upstream=stand.upstream,
-        ledger=stand.store.ledger,
+        claims=stand.store.ledger,
         gate=stand.gate,
         clock=CLOCK,
         tries=2,
