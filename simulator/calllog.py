@@ -24,6 +24,8 @@ class Call:
     n: int
     id: str | None
     """The client's own id for it: the header `x-client-request-id`."""
+    client: str | None = None
+    """Who made it, if the client says so: the header `x-client-name`."""
     sha256: str
     path: str
     model: str | None
@@ -69,6 +71,7 @@ class CallLog:
         n: int,
         *,
         client_id: str | None,
+        client: str | None = None,
         sha256: str,
         path: str,
         model: str | None,
@@ -79,6 +82,7 @@ class CallLog:
         call = Call(
             n=n,
             id=client_id,
+            client=client,
             sha256=sha256,
             path=path,
             model=model,
@@ -97,6 +101,7 @@ class CallLog:
                     "mono": call.mono,
                     "call": n,
                     "id": client_id,
+                    "client": client,
                     "sha256": sha256,
                     "path": path,
                     "model": model,

@@ -62,6 +62,7 @@ class Service:
         call = self._log.start(
             number,
             client_id=request.headers.get("x-client-request-id"),
+            client=request.headers.get("x-client-name"),
             sha256=asked.sha256,
             path=asked.path,
             model=asked.model,

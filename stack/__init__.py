@@ -31,5 +31,7 @@ any package is installed.
     doctor        `./dev doctor`: looks at this machine; `verdicts` judge, `finding` is what they give
     demo, report  `./dev demo`, and its tables
     records       reading logs and ledger
-    auditor       holds producer, simulator and ledger against the promise
+    auditor       holds producers, simulator, ledger and broker against the promise
+    hearings      the producers' side of an audit
+    callbook      the simulator's side: calls, and which of them deaths cut off
 """

@@ -1,99 +1,119 @@
-"""The auditor: holds what the producer, the simulator and the ledger each logged against the promise.
+"""The auditor: holds what the producers, the simulator, the ledger and the broker each logged against the promise.
 
 It believes nobody's own summary. A job is lost when the broker confirmed it and the ledger has no terminal
 record of it; a call is late when it starts after its job's outcome was recorded; a call is unrecorded when
-the ledger has no outcome for it (a process died, or lost its lease, with the call in flight).
+the ledger has no outcome for it, and extra when no process died, or lost its lease, with that call in flight.
 """
 
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
 
+from stack.callbook import Call, Line, in_flight, read_calls, read_deaths
+from stack.hearings import read_hearings
 from worker.core.letters import Explanation
 from worker.core.model import State
 
-Line = Mapping[str, Any]
-
 _MINUTE_S = 60.0
+_DEAD = "warren.dead."
 # What a history entry says when a run got its terminal record.
 _ENDS = frozenset(state.value for state in State if state is not State.OPEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What the audit found; each field but the first four should be empty.
+    """What the audit found; each field after the counts should be empty.
 
-    `lost`, `open_jobs` and `differing` are job ids; `unheard` and `strays` are submission ids; `late_calls`
-    and `unrecorded_calls` are job ids, one for each call.
+    `in_flight` counts the calls that were cut off by deaths: so many may be repeated. `unknown` counts the
+    submissions that may or may not have been stored. `lost`, `open_jobs`, `differing`, `ended_twice` and
+    `orphan_claims` are job ids; `unheard`, `strays` (heard by a submission that nobody made) and `strangers` (heard
+    by another tenant, or with the answer to another request) are submission ids; `late_calls`, `unrecorded_calls`,
+    `extra_calls` and `calls_over_policy` are job ids, one for each call; `stuck` are queues with messages left;
+    `letters_missing` tiers with fewer dead letters in the queue than in the ledger.
     """
 
     accepted: int
     jobs: int
     calls: int
     replies: int
+    unknown: int = 0
+    in_flight: int = 0
     lost: tuple[str, ...] = ()
     open_jobs: tuple[str, ...] = ()
     unheard: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
     differing: tuple[str, ...] = ()
+    ended_twice: tuple[str, ...] = ()
     late_calls: tuple[str, ...] = ()
     unrecorded_calls: tuple[str, ...] = ()
+    extra_calls: tuple[str, ...] = ()
+    calls_over_policy: tuple[str, ...] = ()
+    orphan_claims: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
+    letters_missing: tuple[str, ...] = ()
+
+    @property
+    def faults(self) -> Mapping[str, Collection[str]]:
+        """What breaks the promise, by name; a call that a death excuses does not."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        del found["unrecorded_calls"]
+        return {name: value for name, value in found.items() if isinstance(value, tuple)}
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise was kept, deaths considered."""
+        return not any(self.faults.values())
 
     @property
     def clean(self) -> bool:
         """Whether the promise was kept, with no call beyond those that the ledger knows."""
-        return not any(
-            (
-                self.lost,
-                self.open_jobs,
-                self.unheard,
-                self.strays,
-                self.differing,
-                self.late_calls,
-                self.unrecorded_calls,
-            )
-        )
+        return self.kept and not self.unrecorded_calls
 
 
 def audit(
-    producer: Iterable[Line], simulator: Iterable[Line], ledger: Iterable[Explanation]
+    producer: Iterable[Line],
+    simulator: Iterable[Line],
+    ledger: Iterable[Explanation],
+    *,
+    queues: Mapping[str, int] | None = None,
+    most_calls: int | None = None,
 ) -> Findings:
-    """Hold three logs against each other, after the dust has settled.
+    """Hold the logs against each other, after the dust has settled.
 
-    `producer` has lines with `event` "confirmed" (submission, job, wants_reply) and "reply" (submission, job,
-    run, sha256). `simulator` is its call log: "start" lines with `id` (`<job id>.<run>.…`) and `at`.
+    `producer` has lines with `event` "intent", "confirmed", "refused" or "unknown" (submission, job, wants_reply;
+    tenant and `request`, the body's SHA-256), "reply" (submission, job, run, sha256; the tenant that heard it and,
+    where the answer tells, `answers`: the beginning of the SHA-256 of the request that it was made for) and "death".
+    `simulator` is its call log: "start" lines with `id` (`<job id>.<run>.…`) and `at`, and "end" lines. `queues`
+    tells how many messages lie in each queue, ready or unacked; all but those of dead letters should be empty. `most_calls` is attempts times tries, for a run.
     """
     known = {job.job_id: job for job in ledger}
-    confirmed: dict[str, Line] = {}
-    replies: list[Line] = []
-    for line in producer:
-        if line["event"] == "confirmed":
-            confirmed[line["submission"]] = line
-        elif line["event"] == "reply":
-            replies.append(line)
-    calls = [line for line in simulator if line["event"] == "start" and line.get("id")]
-    heard = {line["submission"] for line in replies}
-    accepted = {line["job"] for line in confirmed.values()}
+    lines = list(producer)
+    hearings = read_hearings(lines)
+    calls = read_calls(simulator)
+    cut_off = in_flight(calls, read_deaths(lines), known)
+    unrecorded = _unrecorded(calls, known)
     return Findings(
-        accepted=len(confirmed),
-        jobs=len(accepted),
+        accepted=len(hearings.confirmed),
+        jobs=len(hearings.jobs),
         calls=len(calls),
-        replies=len(replies),
-        lost=tuple(sorted(job for job in accepted if not _has_ended(known.get(job)))),
+        replies=len(hearings.replies),
+        unknown=len(hearings.unknown),
+        in_flight=len(cut_off),
+        lost=tuple(sorted(job for job in hearings.jobs if not _has_ended(known.get(job)))),
         open_jobs=tuple(sorted(job for job, it in known.items() if it.state is State.OPEN)),
-        unheard=tuple(
-            sorted(
-                submission
-                for submission, line in confirmed.items()
-                if line["wants_reply"] and submission not in heard
-            )
-        ),
-        strays=tuple(sorted(heard - confirmed.keys())),
-        differing=_differing(replies),
-        late_calls=tuple(job for job in map(_late, calls, [known] * len(calls)) if job),
-        unrecorded_calls=_unrecorded(calls, known),
+        unheard=hearings.unheard,
+        strays=hearings.strays,
+        strangers=hearings.strangers,
+        differing=hearings.differing,
+        ended_twice=tuple(sorted(job for job, it in known.items() if _ended_twice(it))),
+        late_calls=tuple(call.job for call in calls if _is_late(call, known.get(call.job))),
+        unrecorded_calls=_each(unrecorded),
+        extra_calls=_each(unrecorded - Counter(call.job for call in cut_off)),
+        calls_over_policy=() if most_calls is None else _over(calls, cut_off, most_calls),
+        orphan_claims=tuple(sorted(job for job, it in known.items() if it.claimed_by is not None)),
+        stuck=_stuck(queues or {}),
+        letters_missing=() if queues is None else _letters_missing(known.values(), queues),
     )
 
 
@@ -115,32 +135,60 @@ def _has_ended(job: Explanation | None) -> bool:
     )
 
 
-def _late(call: Line, known: Mapping[str, Explanation]) -> str | None:
-    """Give the job's id when the call began after the outcome of its run was recorded."""
-    job_id, run = str(call["id"]).split(".")[:2]
-    job = known.get(job_id)
+def _ended_twice(job: Explanation) -> bool:
+    """Tell whether a run has more than one terminal record."""
+    runs = Counter(entry.run for entry in job.history if entry.what in _ENDS)
+    return any(count > 1 for count in runs.values())
+
+
+def _is_late(call: Call, job: Explanation | None) -> bool:
+    """Tell whether the call began after the outcome of its run was recorded."""
     if job is None:
-        return None
-    began = datetime.fromtimestamp(call["at"], UTC)
-    ended = [entry.at for entry in job.history if entry.what in _ENDS and entry.run == int(run)]
-    return job_id if ended and began > min(ended) else None
+        return False
+    ended = [
+        entry.at.timestamp()
+        for entry in job.history
+        if entry.what in _ENDS and entry.run == call.run
+    ]
+    return bool(ended) and call.began > min(ended)
 
 
-def _unrecorded(calls: Iterable[Line], known: Mapping[str, Explanation]) -> tuple[str, ...]:
-    """Give the jobs of calls that no history entry accounts for."""
-    made = Counter(str(call["id"]).split(".")[0] for call in calls)
-    surplus = {
-        job_id: count - sum(entry.calls for entry in known[job_id].history)
-        if job_id in known
-        else count
-        for job_id, count in made.items()
+def _unrecorded(calls: Iterable[Call], known: Mapping[str, Explanation]) -> Counter[str]:
+    """Count by job the calls that no history entry accounts for."""
+    made = Counter(call.job for call in calls)
+    recorded = {
+        job_id: sum(entry.calls for entry in known[job_id].history) if job_id in known else 0
+        for job_id in made
     }
-    return tuple(sorted(job for job, count in surplus.items() for _ in range(max(count, 0))))
+    return made - Counter(recorded)
 
 
-def _differing(replies: Iterable[Line]) -> tuple[str, ...]:
-    """Give the jobs of which two replies of one run had different bodies."""
-    bodies: dict[tuple[str, int], set[str]] = defaultdict(set)
-    for line in replies:
-        bodies[line["job"], line["run"]].add(line["sha256"])
-    return tuple(sorted({job for (job, _), seen in bodies.items() if len(seen) > 1}))
+def _over(calls: Iterable[Call], cut_off: Iterable[Call], most: int) -> tuple[str, ...]:
+    """Give the jobs of calls beyond what a run may make, refusals and what deaths cut off left out."""
+    made = Counter((call.job, call.run) for call in calls if not call.refused)
+    excused = Counter((call.job, call.run) for call in cut_off)
+    over = Counter[str]()
+    for (job, run), count in made.items():
+        over[job] += max(0, count - most - excused[job, run])
+    return _each(over)
+
+
+def _stuck(queues: Mapping[str, int]) -> tuple[str, ...]:
+    """Give the queues that should be empty and are not."""
+    return tuple(
+        f"{name}: {left}"
+        for name, left in sorted(queues.items())
+        if left and not name.startswith(_DEAD)
+    )
+
+
+def _letters_missing(jobs: Iterable[Explanation], queues: Mapping[str, int]) -> tuple[str, ...]:
+    """Give the tiers that have lost dead letters. One may lie there twice: its publish may be repeated."""
+    dead = Counter(job.tier for job in jobs if job.state is State.DEAD_LETTERED)
+    there = Counter({tier: queues.get(f"{_DEAD}{tier}", 0) for tier in dead})
+    return tuple(f"{tier}: {missing}" for tier, missing in sorted((dead - there).items()))
+
+
+def _each(counts: Counter[str]) -> tuple[str, ...]:
+    """Give every job as often as it was counted."""
+    return tuple(sorted(counts.elements()))

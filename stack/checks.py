@@ -1,4 +1,4 @@
-"""`./dev test`: every check of the project, one after the other, up to the first that fails.
+"""`./dev test`: every check of the project, one after the other, up to the first that fails; and `./dev chaos`.
 
 The tests run on the machine's RabbitMQ (Debian 12: 3.10). With WARREN_TEST_RELEASE, as in CI, those of the integration
 tests that speak to the broker run again on the RabbitMQ of that Debian release (trixie: 4.0, sid: 4.3), where it can be had.
@@ -14,6 +14,7 @@ from stack.errors import BrokerNotFound
 from stack.server import find_server
 
 _ROOT = Path(__file__).parent.parent
+_CHAOS = [sys.executable, "-m", "tests.chaos"]
 
 
 def main(arguments: list[str]) -> int:
@@ -29,6 +30,14 @@ def main(arguments: list[str]) -> int:
             return status
         print(f"── {name} passed in {took:.0f} s", flush=True)
     return 0
+
+
+def chaos(arguments: list[str]) -> int:
+    """Become the chaos run: a process in between would have to pass on Ctrl-C, and might die first."""
+    os.chdir(_ROOT)
+    command = [*_CHAOS, *arguments]
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606  # our own Python, no shell
 
 
 def _newer(release: str | None, arguments: list[str]) -> list[tuple[str, list[str]]]:

@@ -44,6 +44,11 @@ COMMANDS = (
         target="stack.checks:main",
     ),
     Command(
+        name="chaos",
+        summary="try to break Warren's promise, and tell what was measured; about 90 minutes, or --minutes",
+        target="stack.checks:chaos",
+    ),
+    Command(
         name="doctor",
         summary="tell what stands in the way on this machine, and the line that mends it",
         target="stack.doctor:main",
@@ -83,6 +88,7 @@ What it makes:
 To begin again from nothing, stop what runs and delete both. Examples:
   ./dev test                       all that CI checks
   ./dev test -k replay -x          only some tests, stop at the first that fails
+  ./dev chaos --minutes 10         all experiments, cut down to ten minutes
 """
 
 

@@ -40,6 +40,6 @@ class Journal:
     ) -> None:
         self._file.close()
 
-    def note(self, **line: str | int | bool) -> None:
+    def note(self, **line: str | float | None) -> None:
         """Append one object."""
         self._file.write(json.dumps(line) + "\n")

@@ -34,12 +34,14 @@ class Measured:
     """What an experiment did and saw.
 
     `work` is one line for the table: how much of what was done, on what. `figures` are further counts that have
-    no bound, such as how many calls were in flight at a kill.
+    no bound, such as how many calls were in flight at a kill. `versions` are those of servers that are none of the
+    ground's brokers, such as {"Redis": "7.0.15"}.
     """
 
     work: str
     bounds: tuple[Bound, ...]
     figures: Mapping[str, int | float | str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def broken(self) -> tuple[Bound, ...]:
@@ -93,7 +95,7 @@ class Experiment:
     """One row of the table: what is tried, the promise in words, how long the full-size run may take, and how.
 
     `name` is what `--only` takes: one to three words, such as "kills". `run` is named as "module:function" and
-    imported when it is its turn.
+    imported when it is its turn. `in_ci`: whether the small run of `./dev test` has it too; there it has seconds.
     """
 
     name: str
@@ -101,3 +103,4 @@ class Experiment:
     promise: str
     minutes: float
     run: str
+    in_ci: bool = True

@@ -2,11 +2,12 @@
 
 import asyncio
 import hashlib
+import itertools
 import os
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ READY_S = 30
 
 @dataclass(slots=True, kw_only=True)
 class WorkerProcess:
+    name: str
     process: asyncio.subprocess.Process
     port: int
     log: Path
@@ -67,6 +69,7 @@ class Stage:
     journal: list[dict[str, Any]] = field(default_factory=list)
     processes: list[WorkerProcess] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def config(self) -> Path:
@@ -84,16 +87,20 @@ class Stage:
         *,
         concurrency: int = 4,
         tiers: Iterable[str] = ("standard",),
+        broker: str | None = None,
         each: str = "",
         more: str = "",
     ) -> None:
-        """Write the workers' configuration; `each` goes into every tier, `more` to the end."""
+        """Write the workers' configuration; `each` goes into every tier, `more` to the end.
+
+        `broker` is another URL to reach the broker by, such as a proxy's.
+        """
         tables = "".join(
             f'[tiers.{tier}]\nconcurrency = {concurrency}\nendpoints = ["main"]\nattempt_timeout = "30s"\n{each}'
             for tier in tiers
         )
         self.config.write_text(
-            f'[broker]\nurl = "{self.vhost.url("worker")}"\n'
+            f'[broker]\nurl = "{broker or self.vhost.url("worker")}"\n'
             f'[store]\npath = "{self.store}"\n'
             f'[endpoints.main]\nbase_url = "{self.simulator.url}/v1"\nkey = "canary-key-3141"\n'
             f"{tables}{more}",
@@ -106,10 +113,22 @@ class Stage:
             return await self.start_module("tests.acceptance.crashing_worker", *crash)
         return await self.start_module("worker.cli.main", "worker")
 
+    async def start_named(self, **environment: str) -> WorkerProcess:
+        """Start a worker process whose calls carry its name, for a configuration with the endpoint "main"."""
+        number = next(self.numbers)
+        headers = f'{{ "x-client-name" = "worker-{number}" }}'
+        environment |= {"WARREN_ENDPOINTS__MAIN__HEADERS": headers}
+        return await self._spawn(number, "worker.cli.main", "worker", environment=environment)
+
     async def start_module(self, *module: str) -> WorkerProcess:
+        return await self._spawn(next(self.numbers), *module, environment={})
+
+    async def _spawn(
+        self, number: int, *module: str, environment: Mapping[str, str]
+    ) -> WorkerProcess:
         if not self.config.exists():
             self.configure()
-        port, number = free_port(), len(self.processes)
+        port = free_port()
         log = self.folder / f"worker-{number}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -121,12 +140,13 @@ class Stage:
                     **os.environ,
                     "WARREN_CONFIG": str(self.config),
                     "WARREN_HTTP__LISTEN": f"127.0.0.1:{port}",
+                    **environment,
                 },
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
-        worker = WorkerProcess(process=process, port=port, log=log)
+        worker = WorkerProcess(name=f"worker-{number}", process=process, port=port, log=log)
         self.processes.append(worker)
         return worker
 
@@ -192,18 +212,15 @@ class Stage:
         return self.audit()
 
     def _moving(self) -> bool:
-        listed = self.vhost.broker.ctl(
-            "list_queues", "-p", self.vhost.name, "name", "messages", "--no-table-headers"
-        )
-        rows = [line.split() for line in listed.splitlines()]
         return any(
-            int(count) for name, count in rows if name.startswith(("warren.jobs.", "warren.park."))
+            count and name.startswith(("warren.jobs.", "warren.park."))
+            for name, count in self.vhost.depths().items()
         )
 
 
 @asynccontextmanager
 async def open_stage(vhost: Vhost, folder: Path) -> AsyncIterator[Stage]:
-    async with Simulator(port=0) as simulator:
+    async with Simulator(port=0, log=folder / "calls.jsonl") as simulator:
         stage = Stage(vhost=vhost, folder=folder, simulator=simulator)
         try:
             yield stage

@@ -59,6 +59,14 @@ class Vhost:
             routes = {"exchange": each.exchange, "write": each.write, "read": each.read}
             self.api("PUT", f"topic-permissions/{self.name}/{name}", routes)
 
+    def depths(self) -> dict[str, int]:
+        """Give how many messages lie in each queue, ready or handed out."""
+        listed = self.broker.ctl(
+            "list_queues", "-p", self.name, "name", "messages", "--no-table-headers"
+        )
+        rows = [line.split() for line in listed.splitlines()]
+        return {name: int(count) for name, count in rows}
+
     def close_connections(self, user: str) -> int:
         """Cut the user's connections to this virtual host; gives how many there were."""
         listed = self.broker.ctl(

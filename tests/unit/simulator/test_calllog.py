@@ -64,7 +64,8 @@ def test_events_have_the_agreed_fields(tmp_path: Path) -> None:
     log.close()
     first, last = lines(tmp_path / "log")
     assert list(first) == [
-        *("event", "at", "mono", "call", "id", "sha256", "path", "model", "fault", "http")
+        *("event", "at", "mono", "call", "id", "client"),
+        *("sha256", "path", "model", "fault", "http"),
     ]
     assert list(last) == ["event", "call", "at", "mono", "status", "how"]
 

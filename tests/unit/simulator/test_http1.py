@@ -40,10 +40,12 @@ async def test_a_plan_in_the_user_field_fails_twice_and_then_works(
 async def test_a_record_tells_who_called_what_and_how_it_ended(
     sim: Simulator, http1: httpx.AsyncClient
 ) -> None:
-    await http1.post(f"{CHAT}?x=1", json=chat(), headers={"x-client-request-id": "abc"})
+    headers = {"x-client-request-id": "abc", "x-client-name": "worker-1"}
+    await http1.post(f"{CHAT}?x=1", json=chat(), headers=headers)
     await sim.wait_for(lambda calls: calls[0].over)
     call = sim.calls[0]
-    assert (call.n, call.id, call.path, call.model) == (1, "abc", CHAT, "gpt-small")
+    assert (call.n, call.id, call.client) == (1, "abc", "worker-1")
+    assert (call.path, call.model) == (CHAT, "gpt-small")
     assert (call.http, call.fault, call.status, call.how) == ("1.1", "ok", 200, How.DONE)
     assert call.ended_mono is not None
     assert call.ended_mono >= call.mono

@@ -1,0 +1,124 @@
+"""The simulator's log, read: which calls there were, and which were in flight when a process died.
+
+A call says by whom it was made (`client`) where the worker was told to send `x-client-name`. Without names every
+call counts as made by whoever died.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.core.letters import Explanation
+
+Line = Mapping[str, Any]
+
+REFUSED = 429
+
+# A response that has arrived takes a moment to be recorded: other processes may hold the store's only writer.
+_UNRECORDED_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One upstream call as the simulator saw it; seconds of its own clock.
+
+    `ended` and `status` are None where the log has no end or no answer of it.
+    """
+
+    job: str
+    run: int
+    client: str | None
+    began: float
+    ended: float | None = None
+    status: int | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was refused by 429, which has a bound of its own."""
+        return self.status == REFUSED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """A process that died, or lost its leases while it was suspended.
+
+    Its calls in flight between `at`, just before it was harmed, and `gone`, when it was known to be gone, may be
+    repeated. `client` None: any process may have made them.
+    """
+
+    client: str | None
+    at: float
+    gone: float
+
+
+def read_calls(log: Iterable[Line]) -> list[Call]:
+    """Give the calls that carry a job's id, in order; those of another shape are no calls of a worker."""
+    begun: dict[int, Line] = {}
+    ends: dict[int, Line] = {}
+    odd: list[Line] = []
+    for line in log:
+        if line["event"] == "start" and "call" in line:
+            begun[line["call"]] = line
+        elif line["event"] == "start":
+            odd.append(line)
+        elif line["event"] == "end":
+            ends[line["call"]] = line
+    found = [_call(line, ends.get(number, {})) for number, line in begun.items()]
+    found += [_call(line, {}) for line in odd]
+    return [call for call in found if call is not None]
+
+
+def read_deaths(producer: Iterable[Line]) -> list[Death]:
+    """Give the lines with `event` "death": client, at, gone."""
+    return [
+        Death(client=line.get("client"), at=line["at"], gone=line["gone"])
+        for line in producer
+        if line["event"] == "death"
+    ]
+
+
+def in_flight(
+    calls: Iterable[Call], deaths: Iterable[Death], ledger: Mapping[str, Explanation]
+) -> list[Call]:
+    """Give the calls that a death cut off: begun by then, and neither ended long before nor recorded."""
+    known = list(calls)
+    by_client: dict[str | None, list[Call]] = defaultdict(list)
+    for call in known:
+        by_client[call.client].append(call)
+    found: dict[int, Call] = {}
+    for death in deaths:
+        nameless = by_client[None]
+        suspects = known if death.client is None else [*by_client[death.client], *nameless]
+        for call in suspects:
+            if _cut_off(call, death, ledger.get(call.job)):
+                found[id(call)] = call
+    return list(found.values())
+
+
+def _cut_off(call: Call, death: Death, job: Explanation | None) -> bool:
+    if call.began > death.gone:
+        return False
+    if call.ended is None:
+        return True
+    if call.ended < death.at - _UNRECORDED_S:
+        return False
+    recorded = job is not None and any(
+        entry.calls and entry.run == call.run and call.began <= entry.at.timestamp() <= death.gone
+        for entry in job.history
+    )
+    return not recorded
+
+
+def _call(begun: Line, end: Line) -> Call | None:
+    if not begun.get("id"):
+        return None
+    job, run, *_ = f"{begun['id']}.1".split(".")
+    return Call(
+        job=job,
+        run=int(run) if run.isdecimal() else 1,
+        client=begun.get("client"),
+        began=begun["at"],
+        ended=end.get("at"),
+        status=end.get("status"),
+    )

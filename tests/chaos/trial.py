@@ -1,0 +1,196 @@
+"""What most experiments build on their ground: two tenants that submit, workers that answer, and the audit.
+
+async with open_trial(ground, workers=3, concurrency=16, latency="lognormal(0.4,0.5)") as trial:
+    async with trial.traffic(jobs=ground.scaled(30_000, least=300)):
+        ...                       # harm it
+    findings = await trial.settled()
+    return Measured(work=..., bounds=bounds(findings), figures=figures(findings))
+"""
+
+import asyncio
+import itertools
+import random
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from producer_sdk import Request
+from stack.auditor import Findings, audit
+from stack.records import json_lines
+from tests.chaos.experiment import Bound, Ground
+from tests.faults.killing import Herd
+from tests.faults.load import Load, body_of
+from tests.faults.stage import Stage, open_stage
+
+# Another tenant beside the one of the definitions.
+STRANGER = "stranger"
+# Shorter waits than in production, so that a run spends its time on work. Ten calls at most: five attempts, two tries.
+_MORE = """
+[retry]
+attempt_backoffs = ["2s", "2s", "4s", "8s"]
+[worker]
+grace_period = "20s"
+"""
+MOST_CALLS = 10
+# Noticed soon when a connection is dead without a word; the default is 20 s.
+HEARTBEAT = {"WARREN_BROKER__HEARTBEAT": "5s"}
+# What the upstream does with a job's calls, in percent of the jobs; the others are answered at once.
+_PLANS = (("503", 4), ("503,503,503", 1), ("429(retry-after=1)", 2), ("400!", 1))
+_DOUBLED = 0.05
+_DEADLINE = timedelta(hours=2)
+_QUIET_S = 120.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Trial:
+    """A running stage with its load and its workers."""
+
+    ground: Ground
+    stage: Stage
+    load: Load
+    herd: Herd
+    submitted: int = 0
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def traffic(self, *, jobs: int, ahead: int = 400) -> AsyncIterator[None]:
+        """Let requests come for as long as the block runs, and at least `jobs` of them.
+
+        At most `ahead` are unheard at a time. Returns when all are submitted. An error of a worker that did not
+        come up, or of the producers, ends the block.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.load.flow(self._requests(jobs), ahead=ahead))
+            yield
+            self.enough.set()
+
+    async def in_flight(self, count: int, *, within_s: float = 60) -> None:
+        """Wait until at least so many calls are in flight."""
+        async with asyncio.timeout(within_s):
+            while self.stage.simulator.stats.in_flight < count:  # noqa: ASYNC110  # a count, not an event
+                await asyncio.sleep(0.02)
+
+    async def settled(self, *, within_s: float = 300) -> Findings:
+        """Wait until everybody has heard and the queues are empty, end the workers, and audit."""
+        self.ground.tell(f"{self.load.unheard} still wait for their reply")
+        await self.load.all_heard(within_s)
+        await self.herd.all_ready()
+        await self._empty(within_s)
+        statuses = await self.herd.stop()
+        if any(statuses) or self.herd.unasked:
+            ended = [f"{worker.name}: {worker.process.returncode}" for worker in self.herd.unasked]
+            raise AssertionError(f"workers ended with {statuses}, or by themselves: {ended}")
+        return await asyncio.to_thread(self.audit)
+
+    def audit(self) -> Findings:
+        """Hold the logs against each other as they are now."""
+        return audit(
+            json_lines(self.stage.folder / "producer.jsonl"),
+            json_lines(self.stage.folder / "calls.jsonl"),
+            self.stage.ledger(),
+            queues=self.stage.vhost.depths(),
+            most_calls=MOST_CALLS,
+        )
+
+    async def _empty(self, within_s: float) -> None:
+        """Wait until no message is left; what is left after that is the audit's business."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while await asyncio.to_thread(self._moving):  # noqa: ASYNC110  # only the broker knows
+                    await asyncio.sleep(0.5)
+
+    def _moving(self) -> bool:
+        depths = self.stage.vhost.depths()
+        return any(count for name, count in depths.items() if not name.startswith("warren.dead."))
+
+    def _requests(self, least: int) -> Iterator[tuple[str, Request]]:
+        """Give requests of both tenants, some of them twice, some with an upstream that fails for a while."""
+        chance = random.Random(self.ground.chance.random())  # noqa: S311  # repeatable, not secret
+        doubled: list[tuple[str, Request]] = []
+        for number in itertools.count():
+            if number >= least and self.enough.is_set():
+                break
+            self.submitted = number + 1
+            if doubled and chance.random() < 0.5:
+                yield doubled.pop(chance.randrange(len(doubled)))
+            # Both tenants use the same keys and texts: neither may hear of the other.
+            tenant = chance.choice(self.load.tenants)
+            drawn, plan = chance.random() * 100, None
+            for each, percent in _PLANS:
+                plan, drawn = (each if 0 <= drawn < percent else plan), drawn - percent
+            request = Request(
+                tier="standard",
+                body=body_of(f"{tenant} asks {number}", plan=plan),
+                idempotency_key=f"key-{number}",
+                deadline=_DEADLINE,
+            )
+            yield tenant, request
+            if chance.random() < _DOUBLED:
+                doubled.append((tenant, request))
+        yield from doubled
+
+
+@asynccontextmanager
+async def open_trial(
+    ground: Ground,
+    *,
+    workers: int,
+    concurrency: int,
+    latency: str,
+    release: str | None = None,
+    broker: str | None = None,
+) -> AsyncIterator[Trial]:
+    """Open a virtual host, a simulator, two tenants and ready workers; all end with the block."""
+    with ground.vhost(release) as vhost:
+        vhost.add_tenant(STRANGER)
+        urls = {tenant: vhost.url(tenant) for tenant in ("producer", STRANGER)}
+        async with open_stage(vhost, ground.folder) as stage:
+            stage.simulator.latency({"default": latency, "seed": ground.seed})
+            stage.configure(concurrency=concurrency, more=_MORE, broker=broker)
+            async with Load(urls, ground.folder / "producer.jsonl") as load:
+                herd = Herd(
+                    stage,
+                    size=workers,
+                    chance=ground.chance,
+                    journal=load.journal,
+                    environment=HEARTBEAT,
+                )
+                ground.tell("workers start")
+                await herd.start()
+                yield Trial(ground=ground, stage=stage, load=load, herd=herd)
+
+
+def bounds(findings: Findings) -> tuple[Bound, ...]:
+    """Give what every experiment of this kind promises: the auditor finds nothing."""
+    found = {name: len(each) for name, each in findings.faults.items()}
+    counts = {
+        "lost": found.pop("lost"),
+        "calls after the record": found.pop("late_calls"),
+        "extra calls": found.pop("extra_calls") + found.pop("calls_over_policy"),
+        "unheard": found.pop("unheard"),
+        "wrong replies": found.pop("strays") + found.pop("strangers") + found.pop("differing"),
+        "left behind": sum(found.values()),
+    }
+    return tuple(Bound(name=name, measured=count, at_most=0) for name, count in counts.items())
+
+
+def figures(findings: Findings) -> dict[str, int | float | str]:
+    """Give the counts that have no bound, and the first names of what was found."""
+    counted: dict[str, int | float | str] = {
+        "accepted": findings.accepted,
+        "jobs": findings.jobs,
+        "calls": findings.calls,
+        "replies": findings.replies,
+        "calls cut off by deaths": findings.in_flight,
+        "calls repeated": len(findings.unrecorded_calls),
+        "publishes of unknown fate": findings.unknown,
+    }
+    for name, found in findings.faults.items():
+        if found:
+            counted[name] = ", ".join(sorted(found)[:5])
+    return counted
+
+
+TERM, KILL = signal.SIGTERM, signal.SIGKILL
