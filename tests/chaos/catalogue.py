@@ -5,9 +5,37 @@ from tests.chaos.experiment import Experiment
 EXPERIMENTS: tuple[Experiment, ...] = (
     Experiment(
         name="kills",
-        title="SIGKILL at random moments under load",
+        title="workers killed at random moments under load",
         promise="nothing lost; only calls in flight at a kill are repeated",
         minutes=20,
         run="tests.chaos.kills:run",
+    ),
+    Experiment(
+        name="sigterms",
+        title="workers told to end under load",
+        promise="nothing lost, no call repeated, status 0 within the grace period",
+        minutes=6,
+        run="tests.chaos.sigterms:run",
+    ),
+    Experiment(
+        name="cuts",
+        title="connections cut with calls in flight",
+        promise="nothing lost, no call repeated",
+        minutes=12,
+        run="tests.chaos.cuts:run",
+    ),
+    Experiment(
+        name="restarts",
+        title="broker restarted under load",
+        promise="no confirmed job lost, no call repeated",
+        minutes=8,
+        run="tests.chaos.restarts:run",
+    ),
+    Experiment(
+        name="alarms",
+        title="memory and disk alarms of the broker",
+        promise="nothing lost, no call repeated, no hang",
+        minutes=5,
+        run="tests.chaos.alarms:run",
     ),
 )

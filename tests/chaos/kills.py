@@ -32,7 +32,7 @@ async def run(ground: Ground) -> Measured:
         work=f"{kills} SIGKILLs, {findings.jobs:,} jobs of two tenants on {_WORKERS} workers with {_CONCURRENCY} calls each; "
         f"{sum(in_flight) / kills:.1f} calls in flight at a kill",
         bounds=(
-            *bounds(findings),
+            *bounds(findings, trial),
             Bound(
                 name="repeated calls",
                 measured=len(findings.unrecorded_calls),

@@ -1,6 +1,7 @@
 """Runs one experiment and gives its row, whatever becomes of it: a row that failed has the error's text."""
 
 import asyncio
+import logging
 import shutil
 import signal
 import time
@@ -43,10 +44,10 @@ def perform(
     display.begin(experiment)
     began, before = time.monotonic(), children()
     measured, error = None, None
+    limit_s = experiment.minutes * 60 * scale * _TIMES + _ON_TOP_S
     try:
-        measured = attempt(
-            experiment, ground, limit_s=experiment.minutes * 60 * scale * _TIMES + _ON_TOP_S
-        )
+        with _logged_to(folder / "libraries.log"):
+            measured = attempt(experiment, ground, limit_s=limit_s)
     except (Exception, Overdue) as caught:  # noqa: BLE001  # an experiment's border: the others go on
         error = _text(caught)
         (folder / "traceback.txt").write_text(
@@ -89,6 +90,20 @@ def attempt(experiment: Experiment, ground: Ground, *, limit_s: float) -> Measur
 
     with _thrown_out_after(limit_s + _TO_LEAVE_S):
         return asyncio.run(timed())
+
+
+@contextmanager
+def _logged_to(file: Path) -> Iterator[None]:
+    """Write what libraries log to a file: they have a lot to say of connections that are harmed on purpose."""
+    handler = logging.FileHandler(file, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @contextmanager

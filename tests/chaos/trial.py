@@ -11,6 +11,8 @@ import asyncio
 import itertools
 import random
 import signal
+import time
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,45 +24,56 @@ from stack.records import json_lines
 from tests.chaos.experiment import Bound, Ground
 from tests.faults.killing import Herd
 from tests.faults.load import Load, body_of
+from tests.faults.proxy import Proxy
 from tests.faults.stage import Stage, open_stage
+from tests.faults.vhost import Vhost
 
+TERM, KILL = signal.SIGTERM, signal.SIGKILL
 # Another tenant beside the one of the definitions.
 STRANGER = "stranger"
 # Shorter waits than in production, so that a run spends its time on work. Ten calls at most: five attempts, two tries.
-_MORE = """
+GRACE_S = 20
+_MORE = f"""
 [retry]
 attempt_backoffs = ["2s", "2s", "4s", "8s"]
 [worker]
-grace_period = "20s"
+grace_period = "{GRACE_S}s"
 """
 MOST_CALLS = 10
+PROMPT_CANARY = "canary-prompt-2718"
 # Noticed soon when a connection is dead without a word; the default is 20 s.
 HEARTBEAT = {"WARREN_BROKER__HEARTBEAT": "5s"}
 # What the upstream does with a job's calls, in percent of the jobs; the others are answered at once.
 _PLANS = (("503", 4), ("503,503,503", 1), ("429(retry-after=1)", 2), ("400!", 1))
 _DOUBLED = 0.05
+# Unheard submissions for each call that the workers may make at once.
+_AHEAD = 3
 _DEADLINE = timedelta(hours=2)
-_QUIET_S = 120.0
 
 
 @dataclass(slots=True, kw_only=True)
 class Trial:
-    """A running stage with its load and its workers."""
+    """A running stage with its load and its workers, both connected to the broker through a proxy of their own."""
 
     ground: Ground
     stage: Stage
     load: Load
     herd: Herd
+    workers_way: Proxy
+    producers_way: Proxy
+    places: int
     submitted: int = 0
+    canaries: int = 0
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
-    async def traffic(self, *, jobs: int, ahead: int = 400) -> AsyncIterator[None]:
+    async def traffic(self, *, jobs: int) -> AsyncIterator[None]:
         """Let requests come for as long as the block runs, and at least `jobs` of them.
 
-        At most `ahead` are unheard at a time. Returns when all are submitted. An error of a worker that did not
-        come up, or of the producers, ends the block.
+        Only so many are ahead of the workers that these always have enough. Returns when all are submitted. An
+        error of the producers ends the block.
         """
+        ahead = _AHEAD * self.places
         async with asyncio.TaskGroup() as group:
             group.create_task(self.load.flow(self._requests(jobs), ahead=ahead))
             yield
@@ -72,6 +85,18 @@ class Trial:
             while self.stage.simulator.stats.in_flight < count:  # noqa: ASYNC110  # a count, not an event
                 await asyncio.sleep(0.02)
 
+    async def going_on(self, *, within_s: float = 120) -> float:
+        """Wait until somebody hears again; gives the seconds that it took.
+
+        Raises:
+            TimeoutError: nobody heard.
+        """
+        began, heard = time.monotonic(), self.load.heard
+        async with asyncio.timeout(within_s):
+            while self.load.heard == heard:  # noqa: ASYNC110  # a count, not an event
+                await asyncio.sleep(0.05)
+        return time.monotonic() - began
+
     async def settled(self, *, within_s: float = 300) -> Findings:
         """Wait until everybody has heard and the queues are empty, end the workers, and audit."""
         self.ground.tell(f"{self.load.unheard} still wait for their reply")
@@ -82,6 +107,7 @@ class Trial:
         if any(statuses) or self.herd.unasked:
             ended = [f"{worker.name}: {worker.process.returncode}" for worker in self.herd.unasked]
             raise AssertionError(f"workers ended with {statuses}, or by themselves: {ended}")
+        self.canaries = await asyncio.to_thread(self._told)
         return await asyncio.to_thread(self.audit)
 
     def audit(self) -> Findings:
@@ -100,6 +126,16 @@ class Trial:
             async with asyncio.timeout(within_s):
                 while await asyncio.to_thread(self._moving):  # noqa: ASYNC110  # only the broker knows
                     await asyncio.sleep(0.5)
+
+    def _told(self) -> int:
+        """Count the lines of the workers' logs that have a secret or a prompt in them."""
+        secrets = [*self.stage.vhost.passwords.values(), "canary-key-3141", PROMPT_CANARY]
+        needles = [each.encode() for each in secrets]
+        return sum(
+            any(needle in line for needle in needles)
+            for worker in self.stage.processes
+            for line in worker.log.read_bytes().splitlines()
+        )
 
     def _moving(self) -> bool:
         depths = self.stage.vhost.depths()
@@ -122,7 +158,7 @@ class Trial:
                 plan, drawn = (each if 0 <= drawn < percent else plan), drawn - percent
             request = Request(
                 tier="standard",
-                body=body_of(f"{tenant} asks {number}", plan=plan),
+                body=body_of(f"{PROMPT_CANARY}: {tenant} asks {number}", plan=plan),
                 idempotency_key=f"key-{number}",
                 deadline=_DEADLINE,
             )
@@ -140,16 +176,25 @@ async def open_trial(
     concurrency: int,
     latency: str,
     release: str | None = None,
-    broker: str | None = None,
 ) -> AsyncIterator[Trial]:
     """Open a virtual host, a simulator, two tenants and ready workers; all end with the block."""
+    folder = ground.folder / uuid.uuid4().hex[:6]
+    folder.mkdir()
     with ground.vhost(release) as vhost:
         vhost.add_tenant(STRANGER)
-        urls = {tenant: vhost.url(tenant) for tenant in ("producer", STRANGER)}
-        async with open_stage(vhost, ground.folder) as stage:
+        port = vhost.broker.amqp_port
+        async with (
+            Proxy(port) as workers_way,
+            Proxy(port) as producers_way,
+            open_stage(vhost, folder) as stage,
+        ):
+            urls = {
+                tenant: _through(producers_way, vhost, tenant) for tenant in ("producer", STRANGER)
+            }
             stage.simulator.latency({"default": latency, "seed": ground.seed})
+            broker = _through(workers_way, vhost, "worker")
             stage.configure(concurrency=concurrency, more=_MORE, broker=broker)
-            async with Load(urls, ground.folder / "producer.jsonl") as load:
+            async with Load(urls, folder / "producer.jsonl") as load:
                 herd = Herd(
                     stage,
                     size=workers,
@@ -159,11 +204,24 @@ async def open_trial(
                 )
                 ground.tell("workers start")
                 await herd.start()
-                yield Trial(ground=ground, stage=stage, load=load, herd=herd)
+                yield Trial(
+                    ground=ground,
+                    stage=stage,
+                    load=load,
+                    herd=herd,
+                    places=workers * concurrency,
+                    workers_way=workers_way,
+                    producers_way=producers_way,
+                )
 
 
-def bounds(findings: Findings) -> tuple[Bound, ...]:
-    """Give what every experiment of this kind promises: the auditor finds nothing."""
+def _through(proxy: Proxy, vhost: Vhost, user: str) -> str:
+    """Give the user's URL with the proxy's port in it."""
+    return vhost.url(user).replace(f":{vhost.broker.amqp_port}/", f":{proxy.port}/")
+
+
+def bounds(findings: Findings, trial: Trial) -> tuple[Bound, ...]:
+    """Give what every experiment of this kind promises: the auditor finds nothing, and no log tells a secret."""
     found = {name: len(each) for name, each in findings.faults.items()}
     counts = {
         "lost": found.pop("lost"),
@@ -172,6 +230,7 @@ def bounds(findings: Findings) -> tuple[Bound, ...]:
         "unheard": found.pop("unheard"),
         "wrong replies": found.pop("strays") + found.pop("strangers") + found.pop("differing"),
         "left behind": sum(found.values()),
+        "secrets in logs": trial.canaries,
     }
     return tuple(Bound(name=name, measured=count, at_most=0) for name, count in counts.items())
 
@@ -191,6 +250,3 @@ def figures(findings: Findings) -> dict[str, int | float | str]:
         if found:
             counted[name] = ", ".join(sorted(found)[:5])
     return counted
-
-
-TERM, KILL = signal.SIGTERM, signal.SIGKILL

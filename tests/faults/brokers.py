@@ -1,6 +1,7 @@
 """Harm that is done to a broker, and undone: everything blocks, so call it in a thread."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from tests.faults.vhost import Vhost
 # As rabbitmq/rabbitmq.conf has them.
 _MEMORY_SHARE = "0.5"
 _DISK_FREE = "2GB"
+_RAISED_S = 30.0
 
 
 def restart(broker: Broker, again: Callable[[], Broker], *, kill: bool) -> None:
@@ -26,22 +28,29 @@ def restart(broker: Broker, again: Callable[[], Broker], *, kill: bool) -> None:
 
 @contextmanager
 def memory_alarm(broker: Broker) -> Iterator[None]:
-    """Let the node believe that its memory is used up."""
-    broker.ctl("set_vm_memory_high_watermark", "0.000001")
-    try:
+    """Let the node believe that its memory is used up; the block runs once it does."""
+    with _alarm(broker, "set_vm_memory_high_watermark", "0.000001", _MEMORY_SHARE):
         yield
-    finally:
-        broker.ctl("set_vm_memory_high_watermark", _MEMORY_SHARE)
 
 
 @contextmanager
 def disk_alarm(broker: Broker) -> Iterator[None]:
-    """Let the node believe that its disk is full."""
-    broker.ctl("set_disk_free_limit", "100000GB")
+    """Let the node believe that its disk is full; the block runs once it does."""
+    with _alarm(broker, "set_disk_free_limit", "100000GB", _DISK_FREE):
+        yield
+
+
+@contextmanager
+def _alarm(broker: Broker, limit: str, absurd: str, usual: str) -> Iterator[None]:
+    broker.ctl(limit, absurd)
     try:
+        end = time.monotonic() + _RAISED_S
+        while not has_alarm(broker):
+            if time.monotonic() > end:
+                raise AssertionError(f"the broker raised no alarm at {limit} {absurd}")
         yield
     finally:
-        broker.ctl("set_disk_free_limit", _DISK_FREE)
+        broker.ctl(limit, usual)
 
 
 def has_alarm(broker: Broker) -> bool:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 _CHUNK = 64 * 1024
+_LOOK_AGAIN_S = 0.1
 # Closing such a socket sends RST.
 _AT_ONCE = struct.pack("ii", 1, 0)
 
@@ -56,10 +57,9 @@ class Proxy:
         trace: TracebackType | None,
     ) -> None:
         self._server.close()
-        self.cut()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            self.cut()  # also what was accepted only now
+            await asyncio.wait(self._tasks, timeout=_LOOK_AGAIN_S)
         await self._server.wait_closed()
 
     @property
@@ -126,22 +126,25 @@ class Pipe:
         self.left: dict[Way, int] = {}
         self.swallowing = False
         self._over = False
+        self._ended = asyncio.Event()
         for _, writer in self._ways.values():
             writer.transport.set_write_buffer_limits(high=0)  # `drain` waits until all has left
 
     async def run(self) -> None:
-        """Pass on until both sides have ended, or one is lost."""
-        pumps = [asyncio.create_task(self._pump(way)) for way in Way]
+        """Pass on until both sides have ended, one is lost, or it is reset."""
+        ended = asyncio.create_task(self._ended.wait())
+        pumps = asyncio.gather(*(self._pump(way) for way in Way))
         try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait((ended, pumps), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
+            for each in (ended, pumps):
+                each.cancel()
+            await asyncio.gather(ended, pumps, return_exceptions=True)
             self.reset()
 
     def reset(self) -> None:
         """Send RST to both sides."""
+        self._ended.set()
         for _, writer in self._ways.values():
             _reset(writer)
 
