@@ -38,4 +38,11 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         minutes=5,
         run="tests.chaos.alarms:run",
     ),
+    Experiment(
+        name="stores",
+        title="the store locked, slow, taken away and full under load",
+        promise="nothing lost, no call after the record, no call repeated; jobs go on when it is back",
+        minutes=10,
+        run="tests.chaos.stores:run",
+    ),
 )

@@ -13,10 +13,11 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from producer_sdk import Request
 from stack.auditor import Findings, audit
@@ -176,8 +177,12 @@ async def open_trial(
     concurrency: int,
     latency: str,
     release: str | None = None,
+    disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> AsyncIterator[Trial]:
-    """Open a virtual host, a simulator, two tenants and ready workers; all end with the block."""
+    """Open a virtual host, a simulator, two tenants and ready workers; all end with the block.
+
+    `disk` makes what the store's folder lies on.
+    """
     folder = ground.folder / uuid.uuid4().hex[:6]
     folder.mkdir()
     with ground.vhost(release) as vhost:
@@ -186,7 +191,7 @@ async def open_trial(
         async with (
             Proxy(port) as workers_way,
             Proxy(port) as producers_way,
-            open_stage(vhost, folder) as stage,
+            open_stage(vhost, folder, disk=disk) as stage,
         ):
             urls = {
                 tenant: _through(producers_way, vhost, tenant) for tenant in ("producer", STRANGER)

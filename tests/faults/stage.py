@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -219,14 +219,21 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(vhost: Vhost, folder: Path) -> AsyncIterator[Stage]:
+async def open_stage(
+    vhost: Vhost,
+    folder: Path,
+    *,
+    disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+) -> AsyncIterator[Stage]:
+    """Open a stage; `disk` makes what the store's folder lies on, and is there until the last worker has ended."""
     async with Simulator(port=0, log=folder / "calls.jsonl") as simulator:
         stage = Stage(vhost=vhost, folder=folder, simulator=simulator)
-        try:
-            yield stage
-        finally:
-            for worker in stage.processes:
-                await worker.kill()
+        with disk(stage.store):
+            try:
+                yield stage
+            finally:
+                for worker in stage.processes:
+                    await worker.kill()
 
 
 def chat(
