@@ -1,6 +1,6 @@
-"""Brings Warren up on a bare machine: Python packages, a private RabbitMQ, and the commands of `./dev`.
+"""Brings Warren up on a bare machine: Python packages, a private RabbitMQ and Redis, and the commands of `./dev`.
 
-`bootstrap` and everything about the broker use the standard library alone, so that they run before
+`bootstrap` and everything about broker and Redis use the standard library alone, so that they run before
 any package is installed.
 
     bootstrap     makes `.venv` from `requirements/dev.lock`, then becomes `python -m stack`
@@ -11,7 +11,8 @@ any package is installed.
     indexes       where this machine gets Python packages, told to uv
 
     server        where RabbitMQ's programs are: installed, or unpacked into the project
-    packages      downloads and unpacks the distribution's RabbitMQ and Erlang, without root
+    apt           downloads and unpacks the distribution's packages, without root
+    packages      RabbitMQ and Erlang from there
     transplant    mends what was unpacked, so that it runs where it lies
     node          the files and the environment of one private node
     ports         free ports for it and the workers
@@ -22,6 +23,10 @@ any package is installed.
     supply        gives a house its broker, by the first way that there is
     container     a broker in a container, where docker is all there is
     broker        start, stop, kill, ask: what the rest of the project uses
+    redispackages where Redis's or Valkey's program is: installed, or unpacked into the project
+    tether        the small process that lets a server die with whoever started it
+    resp          asks a Redis a question
+    redis         a private Redis: start, stop, kill, ask
     credentials   passwords that are made here, and the definitions file that knows their hashes
 
     services      the processes beside the broker: simulator and workers

@@ -1,12 +1,17 @@
-"""What all tests share: a private RabbitMQ for the session, and a virtual host of its own for each test."""
+"""What all tests share: a private RabbitMQ and a private Redis for the session, and a place in each for every test."""
 
+import os
+import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import settings
 
 from stack import credentials
+from stack import redis as redises
 from stack.broker import Broker, find_server, start
+from stack.redis import Redis, find_redis
 from tests.faults.vhost import DEFINITIONS, ROOT, Vhost, open_vhost
 
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -25,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "broker" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.broker)
+        if "redis_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.redis)
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +80,55 @@ def vhost(broker: Broker, passwords: dict[str, str]) -> Iterator[Vhost]:
     """A fresh virtual host: no test sees another's messages."""
     with open_vhost(broker, passwords) as made:
         yield made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisRoom:
+    """A part of a Redis that is one test's: the keys below a prefix that no other test has."""
+
+    redis: Redis
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        """The address without the password."""
+        return self.redis.address
+
+    @property
+    def password(self) -> str:
+        return self.redis.password
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """The session's Redis, or Valkey. It survives its own SIGKILL without a loss; the machine's crash is not tested."""
+    server = find_redis(ROOT / ".warren/servers")
+    folder = tmp_path_factory.mktemp("redis")
+    settings = {"appendfsync": "everysec"}
+    redis = redises.start(server, folder / "server", settings=settings, die_with_parent=True)
+    yield redis
+    redis.kill()
+
+
+@pytest.fixture
+def redis_room(redis_server: Redis) -> Iterator[RedisRoom]:
+    """An empty place in the session's Redis: no test sees another's keys."""
+    yield RedisRoom(redis=redis_server, prefix=f"t{os.getpid()}-{secrets.token_hex(4)}")
+    redis_server.ask("FLUSHALL")
+
+
+@pytest.fixture
+def restart_redis(redis_server: Redis) -> Callable[[], object]:
+    """SIGKILL the session's Redis and start it again in its folder, on its port."""
+
+    def restart() -> object:
+        redis_server.kill()
+        return redises.start(
+            find_redis(ROOT / ".warren/servers"),
+            redis_server.folder,
+            port=redis_server.port,
+            settings={"appendfsync": "everysec"},
+            die_with_parent=True,
+        )
+
+    return restart

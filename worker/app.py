@@ -17,7 +17,7 @@ import uvloop
 
 from producer_sdk.wire import Lane as LaneName
 from producer_sdk.wire import request_key
-from worker import parts
+from worker import parts, stores
 from worker.asking import Asking
 from worker.broker.asks import AskIntake
 from worker.broker.connection import Link
@@ -34,13 +34,12 @@ from worker.lanes import Gate, Lane, Lanes
 from worker.outage import Outage, opened
 from worker.patience import PatientLedger, PatientRationing, TolerantCache, WatchedOrders
 from worker.pipeline import Line
-from worker.ports import Clock, Listener, Upstream
+from worker.ports import Clock, Listener, Store, Upstream
 from worker.settings import Address as ListenAddress
 from worker.settings import (
     Settings,
 )
 from worker.slots import LaneSlots
-from worker.store.embedded.store import EmbeddedStore
 from worker.telemetry.fanout import Fanout
 from worker.telemetry.health import Health
 from worker.telemetry.libraries import library_lines
@@ -166,7 +165,7 @@ async def _build(
     # Alive from here on, though it may have to wait for its store.
     _background(resources, listener, lambda: _every(_BEAT_S, pulse.beat), "pulse")
     store = await opened(
-        lambda: parts.store(settings.store, clock, listener),
+        lambda: stores.store(settings.store, clock, listener),
         resources,
         clock=clock,
         listener=listener,
@@ -260,7 +259,7 @@ async def _build(
 
 def _crew_and_line(
     settings: Settings,
-    store: EmbeddedStore,
+    store: Store,
     outage: Outage,
     *,
     upstream: Upstream,

@@ -23,12 +23,8 @@ from worker.settings import (
     EndpointSettings,
     RetrySettings,
     Settings,
-    StoreSettings,
     TierSettings,
 )
-from worker.store.embedded.options import Durability, EmbeddedOptions
-from worker.store.embedded.store import EmbeddedStore
-from worker.store.files import ledger_file
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
@@ -92,21 +88,6 @@ def lane_rules(tiers: Mapping[str, TierSettings]) -> Mapping[str, LaneRules]:
         for name, tier in tiers.items()
         for lane in Lane
     }
-
-
-def store(settings: StoreSettings, clock: Clock, listener: Listener) -> EmbeddedStore:
-    """Give the store, not yet open."""
-    options = EmbeddedOptions(
-        durability=Durability(settings.durability),
-        result_ttl=settings.result_ttl,
-        record_ttl=settings.record_ttl,
-        cache_ttl=settings.cache_ttl,
-        cache_bytes=settings.cache_max_size,
-        cache_entry_bytes=settings.cache_max_entry,
-    )
-    return EmbeddedStore(
-        ledger_file(settings.path), clock=clock, listener=listener, options=options
-    )
 
 
 def upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamClient:

@@ -3,15 +3,16 @@
 A port's promises are its docstrings, and one contract suite per port holds every adapter to them.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
 
 from producer_sdk.wire import CompletionReply, Verb
 from worker.core.events import Event
 from worker.core.lanes import Closed, Orders
-from worker.core.letters import Explanation, Letter, Selection
+from worker.core.letters import Counts, Explanation, Letter, Selection
 from worker.core.model import (
     AskAnswer,
     Asked,
@@ -321,6 +322,71 @@ class Archive(Protocol):
         Raises:
             AmbiguousJob: more than one job begins with these digits.
         """
+        ...
+
+    def jobs(self) -> Iterator[Explanation]:
+        """Give all that is known of every job, in the order in which they were first seen."""
+        ...
+
+    def counts(self) -> Counts:
+        """Give how many jobs are open and how many dead letters wait."""
+        ...
+
+
+class LaneBook(Protocol):
+    """The operators' side of `LaneOrders`: reads and writes, also while no worker runs. Errors: `StoreUnavailable`."""
+
+    def orders(self) -> Mapping[str, Orders]:
+        """Give all orders that stand."""
+        ...
+
+    def change(self, lane: str, change: Callable[[Orders], Orders], *, now: datetime) -> None:
+        """Let other orders stand for the lane, made of those that stand: nobody's change is lost between the two."""
+        ...
+
+    def started(self, lane: str, *, since: datetime) -> int:
+        """Tell how many calls the lane has started since then, within its last minute; 0 without a ration."""
+        ...
+
+
+class Store(Protocol):
+    """A worker process's side of the store, open while entered: what its ports keep, in one place."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is known of every job."""
+        ...
+
+    @property
+    def cache(self) -> ResponseCache:
+        """Completed responses."""
+        ...
+
+    @property
+    def lane_orders(self) -> LaneOrders:
+        """What operators want of the lanes."""
+        ...
+
+    @property
+    def rationing(self) -> Rationing:
+        """The calls that the lanes start."""
+        ...
+
+    async def renew(self) -> bool:
+        """Renew the process's life sign, which is a cheap write; tell whether that worked. Raises nothing."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Open it, and begin to show life. Errors: `StoreUnavailable`, `SettingsError`."""
+        ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it, and give up the life sign."""
         ...
 
 

@@ -1,21 +1,34 @@
 """The adapters under contract: a second one joins by a name and a fleet."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.contract.redis_fleet import RedisFleet
 from tests.contract.world import EmbeddedFleet, Fleet, Worker
 from worker.ports import Ledger
 
-FLEETS: dict[str, Callable[[Path], Fleet]] = {"embedded": EmbeddedFleet}
+ADAPTERS = ("embedded", "redis")
 
 
-@pytest.fixture(params=FLEETS)
-async def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Fleet]:
-    built = FLEETS[request.param](tmp_path)
-    yield built
-    await built.close()
+@pytest.fixture(params=ADAPTERS)
+def found(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Fleet]:
+    """What founds a fleet on a fresh store; a Redis is started only for who asks for it."""
+    numbers = count()
+    if request.param == "redis":
+        room = request.getfixturevalue("redis_room")
+        return lambda: RedisFleet(replace(room, prefix=f"{room.prefix}-{next(numbers)}"))
+    return lambda: EmbeddedFleet(tmp_path / str(next(numbers)))
+
+
+@pytest.fixture
+async def fleet(found: Callable[[], Fleet]) -> AsyncIterator[Fleet]:
+    founded = found()
+    yield founded
+    await founded.close()
 
 
 @pytest.fixture

@@ -1,25 +1,18 @@
 """The response cache: what comes out is what went in, for a time and within bounds."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from producer_sdk.wire import Source
-from tests.contract.world import ANSWER, LATER_ANSWER, EmbeddedFleet, Fleet, Worker
+from tests.contract.world import ANSWER, LATER_ANSWER, Fleet, Worker
 from worker.core.events import Trouble
-from worker.store.embedded import EmbeddedOptions
-
-SMALL = EmbeddedOptions(cache_bytes=10_000, cache_entry_bytes=4_000)
 
 
 @pytest.fixture
-async def small(tmp_path: Path) -> AsyncIterator[Worker]:
-    fleet = EmbeddedFleet(tmp_path / "small", SMALL)
-    yield await fleet.join()
-    await fleet.close()
+async def small(fleet: Fleet) -> Worker:
+    return await fleet.join(small=True)
 
 
 async def test_an_unknown_fingerprint_is_a_miss(worker: Worker) -> None:
@@ -78,10 +71,9 @@ async def test_a_response_over_the_entry_bound_is_not_kept(small: Worker) -> Non
 
 
 async def test_the_total_stays_within_its_bound_and_the_least_recently_used_goes_first(
-    tmp_path: Path,
+    fleet: Fleet, small: Worker
 ) -> None:
-    fleet = EmbeddedFleet(tmp_path / "lru", SMALL)
-    cache = (await fleet.join()).cache
+    cache = small.cache
     for number in range(3):
         await cache.put(f"acme:c{number}", replace(ANSWER, body=b"x" * 3_000))
         fleet.clock.pass_by(timedelta(hours=1))
@@ -89,7 +81,6 @@ async def test_the_total_stays_within_its_bound_and_the_least_recently_used_goes
     await cache.put("acme:c3", replace(ANSWER, body=b"x" * 3_000))
     kept = [number for number in range(4) if await cache.get(f"acme:c{number}") is not None]
     assert kept == [0, 2, 3]
-    await fleet.close()
 
 
 async def test_one_large_entry_drops_as_many_small_ones_as_it_takes(small: Worker) -> None:

@@ -1,20 +1,16 @@
 """Random lives of jobs, processes and deliveries against a small model of the ledger's promises."""
 
 import asyncio
-import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from producer_sdk.wire import Dedupe
-from tests.contract.conftest import FLEETS
 from tests.contract.world import (
     ANSWER,
     DONE,
@@ -24,6 +20,7 @@ from tests.contract.world import (
     NO_CALL,
     ONE_CALL,
     TIMEOUT,
+    Fleet,
     Worker,
     make_job,
 )
@@ -83,13 +80,12 @@ class Call:
 
 
 class Lives(RuleBasedStateMachine):
-    adapter: ClassVar[str]
+    found: ClassVar[Callable[[], Fleet]]
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.folder = tempfile.TemporaryDirectory()
-        self.fleet = FLEETS[self.adapter](Path(self.folder.name))
+        self.fleet = type(self).found()
         self.workers = [self.run(self.fleet.join()), self.run(self.fleet.join())]
         self.lives = {key: Life() for key in KEYS}
         self.calls: list[Call] = []
@@ -101,7 +97,6 @@ class Lives(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.run(self.fleet.close())
         self.runner.close()
-        self.folder.cleanup()
 
     def job(self, key: str, submission: str, *, back: int = 0) -> Job:
         """Give a delivery of the job: a first one, or the copy `back` generations before the newest."""
@@ -323,10 +318,9 @@ class Lives(RuleBasedStateMachine):
         self.told.append((worker, job, told))
 
 
-@pytest.mark.parametrize("adapter", FLEETS)
-def test_no_life_of_a_job_breaks_a_promise(adapter: str) -> None:
+def test_no_life_of_a_job_breaks_a_promise(found: Callable[[], Fleet]) -> None:
     run_state_machine_as_test(
-        type("LivesOnAdapter", (Lives,), {"adapter": adapter}),
+        type("LivesOnAdapter", (Lives,), {"found": staticmethod(found)}),
         settings=settings(
             max_examples=50,
             stateful_step_count=40,

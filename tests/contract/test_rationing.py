@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from tests.contract.world import EmbeddedFleet, Fleet, Worker
+from tests.contract.world import Fleet, Worker
 from worker.core.rations import NoPermit, Permit
 
 LANE = "small.bulk"
@@ -92,11 +92,8 @@ async def test_a_clock_that_is_put_back_stops_a_lane_for_a_minute_at_most(
     assert answer == NoPermit(wait=timedelta(seconds=61))
 
 
-async def test_what_is_past_leaves_nothing_behind(fleet: EmbeddedFleet, worker: Worker) -> None:
+async def test_what_is_past_leaves_nothing_behind(fleet: Fleet, worker: Worker) -> None:
     for _ in range(100):
         await take(worker, 1, per_minute=30)
         fleet.clock.pass_by(timedelta(seconds=10))
-    kept = await fleet._living[0]._file.run(
-        lambda connection: connection.execute("SELECT count(*) FROM permits").get
-    )
-    assert kept <= 13
+    assert await fleet.permits(LANE) <= 13

@@ -57,6 +57,8 @@ LATE = Failed(kind=Kind.EXPIRED, detail="the deadline passed in the queue")
 DONE = Reply(status=Status.COMPLETED)
 EXPIRED = Reply(status=Status.EXPIRED)
 SOON = timedelta(seconds=10)
+# The bounds of a small cache: what all entries may take, and one of them.
+SMALL_TOTAL, SMALL_ENTRY = 10_000, 4_000
 ONE_CALL = Work(calls=1, upstream=timedelta(milliseconds=250))
 NO_CALL = Work()
 
@@ -119,13 +121,14 @@ class Fleet(Protocol):
     clock: HandClock
     ear: Ear
 
-    async def join(self) -> Worker: ...
+    async def join(self, *, small: bool = False) -> Worker: ...
     async def kill(self, worker: Worker) -> None: ...
     async def damage_responses(self) -> None: ...
     def archive(self) -> Archive: ...
     def order(self, lane: str, orders: Orders, *, now: datetime) -> None: ...
     def change(self, lane: str, to: Callable[[Orders], Orders], *, now: datetime) -> None: ...
     async def spoil_windows(self) -> None: ...
+    async def permits(self, lane: str) -> int: ...
     async def close(self) -> None: ...
 
 
@@ -139,8 +142,11 @@ class EmbeddedFleet:
         self._options = options
         self._living: list[EmbeddedStore] = []
 
-    async def join(self) -> EmbeddedStore:
-        store = EmbeddedStore(self.path, clock=self.clock, listener=self.ear, options=self._options)
+    async def join(self, *, small: bool = False) -> EmbeddedStore:
+        options = self._options
+        if small:
+            options = EmbeddedOptions(cache_bytes=SMALL_TOTAL, cache_entry_bytes=SMALL_ENTRY)
+        store = EmbeddedStore(self.path, clock=self.clock, listener=self.ear, options=options)
         await store.open()
         self._living.append(store)
         return store
@@ -179,6 +185,17 @@ class EmbeddedFleet:
             )
 
         await self._living[0]._file.run(spoil)
+
+    async def permits(self, lane: str) -> int:
+        """Tell how many starts of a lane are kept."""
+
+        def count(connection: apsw.Connection) -> int:
+            counted: int = connection.execute(
+                "SELECT count(*) FROM permits WHERE lane = ?", (lane,)
+            ).get
+            return counted
+
+        return await self._living[0]._file.run(count)
 
     def order(self, lane: str, orders: Orders, *, now: datetime) -> None:
         OrderBook(self.path).change(lane, lambda _: orders, now=now)

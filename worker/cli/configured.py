@@ -6,11 +6,11 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
+from worker import stores
 from worker.broker.management import Management
 from worker.errors import SettingsError
+from worker.ports import Archive
 from worker.settings import Settings, load
-from worker.store.embedded.archive import EmbeddedArchive
-from worker.store.files import ledger_file
 
 config_option = click.option(
     "--config",
@@ -34,13 +34,13 @@ def settings_of(config: str | None) -> Settings:
     return load(Path(config) if config else None, os.environ)
 
 
-def archive_of(config: str | None) -> EmbeddedArchive:
+def archive_of(config: str | None) -> Archive:
     """Give the ledger's archive for reading.
 
     Raises:
         SettingsError: the configuration has problems.
     """
-    return EmbeddedArchive(ledger_file(settings_of(config).store.path))
+    return stores.archive(settings_of(config).store)
 
 
 def management_of(config: str | None, url: str | None) -> Management:

@@ -14,9 +14,9 @@ from worker.clock import SystemClock
 from worker.core.lanes import NO_ORDERS, UNLIMITED, LaneRules, Orders, closed, under
 from worker.core.windows import Window, next_change
 from worker.parts import lane_rules
+from worker.ports import LaneBook
 from worker.settings import Settings
-from worker.store.embedded.laneorders import OrderBook
-from worker.store.files import ledger_file
+from worker.stores import lane_book
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -72,8 +72,8 @@ def lane() -> None:
     """See the lanes, pause and resume them, set their measure.
 
     Every tier has two: interactive jobs are answered as they come, bulk jobs within the lane's windows, calls a
-    minute and concurrency. What is said here stands in the workers' store: it reaches every worker of this
-    host within a second, also one that starts later, and stands until it is said otherwise.
+    minute and concurrency. What is said here stands in the workers' store: it reaches every worker on that
+    store within a second, also one that starts later, and stands until it is said otherwise.
     """
 
 
@@ -191,7 +191,7 @@ def _order(
         if unknown := [tier for tier in tiers if tier not in settings.tiers]:
             known = ", ".join(settings.tiers)
             raise click.UsageError(f"there is no tier {unknown[0]!r}; there are {known}")
-        book = _book(settings)
+        book = lane_book(settings.store)
         meant = [
             each
             for each in _lanes(settings, book)
@@ -204,7 +204,7 @@ def _order(
         show(rows, columns=_COLUMNS, json_too=False)
 
 
-def _lanes(settings: Settings, book: OrderBook) -> Iterator[_Lane]:
+def _lanes(settings: Settings, book: LaneBook) -> Iterator[_Lane]:
     orders, rules = book.orders(), lane_rules(settings.tiers)
     for tier in settings.tiers:
         for name in Lane:
@@ -219,11 +219,11 @@ def _lanes(settings: Settings, book: OrderBook) -> Iterator[_Lane]:
 
 def _rows(config: str | None) -> list[dict[str, object]]:
     settings = settings_of(config)
-    book, now = _book(settings), SystemClock().now()
+    book, now = lane_book(settings.store), SystemClock().now()
     return [_row(each, book, now) for each in _lanes(settings, book)]
 
 
-def _row(each: _Lane, book: OrderBook, now: datetime) -> dict[str, object]:
+def _row(each: _Lane, book: LaneBook, now: datetime) -> dict[str, object]:
     rules = under(each.configured, each.orders)
     shut = closed(rules, each.orders, now)
     state = "paused" if each.orders.paused else "open" if shut is None else "closed"
@@ -251,10 +251,6 @@ def _ordered(orders: Orders) -> Iterator[str]:
     ):
         if value is not None:
             yield name
-
-
-def _book(settings: Settings) -> OrderBook:
-    return OrderBook(ledger_file(settings.store.path))
 
 
 def _number(option: str, text: str, *, least: int, most: int) -> int | None:

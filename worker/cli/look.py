@@ -39,7 +39,7 @@ def status(config: str | None, management_url: str | None, as_json: bool) -> Non
         try:
             open_jobs = dict(archive_of(config).counts().open_jobs)
         except WarrenError as error:
-            # The ledger is the workers' host's; the broker can be looked at from anywhere.
+            # An embedded ledger is the workers' host's; the broker can be looked at from anywhere.
             click.echo(f"warren: without the ledger: {error}", err=True)
             open_jobs = {}
     columns = ("kind", "name", "ready", "in_flight", "oldest", "consumers")
@@ -89,7 +89,7 @@ def explain(job: str, config: str | None, as_json: bool) -> None:  # noqa: FBT00
         found = archive_of(config).explain(job)
     if found is None:
         fail(
-            f"the ledger knows no job {job}: no worker of this host has received it, or it has expired"
+            f"the ledger knows no job {job}: no worker on this store has received it, or it has expired"
         )
     if as_json:
         click.echo(json.dumps(asdict(found), default=plain, indent=2))

@@ -26,7 +26,7 @@ def worker(config: str | None) -> None:
 
     It takes jobs of every configured tier, answers them from cache or upstream, and replies. On SIGTERM it
     takes no more, finishes what it holds within the grace period, and gives the rest back to the broker.
-    Any number of workers may run; those of one host share one ledger.
+    Any number of workers may run; those on one store share one ledger.
     """
     with told():
         settings = settings_of(config)

@@ -1,5 +1,6 @@
 """Dead letters as operators see them, and how they are selected for listing and replay."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -68,3 +69,11 @@ class Explanation:
     submissions: tuple[tuple[Submission, bool], ...]
     history: tuple[HistoryEntry, ...]
     cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How much there is: open jobs by tier, dead letters by tier and kind."""
+
+    open_jobs: Mapping[str, int]
+    letters: Mapping[tuple[str, Kind], int]

@@ -9,7 +9,7 @@
 | `fields` | the schema looked at as data: how a setting is read, shown and named |
 | `values`, `urls`, `headers` | how single values are written and checked |
 | `secret` | a value that is masked and read again when asked |
-| `checks`, `timing`, `finding` | what must hold between settings |
+| `checks`, `stores`, `timing`, `finding` | what must hold between settings |
 | `tables` | settings in force for `warren check-config`, all settings for the README |
 """
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from worker.settings.finding import Finding
 from worker.settings.schema import Settings
+from worker.settings.stores import which_store
 from worker.settings.timing import consumer_timeout, record_ttl
 from worker.settings.urls import split_url
 from worker.settings.values import format_duration, format_size
@@ -27,7 +28,11 @@ def warnings(settings: Settings) -> Iterator[str]:
         if name not in used:
             yield f"endpoints.{name} is used by no tier"
     secrets = {f"endpoints.{name}.key": each.key for name, each in settings.endpoints.items()}
-    for path, secret in {"broker.password": settings.broker.password, **secrets}.items():
+    secrets |= {
+        "broker.password": settings.broker.password,
+        "store.password": settings.store.password,
+    }
+    for path, secret in secrets.items():
         if secret is not None and secret.exposed:
             yield f"{path}: everybody may read {secret.file}: chmod o-r"
 
@@ -101,16 +106,17 @@ def _bounds(settings: Settings) -> Iterator[Finding]:
 
 
 def _plaintext(settings: Settings) -> Iterator[Finding]:
-    broker = settings.broker
+    broker, store = settings.broker, settings.store
     urls = [
         ("broker", "url", broker.url, broker.allow_plaintext),
         ("broker", "management_url", broker.management_url or "", broker.allow_plaintext),
+        ("store", "url", store.url or "", store.allow_plaintext),
     ]
     for name, endpoint in settings.endpoints.items():
         urls.append((f"endpoints.{name}", "base_url", endpoint.base_url, endpoint.allow_plaintext))
     for section, key, value, allowed in urls:
         parts = split_url(value)
-        if parts is None or allowed or parts.scheme not in {"amqp", "http"}:
+        if parts is None or allowed or parts.scheme not in {"amqp", "http", "redis"}:
             continue
         if not _is_loopback(parts.hostname or ""):
             yield Finding(
@@ -128,17 +134,19 @@ def _is_loopback(host: str) -> bool:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    files = [("broker.ca_file", settings.broker.ca_file)]
+    files = [
+        ("broker.ca_file", settings.broker.ca_file),
+        ("store.ca_file", settings.store.ca_file),
+    ]
     files += [
         (f"endpoints.{name}.ca_file", each.ca_file) for name, each in settings.endpoints.items()
     ]
     for path, file in files:
         if file is not None and not file.is_file():
             yield Finding(about=(path,), text=f"{path}: there is no such file in {file.parent}")
-    if settings.store.path.exists() and not settings.store.path.is_dir():
-        yield Finding(
-            about=("store.path",), text=f"store.path = {settings.store.path}: must be a folder"
-        )
+    store = settings.store
+    if store.url is None and store.path.exists() and not store.path.is_dir():
+        yield Finding(about=("store.path",), text=f"store.path = {store.path}: must be a folder")
 
 
 _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
@@ -147,6 +155,7 @@ _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _backoffs,
     consumer_timeout,
     record_ttl,
+    which_store,
     _bounds,
     _plaintext,
     _files,

@@ -34,7 +34,7 @@ from worker.settings.urls import split_url
 
 _NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
 _LONGEST_MODEL: Final = 256
-_URL: Final = ("broker", "url")
+_URLS: Final[tuple[Key, ...]] = (("broker", "url"), ("store", "url"))
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -69,20 +69,22 @@ def gather(path: Path | None, environ: Mapping[str, str]) -> Found:
     read_environment(found, environ)
     if folder := environ.get(SECRETS_DIR_VARIABLE):
         read_secrets(found, Path(folder))
-    _move_password(found)
+    for key in _URLS:
+        _move_password(found, key)
     return found
 
 
-def _move_password(found: Found) -> None:
-    """Take a password out of the broker's URL, so that no part of the worker can show it with the URL."""
-    entry = found.entries.get(_URL)
+def _move_password(found: Found, key: Key) -> None:
+    """Take a password out of a URL, so that no part of the worker can show it with the URL."""
+    entry = found.entries.get(key)
     parts = split_url(entry.value) if entry is not None and isinstance(entry.value, str) else None
     if entry is None or parts is None or parts.password is None:
         return
     user, _, host = parts.netloc.rpartition("@")
-    bare = parts._replace(netloc=f"{user.partition(':')[0]}@{host}").geturl()
-    found.entries[_URL] = replace(entry, value=bare)
-    found.put(_URL[:1], "password", replace(entry, value=unquote(parts.password)))
+    name = user.partition(":")[0]
+    bare = parts._replace(netloc=f"{name}@{host}" if name else host).geturl()
+    found.entries[key] = replace(entry, value=bare)
+    found.put(key[:1], "password", replace(entry, value=unquote(parts.password)))
 
 
 def _settings(found: Found, broken: set[str]) -> Settings:

@@ -9,12 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
 from worker.settings.prices import PriceSettings
 from worker.settings.secret import Secret
-from worker.settings.urls import url
+from worker.settings.urls import checked_database, url
 from worker.settings.values import (
     Address,
     Duration,
@@ -28,6 +28,7 @@ from worker.settings.values import (
 )
 
 _MIB = 1024**2
+_REDIS_URL = url("redis", "rediss", user=True)
 _LISTEN = Address(host="127.0.0.1", port=9464)
 
 
@@ -71,19 +72,46 @@ class BrokerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """The embedded store: where it lies, what it survives, how long and how much it keeps."""
+    """The store: an embedded file, or with `url` a Redis; how long and how much it keeps.
 
-    path: Annotated[ReadPath, "Folder of the ledger and the cache, on a local disk"] = Path(
-        "/var/lib/warren"
-    )
+    `url` holds no password: one written there moves to `password`.
+    """
+
+    path: Annotated[
+        ReadPath,
+        "Folder of the embedded store, the ledger and the cache of one host, on a local disk",
+    ] = Path("/var/lib/warren")
     durability: Annotated[
         Literal["process", "power"],
-        "What a commit survives: the death of the process, or also the loss of power",
+        "What a commit of the embedded store survives: the death of the process, or also the loss of power",
     ] = "process"
     on_outage: Annotated[
         Literal["wait", "call"],
         "While the store does not answer: jobs `wait`, or workers `call` without ledger, claims and dedupe",
     ] = "wait"
+    url: Annotated[
+        str | None,
+        _REDIS_URL,
+        AfterValidator(checked_database),
+        "A Redis or Valkey as the store of several hosts, instead of `path`: `rediss://host:6379/0`; `redis://` to this machine only",
+    ] = None
+    password: Annotated[Secret | None, PlainValidator(parse_secret), "The password of Redis"] = None
+    prefix: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$"),
+        "What the names of all keys in Redis begin with; another prefix is another store",
+    ] = "warren"
+    ca_file: Annotated[
+        Path | None,
+        BeforeValidator(parse_path),
+        "Certificates to trust for `rediss` instead of the system's",
+    ] = None
+    allow_plaintext: Annotated[bool, "Allow `redis://` to another machine"] = False
+    timeout: Annotated[
+        Duration,
+        lasting("100ms", "10s"),
+        "How long connecting to Redis, and any answer of it, may take",
+    ] = timedelta(seconds=5)
     result_ttl: Annotated[
         Duration, lasting("1m", "365d"), "How long a response's body is kept to be replied again"
     ] = timedelta(days=1)
@@ -99,7 +127,9 @@ class StoreSettings:
         Duration, lasting("1s", "365d"), "How long a response answers `dedupe=cache`"
     ] = timedelta(days=1)
     cache_max_size: Annotated[
-        Size, measuring("0B", "1024GiB"), "The cache's room on disk; the oldest entries go first"
+        Size,
+        measuring("0B", "1024GiB"),
+        "The cache's room in the store; the oldest entries go first",
     ] = 1024 * _MIB
     cache_max_entry: Annotated[
         Size, measuring("0B", "1GiB"), "Larger responses are not put into the cache"

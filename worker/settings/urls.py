@@ -41,3 +41,11 @@ def url(*schemes: str, user: bool = False) -> AfterValidator:
         return value.rstrip("/") if parts.scheme.startswith("http") else value
 
     return AfterValidator(check)
+
+
+def checked_database(value: str) -> str:
+    """Give the URL of a Redis back, whose path is a database's number or nothing."""
+    path = urlsplit(value).path.removeprefix("/")
+    if path and not (path.isascii() and path.isdigit()):
+        raise ValueError("must end with the number of a database, such as /0")
+    return value

@@ -3,4 +3,7 @@
 | folder | keeps it in | for |
 | --- | --- | --- |
 | `embedded` | one SQLite file, shared by the worker processes of a host | the default |
+| `redis` | one Redis or Valkey, shared by the worker processes of a fleet | several hosts |
+
+`outcomes` and `instants` are how every adapter writes outcomes and times, `watch` how followers wait.
 """

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import packages, transplant
+from stack import apt, packages, transplant
 from stack.errors import BrokerNotFound
 
 _SIMULATION = """\
@@ -48,11 +48,11 @@ def test_another_suite_comes_from_the_machines_first_main_debian_mirror(
 ) -> None:
     expected = mirror and f"http://{mirror}.example/debian/"
 
-    assert packages.debian_mirror(targets) == expected
+    assert apt.debian_mirror(targets) == expected
 
 
 def test_apt_keeps_all_its_state_in_our_folder_and_runs_no_hook_of_the_system() -> None:
-    text = packages.apt_configuration(Path("/a b/apt"), sources=None)
+    text = apt.configuration(Path("/a b/apt"), sources=None)
 
     folders = [line for line in text.splitlines() if line.startswith("Dir::")]
     assert folders

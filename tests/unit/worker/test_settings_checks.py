@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.worker.settings_samples import MINIMAL, Folder, having
+from worker.settings import stores
 
 
 @pytest.fixture
@@ -10,6 +11,7 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
+REDIS = 'url = "rediss://redis.example:6379/0"'
 TABLE: list[tuple[str, str]] = [
     (MINIMAL.partition("[tiers.premium]")[0], "there must be at least one"),
     (MINIMAL.replace('["main"]', '["main", "main"]'), "stands there twice"),
@@ -52,6 +54,17 @@ TABLE: list[tuple[str, str]] = [
     (MINIMAL.replace("https:", "http:"), "set endpoints.main.allow_plaintext = true"),
     (having("endpoints.main", 'ca_file = "none.pem"'), "there is no such file"),
     (having("store", 'path = "warren.toml"'), "must be a folder"),
+    (having("store", 'url = "redis://redis.example"'), "to redis.example unencrypted: use rediss"),
+    (having("store", REDIS, 'path = "store"'), "store.path (PLACE) is a setting of the embedded"),
+    (having("store", REDIS, 'durability = "power"'), "chooses Redis: keep one"),
+    (having("store", 'password = "secret"'), "store.password (PLACE) is a setting of Redis, and"),
+    (having("store", 'prefix = "other"'), "there is no store.url"),
+    (having("store", REDIS, 'ca_file = "none.pem"'), "there is no such file"),
+    (having("store", 'url = "redis://127.0.0.1/one"'), "must end with the number of a database"),
+    (having("store", 'url = "http://127.0.0.1"'), "begins with redis:// or rediss://"),
+    (having("store", 'url = "redis://127.0.0.1?db=1"'), "must have no query"),
+    (having("store", REDIS, 'prefix = "a b"'), "match pattern"),
+    (having("store", REDIS, 'record_ttl = "9d"'), 'is too short: tier "premium" needs 10d'),
 ]
 
 
@@ -61,7 +74,7 @@ def test_a_rule_between_settings_that_does_not_hold_is_told(
 ) -> None:
     problems = folder.problems(text)
     assert len(problems) == 1, problems
-    assert part in problems[0]
+    assert part.replace("PLACE", str(folder.config)) in problems[0]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +88,10 @@ def test_a_rule_between_settings_that_does_not_hold_is_told(
         having("store", 'record_ttl = "8d"')
         + '[tiers.short]\nendpoints=["main"]\ndeadline="1h"\nmax_deadline="1d"\n',
         having("tiers.premium", 'attempt_timeout = "14m"'),
+        having("store", REDIS, 'password = "secret"', 'prefix = "warren:2"'),
+        having("store", 'url = "redis://127.0.0.1"'),
+        having("store", 'url = "redis://warren@[::1]:6380/3"'),
+        having("store", 'url = "redis://redis.example"', "allow_plaintext = true"),
     ],
 )
 def test_what_keeps_the_rules_loads(folder: Folder, text: str) -> None:
@@ -98,3 +115,12 @@ def test_a_broken_value_hides_the_rules_about_it_and_no_others(folder: Folder) -
 def test_an_endpoint_that_no_tier_uses_is_a_warning(folder: Folder) -> None:
     settings = folder.load(MINIMAL + '[endpoints.spare]\nbase_url = "https://b.example/v1"\n')
     assert settings.warnings == ("endpoints.spare is used by no tier",)
+
+
+def test_a_redis_that_nothing_here_can_speak_to_is_a_problem(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "find_spec", lambda _: None)
+    (problem,) = folder.problems(having("store", REDIS))
+    assert "pip install 'warren[redis]'" in problem
+    assert folder.problems() == ()

@@ -129,6 +129,35 @@ def test_the_password_in_the_brokers_url_moves_to_the_secret(folder: Folder) -> 
     assert "broker.password is given twice" in problem
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("rediss://:se%2Fsame%40@redis.example:6380/2", "rediss://redis.example:6380/2"),
+        ("rediss://warren:se%2Fsame%40@redis.example", "rediss://warren@redis.example"),
+    ],
+)
+def test_the_password_in_the_stores_url_moves_to_the_secret(
+    folder: Folder, given: str, kept: str
+) -> None:
+    settings = folder.load(having("store", f'url = "{given}"'))
+    assert settings.store.url == kept
+    assert settings.store.password is not None
+    assert settings.store.password.reveal() == "se/same@"
+
+
+def test_the_stores_password_comes_from_the_folder_of_secrets_too(folder: Folder) -> None:
+    secrets = folder.path / "secrets"
+    secrets.mkdir()
+    (secrets / "WARREN_STORE__PASSWORD").write_text(f"{CANARY}\n")
+    environ = {
+        "WARREN_SECRETS_DIR": str(secrets),
+        "WARREN_STORE__URL": "rediss://redis.example",
+    }
+    store = folder.load(environ=environ).store
+    assert store.password is not None
+    assert store.password.reveal() == CANARY
+
+
 def test_a_secret_that_everybody_may_read_is_a_warning(folder: Folder) -> None:
     file = folder.file("key", "x", mode=0o644)
     settings = folder.load(having("endpoints.main", f'key_file = "{file}"'))
@@ -167,6 +196,11 @@ PLACES = [
     'broker.password_file = "{}"',
     "broker.password = ['{}']",
     'broker.management_url = "http://u:{}@h/"',
+    'store.url = "redis://:{}@127.0.0.1/"',
+    'store.url = "redis://u:{}@127.0.0.1/x"',
+    'store.url = "http://u:{}@127.0.0.1/"',
+    'store.password = "{}"',
+    'store.password_file = "{}"',
     'endpoints.main.key = "{}"',
     'endpoints.main.headers = {{ "X-A" = "{}", b = 1 }}',
     'endpoints.main.headers = {{ "X-A" = ["{}"] }}',

@@ -3,7 +3,7 @@
 | module | holds |
 | --- | --- |
 | `finding` | a finding as a value, and the exit status that findings make |
-| `broker`, `host`, `endpoint`, `clock` | plain functions from facts to findings |
-| `look`, `reach` | gather the facts, of broker and machine, and of the endpoints: only they touch the world |
+| `broker`, `redis`, `host`, `endpoint`, `clock` | plain functions from facts to findings |
+| `look`, `stored`, `reach` | gather the facts, of broker and machine, of the store, and of the endpoints: only they touch the world |
 | `command` | the command |
 """

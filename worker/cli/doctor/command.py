@@ -26,7 +26,7 @@ Examples:
   warren doctor --call                            also one GET /models to each endpoint, with its key
   warren doctor --json | jq '.[] | select(.severity != "ok")'
 Exit status: 0 all is well, or there are warnings only, 1 something fails, or the configuration has problems,
-2 usage, 3 the broker or its management API cannot be reached or refuses the user."""
+2 usage, 3 the broker, its management API or Redis cannot be reached or refuses the user."""
 )
 @config_option
 @management_option
@@ -47,8 +47,8 @@ def doctor(  # noqa: PLR0917  # one parameter for each option, by name
     """Look for what would keep a worker from its work here, and tell the line that mends it.
 
     Broker: reachable as the configured user, its version, channels, topology, consumer timeout, clock. Endpoints:
-    key, connection, and with --call their answer and clock. This machine: open files, disk, memory. Nothing is
-    changed, declared, consumed or published, and no key is shown.
+    key, connection, and with --call their answer and clock. This machine: open files, memory. Store: its disk, or
+    what Redis promises. Nothing is changed, declared, consumed or published, and no key is shown.
     """
     try:
         settings = settings_of(config)

@@ -9,6 +9,7 @@ from worker.cli.output import FAILED, UNREACHABLE
 
 BROKER: Final = "broker"
 MANAGEMENT: Final = "management API"
+REDIS: Final = "redis"
 
 
 class Severity(StrEnum):
@@ -45,8 +46,8 @@ def failed(what: str, detail: str, mend: str) -> Finding:
 
 
 def exit_status(findings: Iterable[Finding]) -> int:
-    """Give 0 for warnings at most, 3 when the broker or its management API was not reached, else 1."""
+    """Give 0 for warnings at most, 3 when the broker, its management API or Redis was not reached, else 1."""
     bad = {finding.what for finding in findings if finding.severity is Severity.FAIL}
-    if bad & {BROKER, MANAGEMENT}:
+    if bad & {BROKER, MANAGEMENT, REDIS}:
         return UNREACHABLE
     return FAILED if bad else 0

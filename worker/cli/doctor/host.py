@@ -143,6 +143,14 @@ def filesystem_of(path: Path, mounts: str) -> str:
     return kind
 
 
+def text(path: Path) -> str:
+    """Give what a file of the kernel's says; "": there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def available_memory(meminfo: str, limit: str, current: str) -> int | None:
     """Give the bytes that may still be taken, from /proc/meminfo and the control group's limit and use."""
     found = [

@@ -1,9 +1,7 @@
 """Looks at the broker and at this machine, and has what is found judged. Nothing is changed."""
 
 import asyncio
-import os
 import resource
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +14,15 @@ from worker.broker.management import Management
 from worker.broker.names import jobs_queue
 from worker.broker.topology import topology as topology_of
 from worker.broker.trouble import Troubles
-from worker.cli.doctor import broker, clock, host
+from worker.cli.doctor import broker, clock, host, stored
 from worker.cli.doctor.finding import BROKER, MANAGEMENT, Finding, failed, ok, warn
 from worker.clock import SystemClock
 from worker.core.events import Event
 from worker.errors import BrokerUnavailable, SettingsError
 from worker.parts import broker_address, broker_tls
 from worker.settings import Settings
-from worker.store.files import ledger_file
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
-_GROUP_OR_OTHERS: Final = 0o077
 _CLOCK: Final = SystemClock()
 
 
@@ -86,12 +82,14 @@ def host_findings(settings: Settings) -> Iterator[Finding]:
     jobs = sum(tier.concurrency + tier.bulk_concurrency for tier in settings.tiers.values())
     store = settings.store
     yield host.descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0], jobs)
-    yield from host.disk(_store(store.path), store.cache_max_size)
+    yield from stored.store_findings(store)
     yield host.memory(
         host.available_memory(
-            _text(Path("/proc/meminfo")),
-            _text(_CGROUP / "memory.max") or _text(_CGROUP / "memory/memory.limit_in_bytes"),
-            _text(_CGROUP / "memory.current") or _text(_CGROUP / "memory/memory.usage_in_bytes"),
+            host.text(Path("/proc/meminfo")),
+            host.text(_CGROUP / "memory.max")
+            or host.text(_CGROUP / "memory/memory.limit_in_bytes"),
+            host.text(_CGROUP / "memory.current")
+            or host.text(_CGROUP / "memory/memory.usage_in_bytes"),
         ),
         jobs,
     )
@@ -117,27 +115,3 @@ class _Deaf:
 
     def tell(self, event: Event) -> None:
         del event
-
-
-def _store(path: Path) -> host.Store:
-    nearest = next(each for each in (path, *path.parents) if each.exists())
-    files = [
-        ledger_file(path).with_name(ledger_file(path).name + end) for end in ("", "-wal", "-shm")
-    ]
-    there = [each for each in files if each.exists()] if nearest == path else []
-    return host.Store(
-        path=path,
-        nearest=nearest,
-        writable=nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK),
-        filesystem=host.filesystem_of(nearest.resolve(), _text(Path("/proc/self/mounts"))),
-        free=shutil.disk_usage(nearest).free,
-        used=sum(each.stat().st_size for each in there),
-        loose=tuple(each for each in there if each.stat().st_mode & _GROUP_OR_OTHERS),
-    )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

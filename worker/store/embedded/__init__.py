@@ -7,17 +7,15 @@
 | `file` | the one writer thread and its group commit |
 | `connection` | how a connection is opened, and what SQLite's errors mean for us |
 | `schema` | the tables, and the check that a file is ours |
-| `instants` | times as the file keeps them |
 | `ledger` | the `Ledger` port over the transaction functions below |
 | `transaction` | what a transaction function works with |
 | `rows` | one job's rows: read, insert, history, submissions |
-| `outcomes` | outcomes and response bodies: written small, verified when read |
+| `bodies` | response bodies: apart from their jobs, verified when read |
 | `standing` | the rule of `find`: what was decided for a delivery already |
 | `entering` | how a delivery enters the books: new job, joined submission, replay |
 | `claims` | claims and the answers that ended claims leave for followers |
 | `beginning`, `settling`, `carrying` | `begin`; `end` and `park`; `carried` |
 | `owners` | which worker process is alive: boot id, lease and kernel file lock |
-| `watch` | waiting for a claim's release: one poller per process |
 | `cache` | the `ResponseCache` port |
 | `archive` | the `Archive` port, on a read-only connection |
 | `sweeper` | drops what has outlived its lifetime, in small steps |
@@ -25,8 +23,8 @@
 All SQL of a call runs in `file`'s thread; nothing here keeps facts in memory that the file does not have.
 """
 
-from worker.store.embedded.archive import Counts, EmbeddedArchive
+from worker.store.embedded.archive import EmbeddedArchive
 from worker.store.embedded.options import Durability, EmbeddedOptions
 from worker.store.embedded.store import EmbeddedStore
 
-__all__ = ["Counts", "Durability", "EmbeddedArchive", "EmbeddedOptions", "EmbeddedStore"]
+__all__ = ["Durability", "EmbeddedArchive", "EmbeddedOptions", "EmbeddedStore"]

@@ -1,22 +1,21 @@
 """The `Archive` port on a read-only connection: what operators read while the workers go on."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
 from worker.core.kinds import Kind
-from worker.core.letters import Explanation, Letter, Selection
+from worker.core.letters import Counts, Explanation, Letter, Selection
 from worker.core.model import State, Submission, Tally
 from worker.errors import AmbiguousJob
-from worker.store.embedded import outcomes
+from worker.store import outcomes
 from worker.store.embedded.connection import connect_reader, unavailable
-from worker.store.embedded.instants import from_us
 from worker.store.embedded.rows import history_of
+from worker.store.instants import from_us
 
 _SHORTEST_ID: Final = 6
 
@@ -34,14 +33,6 @@ _EXPLAINED: Final = """
 SELECT number, id, tenant, tier, lane, path, model, state, run, generation, attempts, calls, refusals, snoozes,
   received_at, deadline, outcome, (SELECT owner FROM claims WHERE job_id = jobs.id)
 FROM jobs"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """How much there is: open jobs by tier, dead letters by tier and kind."""
-
-    open_jobs: Mapping[str, int]
-    letters: Mapping[tuple[str, Kind], int]
 
 
 class EmbeddedArchive:

@@ -20,11 +20,11 @@ from worker.core.model import (
     Work,
 )
 from worker.store.embedded import calling_off, claims, rows
-from worker.store.embedded.instants import from_us
 from worker.store.embedded.rows import JobRow
 from worker.store.embedded.settling import write_end
 from worker.store.embedded.standing import outcome_of, record
 from worker.store.embedded.transaction import Transaction
+from worker.store.instants import from_us
 
 CANCELLED = Failed(kind=Kind.CANCELLED)
 

@@ -18,10 +18,10 @@ from worker.core.model import (
 )
 from worker.store.embedded import calling_off, claims, rows
 from worker.store.embedded.entering import enter
-from worker.store.embedded.instants import from_us, to_us
 from worker.store.embedded.rows import JobRow
 from worker.store.embedded.standing import outcome_of
 from worker.store.embedded.transaction import Transaction
+from worker.store.instants import from_us, to_us
 
 
 def begin(transaction: Transaction, job: Job, max_attempts: int) -> Beginning:

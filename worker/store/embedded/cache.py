@@ -12,10 +12,10 @@ from worker.core.events import Trouble
 from worker.core.model import Completed
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
-from worker.store.embedded import outcomes
+from worker.store import outcomes
 from worker.store.embedded.file import EmbeddedFile
-from worker.store.embedded.instants import span_us, to_us
 from worker.store.embedded.options import EmbeddedOptions
+from worker.store.instants import span_us, to_us
 
 # A use is noted at most so many times in an entry's lifetime: reading stays reading.
 _NOTED_USES: Final = 50

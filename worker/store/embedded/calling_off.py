@@ -1,7 +1,7 @@
 """Cancelled jobs that have no record yet: no worker knows them, or their call still runs."""
 
-from worker.store.embedded.instants import span_us
 from worker.store.embedded.transaction import Transaction
+from worker.store.instants import span_us
 
 
 def is_called_off(transaction: Transaction, job_id: str) -> bool:

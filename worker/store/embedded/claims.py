@@ -4,22 +4,17 @@ A job holds at most one claim and a key is held at most once, both by the table'
 two deliveries of a job disagree about sharing, only one of them calls.
 """
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import apsw
 
 from producer_sdk.wire import Dedupe
-from worker.core.kinds import RULES, Cure, Kind
-from worker.core.model import Completed, Failed, Job, Outcome
+from worker.core.model import Job, Outcome
+from worker.store import outcomes
 from worker.store.embedded import rows
-from worker.store.embedded.instants import to_us
 from worker.store.embedded.rows import JobRow, Line
 from worker.store.embedded.transaction import Transaction
-
-# These ends are no word about the request itself: another job with the same request may do better.
-_OWN_ENDS: Final = frozenset(
-    {Kind.ATTEMPTS_EXHAUSTED, Kind.REFUSALS_EXHAUSTED, Kind.INTERNAL_ERROR}
-)
+from worker.store.instants import to_us
 
 
 class Claim(NamedTuple):
@@ -99,7 +94,7 @@ def want(transaction: Transaction, claim: Claim, job: Job) -> None:
 
 def leave_answer(transaction: Transaction, job: Job, row: JobRow, outcome: Outcome) -> None:
     """Let followers of the claim find this run's outcome, if it holds for them too."""
-    if job.dedupe is Dedupe.OFF or not _shareable(outcome):
+    if job.dedupe is Dedupe.OFF or not outcomes.shareable(outcome):
         return
     transaction.connection.execute(
         "INSERT OR REPLACE INTO answers (key, job_id, run, ended_at) VALUES (?, ?, ?, ?)",
@@ -120,11 +115,3 @@ def answer(connection: apsw.Connection, job: Job) -> Answer | None:
 def _remove(transaction: Transaction, claim: Claim) -> None:
     transaction.connection.execute("DELETE FROM claims WHERE key = ?", (claim.key,))
     transaction.freed.append(claim.key)
-
-
-def _shareable(outcome: Outcome) -> bool:
-    match outcome:
-        case Completed():
-            return True
-        case Failed(kind=kind):
-            return RULES[kind].cure is Cure.NONE and kind not in _OWN_ENDS

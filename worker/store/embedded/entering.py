@@ -5,10 +5,10 @@ from typing import Final
 
 from worker.core.model import Decided, Job, Joined, State
 from worker.store.embedded import claims, rows
-from worker.store.embedded.instants import span_us, to_us
 from worker.store.embedded.rows import JobRow, Line
 from worker.store.embedded.standing import standing
 from worker.store.embedded.transaction import Transaction
+from worker.store.instants import span_us, to_us
 
 # The longest hop through a parking queue, and some minutes for a queue in front of the workers.
 _LONGEST_AWAY: Final = timedelta(minutes=45)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -10,11 +9,11 @@ from typing import TypeVar
 import apsw
 
 from worker.core.lanes import NO_ORDERS, Orders
-from worker.core.windows import Window
 from worker.store.embedded.connection import connect, unavailable
 from worker.store.embedded.file import EmbeddedFile
-from worker.store.embedded.instants import to_us
 from worker.store.embedded.options import EmbeddedOptions
+from worker.store.instants import to_us
+from worker.store.orders import texts, with_windows
 
 T = TypeVar("T")
 
@@ -80,11 +79,11 @@ class OrderBook:
 
 def _read(connection: apsw.Connection) -> Mapping[str, Orders]:
     return {
-        lane: _orders(
+        lane: with_windows(
             Orders(
                 paused=bool(paused), reason=reason, concurrency=concurrency, per_minute=per_minute
             ),
-            windows,
+            None if windows is None else json.loads(windows),
         )
         for lane, paused, reason, concurrency, per_minute, windows in connection.execute(
             "SELECT lane, paused, reason, concurrency, per_minute, windows FROM lanes"
@@ -92,19 +91,8 @@ def _read(connection: apsw.Connection) -> Mapping[str, Orders]:
     }
 
 
-def _orders(orders: Orders, windows: str | None) -> Orders:
-    """Add the windows; a lane whose windows mean nothing here is paused: better no call than one at a wrong time."""
-    if windows is None:
-        return orders
-    try:
-        return replace(orders, windows=tuple(map(Window.parse, json.loads(windows))))
-    except ValueError as error:
-        reason = f"its windows cannot be read on this host: each {error}"
-        return replace(orders, paused=True, reason=reason)
-
-
 def _write(connection: apsw.Connection, lane: str, orders: Orders, now: int) -> None:
-    windows = orders.windows
+    windows = texts(orders.windows)
     connection.execute(
         "INSERT OR REPLACE INTO lanes"
         " (lane, paused, reason, concurrency, per_minute, windows, changed_at)"
@@ -115,7 +103,7 @@ def _write(connection: apsw.Connection, lane: str, orders: Orders, now: int) -> 
             orders.reason,
             orders.concurrency,
             orders.per_minute,
-            None if windows is None else json.dumps([str(window) for window in windows]),
+            None if windows is None else json.dumps(windows),
             now,
         ),
     )

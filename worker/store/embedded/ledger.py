@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import apsw
 
@@ -31,14 +31,17 @@ from worker.ports import Clock, Listener
 from worker.store.embedded import asking, beginning, calling_off, claims, rows, settling
 from worker.store.embedded.carrying import carry
 from worker.store.embedded.file import EmbeddedFile
-from worker.store.embedded.instants import from_us, to_us
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
 from worker.store.embedded.standing import standing
 from worker.store.embedded.transaction import Transaction
-from worker.store.embedded.watch import Watch
+from worker.store.instants import from_us, to_us
+from worker.store.watch import Watch
 
 T = TypeVar("T")
+# An embedded store cannot notify other processes: a follower learns of their releases this late.
+_POLL_S: Final = 0.05
+
 _Told: TypeAlias = tuple[T, Transaction]
 
 
@@ -67,7 +70,7 @@ class EmbeddedLedger:
         self._clock = clock
         self._listener = listener
         self._options = options
-        self._watch = Watch(self._held)
+        self._watch = Watch(self._held, poll_s=_POLL_S)
 
     async def find(self, job: Job) -> Decided | CalledOff | None:
         """Tell what was decided for this delivery already; None: nothing, it may go on."""

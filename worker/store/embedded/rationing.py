@@ -7,7 +7,7 @@ import apsw
 from worker.core.rations import NoPermit, Permit, rations, wait_for
 from worker.ports import Clock
 from worker.store.embedded.file import EmbeddedFile
-from worker.store.embedded.instants import span_us, to_us, us_span
+from worker.store.instants import span_us, to_us, us_span
 
 # Rows beyond every rule's span are dropped with the next permit.
 _KEPT_US = span_us(timedelta(minutes=2))

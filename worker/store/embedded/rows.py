@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 import apsw
 
 from worker.core.model import HistoryEntry, Job, State, Submission, Tally
-from worker.store.embedded.instants import from_us, span_us, to_us
 from worker.store.embedded.transaction import Transaction
+from worker.store.instants import from_us, span_us, to_us
 
 # A job that waits for weeks writes a line each time it is parked; its newest lines are kept.
 HISTORY_LINES: Final = 200

@@ -28,13 +28,14 @@ from worker.core.model import (
     Terminal,
     Work,
 )
-from worker.store.embedded import calling_off, claims, outcomes, rows
+from worker.store import outcomes
+from worker.store.embedded import bodies, calling_off, claims, rows
 from worker.store.embedded.claims import Claim
 from worker.store.embedded.entering import enter
-from worker.store.embedded.instants import span_us, to_us
 from worker.store.embedded.rows import JobRow, Line
 from worker.store.embedded.standing import record, standing
 from worker.store.embedded.transaction import Transaction
+from worker.store.instants import span_us, to_us
 
 
 def end(
@@ -74,7 +75,7 @@ def write_end(  # noqa: PLR0917  # an end's own parts
     _write_end(transaction, ended)
     calling_off.forget(transaction, row.id)
     if isinstance(outcome, Completed):
-        outcomes.keep_body(transaction, row.number, outcome.body)
+        bodies.keep(transaction, row.number, outcome.body)
     if isinstance(settlement, DeadLetter):
         _write_letter(transaction, ended, job, outcome=outcome, reason=settlement.reason)
     rows.add_line(transaction, ended, _line(ended.state.value, ended, work, outcome))

@@ -15,10 +15,11 @@ from worker.core.model import (
     Stale,
     State,
 )
-from worker.store.embedded import outcomes, rows
-from worker.store.embedded.instants import from_us, us_span
+from worker.store import outcomes
+from worker.store.embedded import bodies, rows
 from worker.store.embedded.rows import JobRow
 from worker.store.embedded.transaction import Transaction
+from worker.store.instants import from_us, us_span
 
 
 def standing(transaction: Transaction, row: JobRow | None, job: Job) -> Decided | None:
@@ -72,7 +73,7 @@ def outcome_of(transaction: Transaction, row: JobRow) -> Outcome | None:
     if row.outcome is None:
         return None
     body = (
-        outcomes.kept_body(transaction, row.number, row.id)
+        bodies.kept(transaction, row.number, row.id)
         if row.state.value == Status.COMPLETED.value
         else None
     )

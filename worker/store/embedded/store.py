@@ -12,13 +12,13 @@ from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
 from worker.store.embedded.cache import EmbeddedCache
 from worker.store.embedded.file import EmbeddedFile
-from worker.store.embedded.instants import to_us
 from worker.store.embedded.laneorders import EmbeddedLaneOrders
 from worker.store.embedded.ledger import EmbeddedLedger
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
 from worker.store.embedded.rationing import EmbeddedRationing
 from worker.store.embedded.sweeper import bury, sweep
+from worker.store.instants import to_us
 
 # Between two steps of a long sweep, so that the calls' own transactions come first.
 _SWEEP_PAUSE_S: Final = 0.05

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import apsw
 
-from worker.store.embedded.instants import span_us
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner, lock_path, remove_if_dead
+from worker.store.instants import span_us
 
 # Of each sort, and in one step.
 _MOST_ROWS: Final = 100

@@ -23,10 +23,11 @@ from tests.contract.world import (
 )
 from worker.core.events import LeaseRenewed, Trouble
 from worker.core.kinds import Kind
-from worker.core.letters import Selection
+from worker.core.letters import Counts, Selection
 from worker.core.model import Completed, Retry, Started, Usage, next_generation
 from worker.errors import SettingsError, StoreUnavailable
-from worker.store.embedded import Counts, EmbeddedArchive, EmbeddedOptions, EmbeddedStore, outcomes
+from worker.store import outcomes
+from worker.store.embedded import EmbeddedArchive, EmbeddedOptions, EmbeddedStore
 from worker.store.embedded.owners import Owner, lock_path, locked, remove_if_dead
 from worker.store.embedded.rows import HISTORY_LINES
 

@@ -1,4 +1,4 @@
-"""Times as the file keeps them: whole microseconds, so that what is read equals what was written."""
+"""Times as the stores keep them: whole microseconds, so that what is read equals what was written."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final

@@ -1,15 +1,13 @@
-"""Outcomes and response bodies: the small part as JSON in the job's row, the body apart, verified when read."""
+"""Outcomes as the stores keep them: all but the body as a small JSON text; the body lies apart."""
 
-import hashlib
 import json
 from decimal import Decimal
 from typing import Any, Final
 
 from producer_sdk.wire import Source
-from worker.core.kinds import Kind
+from worker.core.kinds import RULES, Cure, Kind
 from worker.core.model import Completed, Failed, Outcome, Usage
-from worker.store.embedded.instants import span_us, us_span
-from worker.store.embedded.transaction import Transaction
+from worker.store.instants import span_us, us_span
 
 _COUNTS: Final = (
     "prompt_tokens",
@@ -18,6 +16,20 @@ _COUNTS: Final = (
     "cache_write_tokens",
     "hidden_tokens",
 )
+
+# These ends are no word about the request itself: another job with the same request may do better.
+_OWN_ENDS: Final = frozenset(
+    {Kind.ATTEMPTS_EXHAUSTED, Kind.REFUSALS_EXHAUSTED, Kind.INTERNAL_ERROR}
+)
+
+
+def shareable(outcome: Outcome) -> bool:
+    """Tell whether an outcome under a claim holds for those too who followed it."""
+    match outcome:
+        case Completed():
+            return True
+        case Failed(kind=kind):
+            return RULES[kind].cure is Cure.NONE and kind not in _OWN_ENDS
 
 
 def written(outcome: Outcome) -> str:
@@ -81,30 +93,6 @@ def own_cost(text: str | None) -> Decimal | None:
     """Give what the job's own call cost, of an outcome that was written; None: not known, or no response."""
     facts = {} if text is None else json.loads(text)
     return response(facts, b"").own_cost if "source" in facts else None
-
-
-def keep_body(transaction: Transaction, number: int, body: bytes) -> None:
-    """Store a job's response body for its lifetime."""
-    expires_at = transaction.now + span_us(transaction.options.result_ttl)
-    transaction.connection.execute(
-        "INSERT OR REPLACE INTO bodies (job, size, sha256, expires_at, body) VALUES (?, ?, ?, ?, ?)",
-        (number, len(body), hashlib.sha256(body).digest(), expires_at, body),
-    )
-
-
-def kept_body(transaction: Transaction, number: int, job_id: str) -> bytes | None:
-    """Give a job's response body; None when it has expired, or is not what was stored."""
-    found = transaction.connection.execute(
-        "SELECT sha256, body FROM bodies WHERE job = ? AND expires_at > ?",
-        (number, transaction.now),
-    ).fetchone()
-    if found is None:
-        return None
-    checksum, body = found
-    if hashlib.sha256(body).digest() != checksum:
-        transaction.damaged.append(job_id)
-        return None
-    return bytes(body)
 
 
 def _failed(facts: dict[str, Any]) -> Failed:

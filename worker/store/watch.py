@@ -1,15 +1,12 @@
-"""Waiting for a claim's release: told at once by this process, found by one poller for all others."""
+"""Waiting for a claim's release: told by whoever hears of it, found by one poller for all others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from worker.errors import StoreUnavailable
-
-# An embedded store cannot notify other processes: a follower learns of their releases this late.
-POLL_S: Final = 0.05
 
 Held: TypeAlias = Callable[[Collection[str]], Awaitable[frozenset[str]]]
 
@@ -17,11 +14,12 @@ Held: TypeAlias = Callable[[Collection[str]], Awaitable[frozenset[str]]]
 class Watch:
     """All waits of one process. `held` tells which of some keys are held by somebody alive.
 
-    There is no poller while nobody waits.
+    What nobody tells of is found after `poll_s` at the latest. There is no poller while nobody waits.
     """
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Held, *, poll_s: float) -> None:
         self._held = held
+        self._poll_s = poll_s
         self._awaited: dict[str, set[asyncio.Future[None]]] = {}
         self._poller: asyncio.Task[None] | None = None
 
@@ -57,7 +55,7 @@ class Watch:
 
     async def _poll(self) -> None:
         while self._awaited:
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(self._poll_s)
             keys = tuple(self._awaited)
             # A store that cannot be read now tells nothing: the waits end by their own time.
             with suppress(StoreUnavailable):

@@ -1,0 +1,73 @@
+"""A real Redis that is made unavailable: the store says so, and works again afterwards."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from stack.redis import Redis
+from tests.conftest import RedisRoom
+from tests.contract.redis_fleet import options_of
+from tests.contract.world import Ear, complete, make_job
+from tests.faults import stores
+from tests.faults.proxy import Proxy
+from worker.clock import SystemClock
+from worker.core.model import Ended
+from worker.errors import StoreUnavailable
+from worker.store.redis.store import RedisStore
+
+SOON_S = 20
+
+
+@asynccontextmanager
+async def open_store(room: RedisRoom, *, port: int | None = None) -> AsyncIterator[RedisStore]:
+    options = replace(options_of(room), timeout=timedelta(seconds=0.3))
+    if port is not None:
+        options = replace(options, url=f"redis://127.0.0.1:{port}/0")
+    async with RedisStore(options, clock=SystemClock(), listener=Ear()) as store:
+        yield store
+
+
+async def works(store: RedisStore, key: str) -> None:
+    """Complete a job, as soon as the store can."""
+    async with asyncio.timeout(SOON_S):
+        while not await store.renew():  # noqa: ASYNC110  # nobody tells that it is back
+            await asyncio.sleep(0.05)
+    now = SystemClock().now()
+    await complete(
+        store.ledger,
+        make_job(key, submitted_at=now, received_at=now, deadline=now + timedelta(hours=1)),
+    )
+
+
+@pytest.mark.parametrize("name", ["stopped", "killed", "without memory"])
+async def test_a_redis_that_fails_is_unavailable_and_works_again_afterwards(
+    redis_server: Redis, redis_room: RedisRoom, restart_redis: Callable[[], object], name: str
+) -> None:
+    fault = stores.redis_faults(redis_server, restart_redis)[name]
+    async with open_store(redis_room) as store:
+        await works(store, "before")
+        async with fault():
+            assert not await store.renew()  # so an outage that has begun does not end meanwhile
+            with pytest.raises(StoreUnavailable):
+                await complete(store.ledger, make_job("within"))
+        await works(store, "after")
+        assert isinstance(await store.ledger.find(make_job("before")), Ended)
+
+
+async def test_a_distant_redis_is_slow_until_it_takes_longer_than_anybody_waits(
+    redis_server: Redis, redis_room: RedisRoom
+) -> None:
+    async with (
+        Proxy(redis_server.port) as way,
+        open_store(redis_room, port=way.port) as store,
+    ):
+        async with stores.distant(way, 0.05):
+            await works(store, "slow")
+        async with stores.distant(way, 1.0):
+            with pytest.raises(StoreUnavailable):
+                await complete(store.ledger, make_job("within"))
+        await works(store, "after")

@@ -1,0 +1,116 @@
+"""The `ResponseCache` port over Redis: bounded in size, verified when read."""
+
+import hashlib
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from producer_sdk.wire import Source
+from worker.core.events import Trouble
+from worker.core.model import Completed
+from worker.errors import StoreUnavailable
+from worker.ports import Clock, Listener
+from worker.store import outcomes
+from worker.store.instants import span_us, to_us
+from worker.store.redis.connection import RedisConnection
+from worker.store.redis.options import RedisOptions
+from worker.store.redis.scripts import Script, read
+
+# A use is noted at most so many times in an entry's lifetime: reading stays reading.
+_NOTED_USES: Final = 50
+# One put makes room by dropping at most so many entries; the next one drops more.
+_MOST_DROPPED: Final = 100
+
+# Refused whole when the server has no memory left; without its first line it would go on once it has dropped something.
+_PUT: Final = Script.of("#!lua", read("cache"), read("cacheput"))
+_DROP, _USE, _BURY = (
+    Script.of(read("cache"), read(name)) for name in ("cachedrop", "cacheuse", "cachebury")
+)
+
+
+class RedisCache:
+    """Completed responses by fingerprint; about the least recently used go first when there is no room.
+
+    A store that cannot be used is a miss: it is told as trouble and never raised.
+    """
+
+    def __init__(
+        self,
+        connection: RedisConnection,
+        *,
+        clock: Clock,
+        listener: Listener,
+        options: RedisOptions,
+    ) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._listener = listener
+        self._options = options
+
+    async def get(self, fingerprint: str) -> Completed | None:
+        """Give the response kept under the fingerprint, with `source` CACHE, or None."""
+        now = to_us(self._clock.now())
+        try:
+            until, used, sha256, about, body = await self._connection.command(
+                "HMGET", self._key(fingerprint), "until", "used", "sha256", "about", "body"
+            )
+            if until is None or int(until) <= now:
+                return None
+            if hashlib.sha256(body).digest() != sha256:
+                await self._connection.run(_DROP, fingerprint)
+                self._trouble("a cached response does not match its checksum; it was dropped")
+                return None
+            if now - int(used) > span_us(self._options.cache_ttl) // _NOTED_USES:
+                await self._connection.run(_USE, fingerprint, now)
+        except StoreUnavailable as error:
+            self._trouble("the response cache cannot be read; the call is made", error)
+            return None
+        return replace(outcomes.response(json.loads(about), body), source=Source.CACHE)
+
+    async def put(self, fingerprint: str, completed: Completed) -> None:
+        """Keep the response for the cache's lifetime; too large or no room: keep nothing."""
+        options = self._options
+        size = len(completed.body) + len(fingerprint)
+        if size > min(options.cache_entry_bytes, options.cache_bytes):
+            return
+        now, life = to_us(self._clock.now()), options.cache_ttl
+        try:
+            await self._connection.run(
+                _PUT,
+                fingerprint,
+                size,
+                options.cache_bytes,
+                _MOST_DROPPED,
+                now,
+                now + span_us(life),
+                max(life // timedelta(milliseconds=1), 1),
+                hashlib.sha256(completed.body).digest(),
+                outcomes.about(completed),
+                completed.body,
+            )
+        except StoreUnavailable as error:
+            self._trouble("a response could not be cached; it is answered all the same", error)
+
+    async def bury(self) -> bool:
+        """Forget some of the entries whose life has ended; tell whether there may be more. Errors: `StoreUnavailable`.
+
+        The server drops their content by itself. This drops what is known of their size.
+        """
+        now = to_us(self._clock.now())
+        dropped: int = await self._connection.run(_BURY, now, _MOST_DROPPED)
+        return dropped == _MOST_DROPPED
+
+    def _key(self, fingerprint: str) -> str:
+        return self._connection.key("cache", f"={fingerprint}")
+
+    def _trouble(self, what: str, error: StoreUnavailable | None = None) -> None:
+        self._listener.tell(
+            Trouble(
+                what=what,
+                about=f"the Redis {self._connection.place}",
+                error="checksum mismatch: check its memory and disk"
+                if error is None
+                else str(error),
+            )
+        )

@@ -1,0 +1,192 @@
+"""The `Ledger` port over Redis: each method is one script, so one step and one round trip."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from worker.core.events import Trouble
+from worker.core.model import (
+    AskAnswer,
+    Asked,
+    Beginning,
+    CalledOff,
+    Decided,
+    Failed,
+    Follow,
+    Job,
+    Outcome,
+    Park,
+    Retry,
+    Submission,
+    Terminal,
+    Work,
+)
+from worker.errors import StoreUnavailable
+from worker.ports import Listener
+from worker.store import outcomes
+from worker.store.instants import span_us, to_us
+from worker.store.redis import encoding
+from worker.store.redis.calls import Calls
+from worker.store.redis.connection import Part
+from worker.store.redis.decoding import Answers, instant
+from worker.store.redis.procedures import Procedures
+from worker.store.redis.scripts import Script
+from worker.store.watch import Watch
+
+# A release is told by the process that releases; this finds what was not told: a death, a message that was lost.
+_POLL_S: Final = 0.5
+# The oldest ends whose answer was lost are forgotten: then one is told once too little.
+_MOST_UNHEARD: Final = 10_000
+
+
+class RedisLedger:
+    """What is known of every job, in a Redis that all worker processes of a fleet share.
+
+    It uses the connection and the owner's token that `RedisStore` opens, keeps alive and closes. A `begin` whose
+    caller is cancelled while it runs, or whose answer is lost, is taken back unless it is repeated: the claim is
+    released and the attempt not counted.
+    """
+
+    def __init__(self, procedures: Procedures, *, listener: Listener) -> None:
+        self._procedures = procedures
+        self._scripts = procedures.scripts
+        self._listener = listener
+        self._answers = Answers(self._damaged)
+        self._unheard_ends: dict[str, str] = {}
+        self.calls = Calls(procedures)
+        self.watch = Watch(self._held, poll_s=_POLL_S)
+
+    async def find(self, job: Job) -> Decided | CalledOff | None:
+        """Tell what was decided for this delivery already; None: nothing, it may go on."""
+        parts = encoding.job_parts(job)
+        return self._answers.found(
+            await self._procedures.submit(self._scripts.find, *parts), job.id
+        )
+
+    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        """Claim the job's call and count the attempt, or say why not."""
+        distrusted = ""
+        while True:
+            answer = await self.calls.begin(job, max_attempts, distrusted)
+            told = self._answers.begun(answer, job.id)
+            if told is not None:
+                return told
+            # Its response is damaged; or, without a name, the `begin` was void: given up before it came to the server.
+            distrusted = answer[-1].decode() if answer[0] == b"answered" else distrusted
+
+    async def end(
+        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+    ) -> Decided | Follow:
+        """Record outcome and settlement of the run together, and say who has to hear."""
+        name = self._end_name(job.id)
+        answer = await self._end(
+            self._scripts.end,
+            job.id,
+            name,
+            *encoding.job_parts(job),
+            encoding.flag(yes=claimed),
+            self.calls.name(job.id),
+            encoding.flag(yes=outcomes.shareable(outcome)),
+            *encoding.finish_parts(name, outcome, settlement, work=work, request=job.body),
+        )
+        if claimed:
+            self.calls.settled(job.id)
+        return self._answers.settled(answer, job.id, outcome)
+
+    async def park(
+        self,
+        job: Job,
+        settlement: Park,
+        until: datetime,
+        *,
+        work: Work,
+        why: Failed | None,
+        claimed: bool,
+    ) -> Decided:
+        """Record that this generation waits as a parked copy."""
+        name = self._end_name(job.id)
+        answer = await self._end(
+            self._scripts.park,
+            job.id,
+            name,
+            *encoding.job_parts(job),
+            encoding.flag(yes=claimed),
+            self.calls.name(job.id),
+            "retry" if isinstance(settlement, Retry) else "snooze",
+            span_us(settlement.after),
+            to_us(until),
+            encoding.flag(yes=why is not None),
+            *encoding.cancelled_parts(name, work),
+            *encoding.why_parts(why),
+        )
+        if claimed:
+            self.calls.settled(job.id)
+        return self._answers.decided(answer, job.id, encoding.CANCELLED)
+
+    async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
+        """Note that a settlement was carried out: the broker has confirmed what it publishes."""
+        told = [part for one in heard for part in (one.id, encoding.route(one))]
+        parts = (*encoding.job_parts(job), encoding.flag(yes=letter), len(heard), *told)
+        await self._procedures.submit(self._scripts.carried, *parts)
+
+    async def released(self, claim_key: str, *, at_most: timedelta) -> None:
+        """Return as soon as nobody alive holds the claim, at the latest after `at_most`."""
+        await self.watch.until_free(claim_key, at_most)
+
+    async def wanted_until(self, claim_key: str) -> datetime | None:
+        """Tell the latest deadline of all who followed the claim; None: nobody did."""
+        found = await self._procedures.submit(self._scripts.wanted_until, claim_key)
+        return None if found is None else instant(found)
+
+    async def holds(self, job: Job) -> bool:
+        """Tell whether this process still may call for the job: it holds the claim, and is not to close the call."""
+        return bool(await self._procedures.submit(self._scripts.holds, job.id, job.run))
+
+    async def result(self, asked: Asked) -> AskAnswer:
+        """Tell how a job ended, to the asker alone."""
+        parts = encoding.asked_parts(asked)
+        answer = await self._procedures.submit(self._scripts.result, *parts)
+        return self._answers.to_ask(answer, asked)
+
+    async def cancel(self, asked: Asked) -> AskAnswer:
+        """Cancel a job, or say why not."""
+        name = self._end_name(asked.job_id)
+        parts = (*encoding.asked_parts(asked), *encoding.cancelled_parts(name, Work()))
+        answer = await self._end(self._scripts.cancel, asked.job_id, name, *parts)
+        return self._answers.to_ask(answer, asked)
+
+    async def called_off(self) -> frozenset[str]:
+        """Give the ids of jobs whose call this process makes, and should close."""
+        found = await self._procedures.submit(self._scripts.called_off)
+        return frozenset(job_id.decode() for job_id in found)
+
+    async def close(self) -> None:
+        """End all waits; the connection stays open."""
+        await self.watch.close()
+
+    async def _held(self, keys: Collection[str]) -> frozenset[str]:
+        held = await self._procedures.submit(self._scripts.held, *keys)
+        return frozenset(key.decode() for key in held)
+
+    def _end_name(self, job_id: str) -> str:
+        return self._unheard_ends.pop(job_id, None) or self._procedures.name()
+
+    async def _end(self, script: Script, job_id: str, name: str, *parts: Part) -> Any:  # noqa: ANN401  # a script's answer
+        """Run a script that may end the job; where its answer is lost, the next one has the same name."""
+        try:
+            return await self._procedures.submit(script, *parts)
+        except (StoreUnavailable, asyncio.CancelledError):
+            while len(self._unheard_ends) >= _MOST_UNHEARD:
+                del self._unheard_ends[next(iter(self._unheard_ends))]
+            self._unheard_ends[job_id] = name
+            raise
+
+    def _damaged(self, job_id: str) -> None:
+        self._listener.tell(
+            Trouble(
+                what="a stored response does not match its checksum; it is treated as expired",
+                about=f"job {job_id}",
+                error="checksum mismatch: check the server's memory and disk",
+            )
+        )

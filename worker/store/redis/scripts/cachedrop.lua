@@ -1,0 +1,2 @@
+-- Drops one entry. ARGV: fingerprint.
+drop(ARGV[1])

@@ -1,0 +1,66 @@
+"""What the errors of a Redis mean for us."""
+
+from typing import Final
+
+from redis import exceptions as theirs
+
+from worker.errors import StoreUnavailable
+
+_MEMORY: Final = "is out of memory; raise its `maxmemory`, or shorten the lifetimes of results"
+_REPLICA: Final = "takes no writes, it is a replica now; name the address that leads to the primary"
+_DENIED: Final = "does not let us in; check user, password and the user's rights"
+_SLOW: Final = "did not answer in time; look at its load, its slow log and the network"
+_AWAY: Final = "cannot be reached; check that it runs, its address and the network"
+# By what the server's error says: a script's error has no type of its own on every version.
+_BY_WORD: Final = (
+    ("OOM command", _MEMORY),
+    ("READONLY", _REPLICA),
+    ("read only replica", _REPLICA),
+    (
+        "MISCONF",
+        "cannot write its snapshot and so takes no writes; look at its disk and its log",
+    ),
+    ("NOREPLICAS", "has too few replicas and so takes no writes; bring them back"),
+    ("BUSY", "is busy with a script that does not end; look at its slow log"),
+    ("LOADING", "is reading its data after a start; wait, it comes by itself"),
+    ("max number of clients", "has no connection left; raise its `maxclients`"),
+    ("CLUSTERDOWN", "is a cluster that is down; bring its nodes back"),
+    ("MOVED", "is a cluster, and its keys lie on another node; name a server that holds all keys"),
+)
+_BY_TYPE: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (theirs.OutOfMemoryError, _MEMORY),
+    (theirs.ReadOnlyError, _REPLICA),
+    (theirs.AuthenticationError, _DENIED),
+    (theirs.NoPermissionError, _DENIED),
+    (theirs.TimeoutError, _SLOW),
+    (TimeoutError, _SLOW),
+    (theirs.ConnectionError, _AWAY),
+    (OSError, _AWAY),
+    (theirs.RedisError, "refuses us; look at its log"),
+)
+# How every version names the place in a script that failed.
+_IN_SCRIPT: Final = "user_script"
+
+
+def unavailable(error: Exception, place: str) -> Exception:
+    """Give the `StoreUnavailable` that an error stands for, or the error itself when it is a bug of ours."""
+    advice = _advice(error)
+    if advice is None:
+        return error
+    told = StoreUnavailable(f"the Redis {place} {advice} ({type(error).__name__})")
+    told.__cause__ = error
+    return told
+
+
+def _advice(error: Exception) -> str | None:
+    text = str(error)
+    if isinstance(error, theirs.RedisError):
+        for word, advice in _BY_WORD:
+            if word in text:
+                return advice
+    if isinstance(error, theirs.ResponseError) and _IN_SCRIPT in text:
+        return None
+    for kind, advice in _BY_TYPE:
+        if isinstance(error, kind):
+            return advice
+    return None
