@@ -30,6 +30,7 @@ any package is installed.
     credentials   passwords that are made here, and the definitions file that knows their hashes
 
     services      the processes beside the broker: simulator and workers
+    stores        which store its workers share: a file, a private Redis, or another's
     house         a whole Warren in one folder: broker, simulator, workers
     external      a broker that somebody else runs, from RABBITMQ_URL
     living        `./dev up`, `down`, `status`

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from producer_sdk import CompletionClient, JobError, Reply
+from stack import stores
 from stack.arguments import positive
 from stack.auditor import Findings, audit
 from stack.errors import StackError
@@ -65,6 +66,7 @@ def main(arguments: list[str]) -> int:
                 "lognormal(0.8,0.5)",
             ),
             config=_RETRIES,
+            store=options.store,
         )
         findings = asyncio.run(_run(house, options, console))
     finally:
@@ -80,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", help="ask for this model instead of the examples' (with OPENAI_BASE_URL)"
     )
+    stores.option(parser)
     return parser
 
 
@@ -104,7 +107,7 @@ async def _run(house: House, options: argparse.Namespace, console: Console) -> F
                 await _replay(house, dead, journal, console)
     simulator = json_lines(house.calls_log) if house.simulated else []
     producer = json_lines(house.folder / "producer.jsonl")
-    ledger = ledger_of(house.folder / "store")
+    ledger = ledger_of(house.config)
     recorded = sum(entry.calls for job in ledger for entry in job.history)
     console.print(f"the ledger recorded {recorded} upstream calls", style="dim")
     return audit(producer, simulator, ledger)

@@ -13,12 +13,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from stack import broker as brokers
-from stack import container, credentials, interrupts, occupancy
+from stack import container, credentials, interrupts, occupancy, stores
 from stack.ports import keep_ports
 from stack.services import Service, answers, spawn
 from stack.supply import Tell, supply
@@ -53,6 +53,7 @@ class House:
     upstream: str
     simulated: bool
     worker_ports: tuple[int, ...]
+    store: stores.Store = field(default_factory=stores.Store)
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -119,6 +120,7 @@ def lower(folder: Path, *, tell: Tell, within_s: float = 60) -> None:
             tell("stopping the broker")
             node.stop(timeout_s=_HURRIED_S if hurried() else within_s)
         container.remove(folder / "broker")
+        stores.stop(folder, tell, within_s=_HURRIED_S if hurried() else within_s)
 
 
 def stop_workers(
@@ -143,7 +145,9 @@ def find_house(folder: Path) -> House | None:
         kept = json.loads((folder / "house.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return House(**kept | {"folder": folder, "worker_ports": tuple(kept["worker_ports"])})
+    store = stores.Store(**kept.pop("store", {}))
+    ports = tuple(kept.pop("worker_ports"))
+    return House(**kept, folder=folder, worker_ports=ports, store=store)
 
 
 def raise_house(
@@ -155,11 +159,12 @@ def raise_house(
     simulator_options: tuple[str, ...] = (),
     config: str = "",
     tiers: Mapping[str, int] = TIERS,
+    store: str | None = None,
 ) -> House:
-    """Start broker, simulator (unless `upstream` is given) and workers, and wait until they are ready.
+    """Start broker, store, simulator (unless `upstream` is given) and workers, and wait until they are ready.
 
     What runs already in the folder is kept, but for workers beyond `workers`, which are stopped. `config` is
-    appended to the workers' configuration; `tiers` are its tiers with their concurrency.
+    appended to the workers' configuration; `tiers` are its tiers with their concurrency; for `store` see `stores.supply`.
 
     Raises:
         StackError: something did not come up; the text says what, and what to do.
@@ -168,10 +173,12 @@ def raise_house(
     passwords = credentials.ensure(credentials_file(folder), credentials.user_names(DEFINITIONS))
     definitions = folder / "definitions.json"
     credentials.write_definitions(DEFINITIONS, definitions, passwords)
+    last = find_house(folder)
+    busy = last is not None and any(service.alive for service in last.workers)
+    shared = stores.supply(folder, store, last.store if last else None, tell, busy=busy)
     amqp, management, name = supply(folder, passwords["admin"], definitions, tell)
     if upstream is None:
         upstream = Upstream(base_url=_simulator(folder, simulator_options, tell))
-    last = find_house(folder)
     house = House(
         folder=folder,
         amqp=amqp,
@@ -180,6 +187,7 @@ def raise_house(
         upstream=upstream.base_url,
         simulated=upstream.simulated,
         worker_ports=() if last is None else last.worker_ports,
+        store=shared,
     )
     house = _staffed(house, workers, tell)
     kept = {
@@ -189,13 +197,15 @@ def raise_house(
         "upstream": upstream.base_url,
         "simulated": upstream.simulated,
         "worker_ports": house.worker_ports,
+        "store": asdict(shared),
     }
     _write(folder / "house.json", json.dumps(kept))
     _write(folder / "worker.password", passwords["worker"])
     _write(folder / "upstream.key", upstream.key or "simulated-key")
     _write(house.config, _configuration(house, config, tiers))
-    exports = (f"export {name}={shlex.quote(it)}\n" for name, it in house.environment().items())
-    _write(folder / "env", "".join(exports))
+    exports = [f"export {name}={shlex.quote(it)}\n" for name, it in house.environment().items()]
+    # It is `./dev`'s alone: the command `warren` would take it for a setting misspelt.
+    _write(folder / "env", "".join([*exports, f"unset {stores.VARIABLE}\n"]))
     start_workers(house, tell)
     return house
 
@@ -259,9 +269,7 @@ url = "amqp://worker@{house.amqp}/{VHOST}"
 password_file = "{house.folder / "worker.password"}"
 allow_plaintext = true
 
-[store]
-path = "{house.folder / "store"}"
-
+{house.store.table(house.folder)}
 [endpoints.main]
 base_url = "{house.upstream}"
 key_file = "{house.folder / "upstream.key"}"

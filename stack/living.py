@@ -4,7 +4,7 @@ import argparse
 import os
 
 from stack import broker as brokers
-from stack import container
+from stack import container, stores
 from stack.arguments import positive
 from stack.house import ROOT, House, Upstream, find_house, lower, raise_house, ready_url
 from stack.services import answers
@@ -24,12 +24,13 @@ def up(arguments: list[str]) -> int:
         metavar="N",
         help="this many worker processes: more are started, or some stopped",
     )
+    stores.option(parser)
     options = parser.parse_args(arguments)
     upstream = None
     if base_url := os.environ.get("OPENAI_BASE_URL"):
         key = os.environ.get("OPENAI_API_KEY")
         upstream = Upstream(base_url=base_url.rstrip("/"), key=key, simulated=False)
-    house = _raised(options.workers, upstream)
+    house = _raised(options.workers, upstream, options.store)
     _show(house)
     print(
         f"""
@@ -42,7 +43,7 @@ Try, in this shell:
     return 0
 
 
-def _raised(workers: int, upstream: Upstream | None) -> House:
+def _raised(workers: int, upstream: Upstream | None, store: str | None) -> House:
     """Raise the house; given up by Ctrl-C it leaves what ran before, or nothing."""
 
     def tell(text: str) -> None:
@@ -57,6 +58,7 @@ def _raised(workers: int, upstream: Upstream | None) -> House:
             tell=tell,
             upstream=upstream,
             simulator_options=("--latency", "lognormal(0.3,0.4)"),
+            store=store,
         )
     except KeyboardInterrupt:
         if not lived:
@@ -97,6 +99,8 @@ def _show(house: House) -> bool:
     """Print a line per part; True when all of them run."""
     parts = [("broker", f"{house.broker_name}, amqp://{house.amqp}", _broker_runs(house))]
     parts.append(("management", f"http://{house.management} (user admin)", parts[0][2]))
+    where = f"{house.store.name}, {house.store.url or house.folder / 'store'}"
+    parts.append(("store", where, stores.lives(house.folder, house.store)))
     if house.simulated:
         parts.append(("simulator", house.upstream, house.simulator.alive))
     else:

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from worker.core.letters import Explanation
-from worker.store.embedded.archive import EmbeddedArchive
-from worker.store.files import ledger_file
+from worker.settings import load
+from worker.stores import archive
 
 
 def json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -18,9 +18,9 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def ledger_of(store: Path) -> list[Explanation]:
-    """Give all that a ledger knows of every job."""
-    return list(EmbeddedArchive(ledger_file(store)).jobs())
+def ledger_of(config: Path) -> list[Explanation]:
+    """Give all that the ledger knows of every job, in the store that a workers' configuration names."""
+    return list(archive(load(config, {}).store).jobs())
 
 
 class Journal:

@@ -8,7 +8,9 @@ from stack.errors import RedisFailed
 Answer: TypeAlias = "str | int | list[Answer] | None"
 
 
-def ask(port: int, password: str, *words: str, timeout_s: float = 5) -> Answer:
+def ask(
+    port: int, password: str, *words: str, user: str = "default", timeout_s: float = 5
+) -> Answer:
     """Give the answer to one command.
 
     Raises:
@@ -16,7 +18,7 @@ def ask(port: int, password: str, *words: str, timeout_s: float = 5) -> Answer:
         RedisFailed: it refused the command, or what answers is no Redis.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
-        connection.sendall(_command("AUTH", password) + _command(*words))
+        connection.sendall(_command("AUTH", user, password) + _command(*words))
         with connection.makefile("rb") as answers:
             _read(answers)
             return _read(answers)

@@ -3,7 +3,6 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import settings
@@ -12,6 +11,7 @@ from stack import credentials
 from stack import redis as redises
 from stack.broker import Broker, find_server, start
 from stack.redis import Redis, find_redis
+from tests.faults.room import RedisRoom
 from tests.faults.vhost import DEFINITIONS, ROOT, Vhost, open_vhost
 
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -80,23 +80,6 @@ def vhost(broker: Broker, passwords: dict[str, str]) -> Iterator[Vhost]:
     """A fresh virtual host: no test sees another's messages."""
     with open_vhost(broker, passwords) as made:
         yield made
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisRoom:
-    """A part of a Redis that is one test's: the keys below a prefix that no other test has."""
-
-    redis: Redis
-    prefix: str
-
-    @property
-    def url(self) -> str:
-        """The address without the password."""
-        return self.redis.address
-
-    @property
-    def password(self) -> str:
-        return self.redis.password
 
 
 @pytest.fixture(scope="session")

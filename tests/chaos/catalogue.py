@@ -45,4 +45,11 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         minutes=10,
         run="tests.chaos.stores:run",
     ),
+    Experiment(
+        name="copies",
+        title="the same job many times over eight workers on one Redis",
+        promise="one call, and every submission hears its answer",
+        minutes=2,
+        run="tests.chaos.copies:copies",
+    ),
 )

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from tests.conftest import RedisRoom
 from tests.contract.world import SMALL_ENTRY, SMALL_TOTAL, Ear, HandClock, Worker
+from tests.faults.room import RedisRoom
 from worker.core.lanes import Orders
 from worker.store.redis.archive import RedisArchive
 from worker.store.redis.direct import direct
@@ -24,7 +24,7 @@ def options_of(room: RedisRoom, *, small: bool = False) -> RedisOptions:
         url=room.url,
         password=room.password,
         prefix=room.prefix,
-        timeout=timedelta(seconds=2),
+        timeout=timedelta(seconds=10),
         cache_bytes=SMALL_TOTAL if small else usual.cache_bytes,
         cache_entry_bytes=SMALL_ENTRY if small else usual.cache_entry_bytes,
     )
@@ -70,7 +70,7 @@ class RedisFleet:
     async def damage_responses(self) -> None:
         with direct(options_of(self._room)) as redis:
             for key in redis.command("KEYS", redis.key("cache", "=*").replace("{", "[{]")):
-                redis.command("HSET", key, "body", b"\x00")
+                redis.command("SETRANGE", key, redis.command("STRLEN", key) - 1, b"\x00")
             for key in redis.command("KEYS", redis.key("body", "*").replace("{", "[{]")):
                 redis.command("SETRANGE", key, CHECKSUM_BYTES, b"\x00")
 

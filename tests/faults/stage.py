@@ -19,10 +19,11 @@ from producer_sdk.request import DedupeName, LaneName, PriorityName
 from simulator import Simulator
 from stack.auditor import Findings, audit
 from stack.services import free_port
+from tests.faults.room import RedisRoom
 from tests.faults.vhost import ROOT, Vhost
 from worker.core.letters import Explanation
-from worker.store.embedded.archive import EmbeddedArchive
-from worker.store.files import ledger_file
+from worker.settings import load
+from worker.stores import archive
 
 READY_S = 30
 
@@ -69,6 +70,7 @@ class Stage:
     journal: list[dict[str, Any]] = field(default_factory=list)
     processes: list[WorkerProcess] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
+    room: RedisRoom | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -101,11 +103,14 @@ class Stage:
         )
         self.config.write_text(
             f'[broker]\nurl = "{broker or self.vhost.url("worker")}"\n'
-            f'[store]\npath = "{self.store}"\n'
+            f"{self._store_table()}"
             f'[endpoints.main]\nbase_url = "{self.simulator.url}/v1"\nkey = "canary-key-3141"\n'
             f"{tables}{more}",
             encoding="utf-8",
         )
+
+    def _store_table(self) -> str:
+        return f'[store]\npath = "{self.store}"\n' if self.room is None else self.room.table()
 
     async def start(self, *crash: str) -> WorkerProcess:
         """Start a worker process; `crash`: the step, the copy and the count at which it kills itself."""
@@ -198,7 +203,7 @@ class Stage:
         return heard
 
     def ledger(self) -> list[Explanation]:
-        return list(EmbeddedArchive(ledger_file(self.store)).jobs())
+        return list(archive(load(self.config, {}).store).jobs())
 
     def audit(self) -> Findings:
         calls = [{"event": "start", "id": call.id, "at": call.at} for call in self.simulator.calls]
@@ -224,10 +229,14 @@ async def open_stage(
     folder: Path,
     *,
     disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+    room: RedisRoom | None = None,
 ) -> AsyncIterator[Stage]:
-    """Open a stage; `disk` makes what the store's folder lies on, and is there until the last worker has ended."""
+    """Open a stage whose workers share the embedded store, or what is kept in a room of a Redis.
+
+    `disk` makes what the embedded store's folder lies on, and is there until the last worker has ended.
+    """
     async with Simulator(port=0, log=folder / "calls.jsonl") as simulator:
-        stage = Stage(vhost=vhost, folder=folder, simulator=simulator)
+        stage = Stage(vhost=vhost, folder=folder, simulator=simulator, room=room)
         with disk(stage.store):
             try:
                 yield stage

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.conftest import RedisRoom
+from tests.faults.room import RedisRoom
 from tests.unit.worker.settings_samples import Folder, having
 from worker.cli.doctor.finding import Finding, Severity
 from worker.cli.doctor.stored import store_findings

@@ -11,9 +11,12 @@ import pytest
 
 from stack.broker import Broker
 from stack.house import lower, ready_url
+from stack.redis import running
 from stack.services import Service, answers
 from tests.faults.vhost import ROOT
 from tests.unit.stack.fake_docker import install
+from worker.settings import load
+from worker.stores import archive
 
 pytestmark = [pytest.mark.broker, pytest.mark.processes]
 
@@ -33,7 +36,8 @@ sys.exit(commands.run(commands.find(sys.argv[2]), sys.argv[3:]))
 
 
 def _dev(folder: Path, *arguments: str, path: str | None = None) -> str:
-    environment = {name: it for name, it in os.environ.items() if name != "RABBITMQ_URL"}
+    given = {"RABBITMQ_URL", "WARREN_STORE_URL"}
+    environment = {name: it for name, it in os.environ.items() if name not in given}
     if path is not None:
         environment["PATH"] = path
         arguments = (*arguments, "docker")
@@ -62,6 +66,25 @@ def test_up_with_more_or_fewer_workers_has_these_and_tells_their_ports(tmp_path:
         assert "stopping worker-2" in told
         assert _ports(told) == _ports(_dev(tmp_path, "status")) == [first]
         assert not Service(folder=tmp_path / "worker-2").alive
+    finally:
+        lower(tmp_path, tell=lambda _: None, within_s=5)
+
+
+def test_up_on_redis_starts_one_of_its_own_which_running_workers_cannot_leave(
+    tmp_path: Path,
+) -> None:
+    try:
+        told = _dev(tmp_path, "up", "--workers", "1", "--store", "redis")
+        assert re.search(r"store +running +a private Redis, redis://127\.0\.0\.1:\d+/0", told)
+        settings = load(tmp_path / "warren.toml", {}).store
+        assert settings.url is not None
+        assert settings.url in told
+        assert dict(archive(settings).counts().open_jobs) == {}
+        with pytest.raises(subprocess.CalledProcessError):
+            _dev(tmp_path, "up", "--workers", "1", "--store", "embedded")
+        assert "a private Redis" in _dev(tmp_path, "up", "--workers", "1")
+        assert "stopping Redis" in _dev(tmp_path, "down")
+        assert running(tmp_path / "redis") is None
     finally:
         lower(tmp_path, tell=lambda _: None, within_s=5)
 

@@ -11,7 +11,7 @@ from stack import occupancy
 from stack.redis import Redis, RedisFailed, find_redis, running, start
 from stack.redispackages import RedisServer
 from stack.resp import ask
-from tests.conftest import RedisRoom
+from tests.faults.room import RedisRoom
 from tests.faults.vhost import ROOT
 
 pytestmark = pytest.mark.redis

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.conftest import RedisRoom
 from tests.contract.redis_fleet import RedisFleet
 from tests.contract.world import ANSWER
+from tests.faults.room import RedisRoom
 from worker.core.events import Trouble
 from worker.store.redis.store import RedisStore
 
@@ -84,6 +84,18 @@ async def test_a_redis_without_memory_left_keeps_nothing_and_fails_no_job(
     (told,) = fleet.ear.heard
     assert isinstance(told, Trouble)
     assert "maxmemory" in told.error
+
+
+@pytest.mark.parametrize("head", [b"", b"no json\n", b"[1, 2]\n", b"\xff"])
+async def test_an_entry_whose_head_is_damaged_is_a_miss_and_is_dropped(
+    fleet: RedisFleet, worker: RedisStore, head: bytes
+) -> None:
+    await worker.cache.put("acme:c1", ANSWER)
+    connection = worker.connection
+    await connection.command("SET", connection.key("cache", "=acme:c1"), head)
+    assert await worker.cache.get("acme:c1") is None
+    assert [type(event) for event in fleet.ear.heard] == [Trouble]
+    assert (await entries(worker))["bytes"] == 0
 
 
 async def test_a_redis_that_is_gone_is_a_miss(fleet: RedisFleet, worker: RedisStore) -> None:

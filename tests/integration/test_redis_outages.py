@@ -9,11 +9,11 @@ from datetime import timedelta
 import pytest
 
 from stack.redis import Redis
-from tests.conftest import RedisRoom
 from tests.contract.redis_fleet import options_of
 from tests.contract.world import Ear, complete, make_job
 from tests.faults import stores
 from tests.faults.proxy import Proxy
+from tests.faults.room import RedisRoom
 from worker.clock import SystemClock
 from worker.core.model import Ended
 from worker.errors import StoreUnavailable

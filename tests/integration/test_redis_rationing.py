@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.conftest import RedisRoom
 from tests.contract.redis_fleet import options_of
+from tests.faults.room import RedisRoom
 from worker.core.rations import NoPermit, Permit
 from worker.store.redis.connection import RedisConnection
 from worker.store.redis.rationing import RedisRationing

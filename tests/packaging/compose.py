@@ -26,14 +26,17 @@ class Mount:
     target: str
 
 
-def mounts(service: str) -> list[Mount]:
-    """Give the files that a service gets as configs and secrets."""
+def mounts(service: str, store: str = "") -> list[Mount]:
+    """Give the files that a service gets as configs and secrets; `store` is the variable STORE, "": it is not set."""
     found = []
     for kind, folder in (("configs", "/"), ("secrets", "/run/secrets/")):
         for each in SERVICES[service].get(kind, []):
             source = each if isinstance(each, str) else each["source"]
             target = folder + each if isinstance(each, str) else each["target"]
-            found.append(Mount(ROOT / DOCUMENT[kind][source]["file"], target))
+            file = DOCUMENT[kind][source]["file"]
+            file = file.replace("${STORE:+-$STORE}", f"-{store}" if store else "")
+            assert "$" not in file
+            found.append(Mount(ROOT / file, target))
     return found
 
 

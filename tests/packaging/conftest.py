@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from stack import mounted
-from tests.faults.vhost import ROOT
 from tests.packaging.compose import mounts
 from worker.settings import Settings, load
 
@@ -18,11 +17,13 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def settings(secrets: Path, tmp_path: Path) -> Settings:
+@pytest.fixture(params=["", "redis"])
+def settings(request: pytest.FixtureRequest, secrets: Path, tmp_path: Path) -> Settings:
     """What a worker of the compose file reads, with its mounted files in places that there are here."""
-    text = (ROOT / "docker/warren.toml").read_text(encoding="utf-8")
-    targets = {mount.target for mount in mounts("worker")}
+    given = mounts("worker", request.param)
+    (file,) = (mount.file for mount in given if mount.target == "/etc/warren/warren.toml")
+    text = file.read_text(encoding="utf-8")
+    targets = {mount.target for mount in given}
     for path in re.findall(r'"(/run/secrets/[^"]+)"', text):
         assert path in targets
     config = tmp_path / "warren.toml"

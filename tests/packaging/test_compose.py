@@ -110,14 +110,16 @@ def test_the_broker_is_a_patched_one_with_its_management() -> None:
 
 def test_a_worker_waits_until_what_it_needs_is_healthy() -> None:
     needed = SERVICES["worker"]["depends_on"]
-    assert needed.keys() == {"rabbitmq", "simulator"}
+    assert needed.keys() == {"rabbitmq", "simulator", "redis"}
     assert {each["condition"] for each in needed.values()} == {"service_healthy"}
+    assert [name for name, each in needed.items() if each.get("required", True)] == ["rabbitmq"]
 
 
 @pytest.mark.parametrize("name", ["operator", "redis"])
 def test_what_the_line_does_not_need_comes_only_when_it_is_asked_for(name: str) -> None:
     assert SERVICES[name]["profiles"] == [name]
-    assert not any(name in each.get("depends_on", {}) for each in SERVICES.values())
+    for each in SERVICES.values():
+        assert each.get("depends_on", {}).get(name, {"required": False})["required"] is False
 
 
 @pytest.mark.parametrize("name", OURS)

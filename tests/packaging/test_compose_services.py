@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
@@ -62,8 +63,13 @@ def test_the_tiers_are_those_of_the_definitions(settings: Settings) -> None:
     }
 
 
-def test_workers_share_the_ledger_on_a_volume_of_the_host(settings: Settings) -> None:
-    assert f"ledger:{settings.store.path}" in SERVICES["worker"]["volumes"]
+def test_workers_share_the_ledger_on_a_volume_of_the_host_or_in_redis(settings: Settings) -> None:
+    if settings.store.url is None:
+        assert f"ledger:{settings.store.path}" in SERVICES["worker"]["volumes"]
+    else:
+        assert settings.store.url.startswith("redis://redis:")
+        assert settings.store.password is not None
+        assert settings.store.password.reveal()
     # Of the default, local driver: a network file system knows no locks that the ledger could trust.
     assert DOCUMENT["volumes"]["ledger"] == {}
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
@@ -74,10 +80,31 @@ def test_what_the_settings_reach_is_on_the_workers_networks(settings: Settings) 
     for url, service in (
         (settings.broker.url, "rabbitmq"),
         (settings.endpoints["main"].base_url, "simulator"),
+        (settings.store.url or "redis:", "redis"),
     ):
         assert f"{service}:" in url
         assert set(SERVICES[service]["networks"]) & set(SERVICES["worker"]["networks"])
     assert set(SERVICES["simulator"]["networks"]).isdisjoint(SERVICES["rabbitmq"]["networks"])
+
+
+def test_the_two_configurations_differ_in_their_store_alone() -> None:
+    said = {}
+    for store in ("", "redis"):
+        (file,) = (m.file for m in mounts("worker", store) if m.target.endswith("warren.toml"))
+        said[store] = tomllib.loads(file.read_text(encoding="utf-8"))
+        del said[store]["store"]
+    assert said[""] == said["redis"]
+
+
+def test_redis_has_room_for_the_ledger_beside_the_cache(settings: Settings) -> None:
+    command = SERVICES["redis"]["command"]
+    most = command[command.index("--maxmemory") + 1]
+    room = int(most.removesuffix("mb")) * 1024**2
+    assert room * 1.2 < size(SERVICES["redis"]["deploy"]["resources"]["limits"]["memory"])
+    if settings.store.url is not None:
+        assert settings.store.cache_max_size < room / 2
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+    assert command[command.index("--appendonly") + 1] == "yes"
 
 
 def test_the_health_checks_ask_where_the_services_listen(settings: Settings) -> None:

@@ -89,7 +89,7 @@ class RedisArchive:
             boxes = _boxes(redis)
             sizes = redis.commands([("ZCARD", redis.key("letters", *box)) for box in boxes])
         return Counts(
-            open_jobs={tier: int(number) for tier, number in tiers.items() if int(number)},
+            open_jobs={tier: int(number) for tier, number in tiers.items()},
             letters={
                 (tier, Kind(kind)): size
                 for (kind, tier), size in zip(boxes, sizes, strict=True)

@@ -1,10 +1,11 @@
 """The `ResponseCache` port over Redis: bounded in size, verified when read."""
 
+import asyncio
 import hashlib
 import json
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from producer_sdk.wire import Source
 from worker.core.events import Trouble
@@ -24,9 +25,30 @@ _MOST_DROPPED: Final = 100
 
 # Refused whole when the server has no memory left; without its first line it would go on once it has dropped something.
 _PUT: Final = Script.of("#!lua", read("cache"), read("cacheput"))
-_DROP, _USE, _BURY = (
-    Script.of(read("cache"), read(name)) for name in ("cachedrop", "cacheuse", "cachebury")
-)
+_DROP, _BURY = (Script.of(read("cache"), read(name)) for name in ("cachedrop", "cachebury"))
+
+
+class _Entry(NamedTuple):
+    until: int
+    about: dict[str, Any]
+    body: bytes
+
+
+def _written(completed: Completed, until: int) -> bytes:
+    """Give an entry: a line of JSON about it, and the body as it is."""
+    sha256 = hashlib.sha256(completed.body).hexdigest()
+    head = json.dumps([until, sha256, json.loads(outcomes.about(completed))])
+    return head.encode() + b"\n" + completed.body
+
+
+def _read(entry: bytes) -> _Entry | None:
+    """Give what was written; None: this is something else by now."""
+    head, _, body = entry.partition(b"\n")
+    try:
+        until, sha256, about = json.loads(head)
+    except ValueError:
+        return None
+    return _Entry(until, about, body) if hashlib.sha256(body).hexdigest() == sha256 else None
 
 
 class RedisCache:
@@ -51,22 +73,27 @@ class RedisCache:
     async def get(self, fingerprint: str) -> Completed | None:
         """Give the response kept under the fingerprint, with `source` CACHE, or None."""
         now = to_us(self._clock.now())
+        used_key = self._connection.key("cache", "used")
         try:
-            until, used, sha256, about, body = await self._connection.command(
-                "HMGET", self._key(fingerprint), "until", "used", "sha256", "about", "body"
+            entry, used = await asyncio.gather(  # one round trip
+                self._connection.command("GET", self._key(fingerprint)),
+                self._connection.command("ZSCORE", used_key, fingerprint),
             )
-            if until is None or int(until) <= now:
+            if entry is None:
                 return None
-            if hashlib.sha256(body).digest() != sha256:
+            kept = _read(entry)
+            if kept is None:
                 await self._connection.run(_DROP, fingerprint)
                 self._trouble("a cached response does not match its checksum; it was dropped")
                 return None
-            if now - int(used) > span_us(self._options.cache_ttl) // _NOTED_USES:
-                await self._connection.run(_USE, fingerprint, now)
+            if kept.until <= now:
+                return None
+            if now - float(used or 0) > span_us(self._options.cache_ttl) // _NOTED_USES:
+                await self._connection.command("ZADD", used_key, "XX", now, fingerprint)
         except StoreUnavailable as error:
             self._trouble("the response cache cannot be read; the call is made", error)
             return None
-        return replace(outcomes.response(json.loads(about), body), source=Source.CACHE)
+        return replace(outcomes.response(kept.about, kept.body), source=Source.CACHE)
 
     async def put(self, fingerprint: str, completed: Completed) -> None:
         """Keep the response for the cache's lifetime; too large or no room: keep nothing."""
@@ -75,6 +102,7 @@ class RedisCache:
         if size > min(options.cache_entry_bytes, options.cache_bytes):
             return
         now, life = to_us(self._clock.now()), options.cache_ttl
+        until = now + span_us(life)
         try:
             await self._connection.run(
                 _PUT,
@@ -83,11 +111,9 @@ class RedisCache:
                 options.cache_bytes,
                 _MOST_DROPPED,
                 now,
-                now + span_us(life),
+                until,
                 max(life // timedelta(milliseconds=1), 1),
-                hashlib.sha256(completed.body).digest(),
-                outcomes.about(completed),
-                completed.body,
+                _written(completed, until),
             )
         except StoreUnavailable as error:
             self._trouble("a response could not be cached; it is answered all the same", error)

@@ -6,8 +6,8 @@ from typing import Final
 from worker.errors import SettingsError, StoreUnavailable
 from worker.store.redis.connection import RedisConnection
 
-# The first with all that the scripts use, and with a server's own clock in a script that writes.
-_OLDEST: Final = (6, 2)
+# The first with all that the scripts use; an older one refuses `#!lua`, by which a script is whole when memory is out.
+_OLDEST: Final = (7, 0)
 
 
 async def check(connection: RedisConnection) -> tuple[str, ...]:
@@ -34,7 +34,7 @@ async def check(connection: RedisConnection) -> tuple[str, ...]:
 def _problems(about: Mapping[str, str], policy: str, place: str) -> Iterator[str]:
     version = about.get("redis_version", "")
     if "valkey_version" not in about and _version(version) < _OLDEST:
-        yield f"store.url: the Redis {place} is version {version}; take 6.2 or newer, or any Valkey"
+        yield f"store.url: the Redis {place} is version {version}; take 7.0 or newer, or any Valkey"
     if about.get("cluster_enabled", "0") != "0":
         yield (
             f"store.url: the Redis {place} is a node of a cluster, and Warren's keys lie in one slot;"

@@ -52,6 +52,7 @@ class RedisConnection:
         self._sent: deque[_Waiting] = deque()
         self._to_send = asyncio.Event()
         self._to_read = asyncio.Event()
+        self._again = 0  # so many of those that wait were sent before, and come first
         self._worked = False
         self._closed = True
         self._task: asyncio.Task[None] | None = None
@@ -139,6 +140,7 @@ class RedisConnection:
             packed: list[bytes] = []
             while self._waiting and len(packed) < _MOST_TOGETHER:
                 waiting = self._waiting.popleft()
+                self._again = max(0, self._again - 1)
                 if not waiting.future.done():
                     waiting.sends += 1
                     packed.append(waiting.packed)
@@ -163,7 +165,7 @@ class RedisConnection:
                     self._settle(self._sent.popleft(), answer)
 
     def _settle(self, waiting: _Waiting, answer: object) -> None:
-        if isinstance(answer, NoScriptError) and waiting.script and waiting.sends < _MOST_SENDS:
+        if isinstance(answer, NoScriptError) and waiting.script is not None:
             self._load(waiting, waiting.script)
         elif isinstance(answer, ResponseError):
             _fail(waiting.future, unavailable(answer, self.place))
@@ -177,7 +179,14 @@ class RedisConnection:
         loaded: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         loaded.add_done_callback(_heed)
         load = _Waiting(packed=_packed(("SCRIPT", "LOAD", script.source)), future=loaded)
-        self._waiting.extendleft((waiting, load))
+        waiting.script = None  # loaded once, and did nothing yet
+        waiting.sends -= 1
+        self._send_again(load)
+        self._send_again(waiting)
+
+    def _send_again(self, waiting: _Waiting) -> None:
+        self._waiting.insert(self._again, waiting)
+        self._again += 1
         self._to_send.set()
 
     def _broken(self, error: Exception) -> None:
@@ -187,10 +196,11 @@ class RedisConnection:
         if not self._worked or not isinstance(error, RedisConnectionError):
             self._all_fail(self._sent, told)
             self._all_fail(self._waiting, told)  # they would meet the same
+            self._again = 0
         while self._sent:
-            waiting = self._sent.pop()
+            waiting = self._sent.popleft()
             if waiting.sends < _MOST_SENDS and not self._closed:
-                self._waiting.appendleft(waiting)
+                self._send_again(waiting)
             else:
                 _fail(waiting.future, told)
         if self._waiting or self._closed:

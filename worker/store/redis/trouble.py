@@ -18,18 +18,21 @@ _BY_WORD: Final = (
     ("read only replica", _REPLICA),
     (
         "MISCONF",
-        "cannot write its snapshot and so takes no writes; look at its disk and its log",
+        "cannot write to its disk and so takes no writes; look at that disk and its log",
     ),
     ("NOREPLICAS", "has too few replicas and so takes no writes; bring them back"),
     ("BUSY", "is busy with a script that does not end; look at its slow log"),
-    ("LOADING", "is reading its data after a start; wait, it comes by itself"),
     ("max number of clients", "has no connection left; raise its `maxclients`"),
-    ("CLUSTERDOWN", "is a cluster that is down; bring its nodes back"),
-    ("MOVED", "is a cluster, and its keys lie on another node; name a server that holds all keys"),
 )
 _BY_TYPE: Final[tuple[tuple[type[Exception], str], ...]] = (
     (theirs.OutOfMemoryError, _MEMORY),
     (theirs.ReadOnlyError, _REPLICA),
+    (theirs.BusyLoadingError, "is reading its data after a start; wait, it comes by itself"),
+    (theirs.ClusterDownError, "is a cluster that is down; bring its nodes back"),
+    (
+        theirs.AskError,
+        "is a cluster, and our keys lie on another node; name a server that has them",
+    ),
     (theirs.AuthenticationError, _DENIED),
     (theirs.NoPermissionError, _DENIED),
     (theirs.TimeoutError, _SLOW),
@@ -58,9 +61,6 @@ def _advice(error: Exception) -> str | None:
         for word, advice in _BY_WORD:
             if word in text:
                 return advice
-    if isinstance(error, theirs.ResponseError) and _IN_SCRIPT in text:
+    if type(error) is theirs.ResponseError and _IN_SCRIPT in text:
         return None
-    for kind, advice in _BY_TYPE:
-        if isinstance(error, kind):
-            return advice
-    return None
+    return next((advice for kind, advice in _BY_TYPE if isinstance(error, kind)), None)

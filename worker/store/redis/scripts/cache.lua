@@ -1,4 +1,4 @@
--- The cache's bookkeeping. An entry is a hash that the server lets expire; these know how much room the entries take:
+-- The cache's bookkeeping. An entry is a string that the server lets expire; these know how much room the entries take:
 --   cache:sizes  bytes by fingerprint, "" their sum     cache:used  last use     cache:until  end of life
 local base = KEYS[1] .. ':cache'
 local sizes, used, ends = base .. ':sizes', base .. ':used', base .. ':until'

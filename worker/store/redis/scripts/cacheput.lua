@@ -1,5 +1,5 @@
 -- Keeps an entry, dropping at most so many others for its room. Gives 1 when it is kept, else 0.
--- ARGV: fingerprint, size, most bytes of all, most to drop, now, end of life, both in us, life in ms, sha256, about, body.
+-- ARGV: fingerprint, size, most bytes of all, most to drop, now, end of life, both in us, life in ms, entry.
 local fingerprint, size, room, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 drop(fingerprint)
 bury(ARGV[5], most)
@@ -14,9 +14,7 @@ end
 if bytes() + size > room then
   return 0
 end
-local entry = base .. ':=' .. fingerprint
-redis.call('HSET', entry, 'until', ARGV[6], 'used', ARGV[5], 'sha256', ARGV[8], 'about', ARGV[9], 'body', ARGV[10])
-redis.call('PEXPIRE', entry, ARGV[7])
+redis.call('SET', base .. ':=' .. fingerprint, ARGV[8], 'PX', ARGV[7])
 redis.call('HSET', sizes, fingerprint, ARGV[2])
 redis.call('HINCRBY', sizes, '', size)
 redis.call('ZADD', used, ARGV[5], fingerprint)

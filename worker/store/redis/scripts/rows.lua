@@ -51,7 +51,9 @@ local function expires(id, at)
 end
 
 local function count_open(tier, by)
-  redis.call('HINCRBY', key('open'), tier, by)
+  if redis.call('HINCRBY', key('open'), tier, by) == 0 then
+    redis.call('HDEL', key('open'), tier)
+  end
 end
 
 -- A submission is kept as `<heard><route>`; one that is known stays as it is.
