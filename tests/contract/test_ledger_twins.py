@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from producer_sdk.wire import Dedupe, Status
-from tests.conftest import RedisRoom
 from tests.contract.redis_fleet import RedisFleet
 from tests.contract.world import (
     ANSWER,
@@ -28,6 +27,7 @@ from tests.contract.world import (
     Worker,
     make_job,
 )
+from tests.faults.room import RedisRoom
 from worker.core.kinds import Kind
 from worker.core.letters import Selection
 from worker.core.model import (

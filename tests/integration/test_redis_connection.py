@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.conftest import RedisRoom
 from tests.contract.redis_fleet import options_of
+from tests.faults.room import RedisRoom
 from tests.integration.cutter import Cutter
 from worker.errors import StoreUnavailable
 from worker.store.redis.connection import RedisConnection

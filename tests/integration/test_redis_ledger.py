@@ -10,7 +10,6 @@ import pytest
 
 from producer_sdk.wire import Dedupe
 from stack.occupancy import wait_until
-from tests.conftest import RedisRoom
 from tests.contract.redis_fleet import RedisFleet, options_of
 from tests.contract.world import (
     ANSWER,
@@ -27,6 +26,7 @@ from tests.contract.world import (
     make_job,
     park,
 )
+from tests.faults.room import RedisRoom
 from tests.integration.cutter import Cutter
 from worker.clock import SystemClock
 from worker.core.model import Follow, Job, Retry, Started, Tally, next_generation

@@ -9,17 +9,19 @@ from datetime import timedelta
 import pytest
 
 from stack.redis import Redis
-from tests.contract.redis_fleet import options_of
+from tests.contract.redis_fleet import RedisFleet, options_of
 from tests.contract.world import Ear, complete, make_job
 from tests.faults import stores
 from tests.faults.proxy import Proxy
 from tests.faults.room import RedisRoom
 from worker.clock import SystemClock
-from worker.core.model import Ended
+from worker.core.model import Ended, Follow, Started
 from worker.errors import StoreUnavailable
+from worker.store.redis.options import RedisOptions
 from worker.store.redis.store import RedisStore
 
 SOON_S = 20
+LEASE = RedisOptions().lease
 
 
 @asynccontextmanager
@@ -71,3 +73,42 @@ async def test_a_distant_redis_is_slow_until_it_takes_longer_than_anybody_waits(
             with pytest.raises(StoreUnavailable):
                 await complete(store.ledger, make_job("within"))
         await works(store, "after")
+
+
+async def test_nobody_is_taken_for_dead_because_the_server_was_away(
+    redis_server: Redis, redis_room: RedisRoom
+) -> None:
+    fleet = RedisFleet(redis_room)
+    caller, judge = await fleet.join(), await fleet.join()
+    await caller.ledger.begin(make_job(), max_attempts=3)
+    async with stores.without_memory(redis_server):
+        assert not await judge.renew()
+        fleet.clock.pass_by(4 * LEASE)
+    # First the judge's own write comes through, before anybody's renewal; then its renewal.
+    assert isinstance(await judge.ledger.begin(make_job(), max_attempts=3), Follow)
+    assert await judge.renew()
+    assert isinstance(await judge.ledger.begin(make_job(), max_attempts=3), Follow)
+    fleet.clock.pass_by(LEASE / 3)
+    assert await caller.renew()
+    fleet.clock.pass_by(LEASE * 0.9)
+    assert await judge.renew()
+    assert isinstance(await judge.ledger.begin(make_job(), max_attempts=3), Follow)
+    await fleet.close()
+
+
+async def test_a_stopped_process_loses_its_claim_one_lease_after_the_server_is_back(
+    redis_server: Redis, redis_room: RedisRoom
+) -> None:
+    fleet = RedisFleet(redis_room)
+    stopped, judge = await fleet.join(), await fleet.join()
+    await stopped.ledger.begin(make_job(), max_attempts=3)
+    async with stores.without_memory(redis_server):
+        assert not await judge.renew()
+        fleet.clock.pass_by(4 * LEASE)
+    assert await judge.renew()
+    fleet.clock.pass_by(LEASE - timedelta(seconds=1))
+    assert await judge.renew()
+    assert isinstance(await judge.ledger.begin(make_job(), max_attempts=3), Follow)
+    fleet.clock.pass_by(timedelta(seconds=2))
+    assert isinstance(await judge.ledger.begin(make_job(), max_attempts=3), Started)
+    await fleet.close()
