@@ -46,6 +46,13 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         run="tests.chaos.stores:run",
     ),
     Experiment(
+        name="redis",
+        title="a Redis stopped, killed and out of memory under load",
+        promise="nothing lost, no call after the record, no call repeated; jobs go on when it is back",
+        minutes=10,
+        run="tests.chaos.stores:redis",
+    ),
+    Experiment(
         name="copies",
         title="the same job many times over eight workers on one Redis",
         promise="one call, and every submission hears its answer",
