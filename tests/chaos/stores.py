@@ -12,8 +12,8 @@ from worker.store.files import ledger_file
 _WORKERS = 2
 _CONCURRENCY = 16
 _JOBS, _FAULTS = 6_000, 48
-# Every so many faults one lasts longer than a lease of 15 s, at the end of which nobody may look dead.
-_LONG_EVERY, _LONG_S = 4, 20.0
+# Every so many faults, each kind in its turn, one lasts longer than a lease of 15 s, at the end of which nobody may look dead.
+_LONG_EVERY, _LONG_S = 5, 20.0
 _SHORT_S = (0.5, 8.0)
 
 
