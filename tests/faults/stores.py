@@ -21,10 +21,11 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, Self, TypeAlias
+from typing import Protocol, TypeAlias
 
 import apsw
 
+from tests.faults.proxy import Proxy
 from worker.store.embedded import EmbeddedStore
 
 # SQLite waits 5 s for a lock: a pulse below that is slow, and no fault.
@@ -208,50 +209,9 @@ async def without_memory(server: Server) -> AsyncIterator[None]:
         server.ask("CONFIG", "SET", "maxmemory", text)
 
 
-class Distance:
-    """A way to a server through which every byte takes `delay_s`; `address` is where it begins."""
-
-    def __init__(self, port: int) -> None:
-        self.delay_s = 0.0
-        self._to = port
-        self._server: asyncio.Server | None = None
-        self._ways: set[asyncio.Task[None]] = set()
-
-    @property
-    def port(self) -> int:
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._join, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for way in tuple(self._ways):
-            way.cancel()
-        await asyncio.gather(*self._ways, return_exceptions=True)
-
-    async def _join(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        there, forth = await asyncio.open_connection("127.0.0.1", self._to)
-        for source, sink in ((here, forth), (there, back)):
-            way = asyncio.create_task(self._carry(source, sink))
-            self._ways.add(way)
-            way.add_done_callback(self._ways.discard)
-
-    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while data := await source.read(_CHUNK):
-                await asyncio.sleep(self.delay_s)
-                sink.write(data)
-                await sink.drain()
-        sink.close()
-
-
 @asynccontextmanager
-async def distant(way: Distance, delay_s: float) -> AsyncIterator[None]:
-    """Let every answer take so much longer."""
+async def distant(way: Proxy, delay_s: float) -> AsyncIterator[None]:
+    """Let every piece that passes take so much longer."""
     way.delay_s = delay_s
     try:
         yield
@@ -272,7 +232,7 @@ def embedded_faults(path: Path, *, disk: Path | None) -> dict[str, Fault]:
 
 
 def redis_faults(
-    server: Server, restart: Callable[[], object], way: Distance | None = None
+    server: Server, restart: Callable[[], object], way: Proxy | None = None
 ) -> dict[str, Fault]:
     """Give the faults of a Redis; `restart` starts it again, `way` is how its clients reach it, if by one."""
     faults: dict[str, Fault] = {
