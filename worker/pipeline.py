@@ -253,7 +253,10 @@ class Line:
         quiet = asyncio.ensure_future(self._quiet.wait())
         try:
             await _first_of(waiting, delivery, quiet)
-            return _Look.AGAIN if waiting.done() else _Look.GONE
+            if not waiting.done():
+                return _Look.GONE
+            waiting.result()
+            return _Look.AGAIN
         finally:
             waiting.cancel()
             quiet.cancel()
@@ -449,7 +452,10 @@ class Line:
             waiting = asyncio.ensure_future(self.ledger.released(job.claim_key, at_most=at_most))
             try:
                 await _first_of(waiting, delivery)
-                return _Look.AGAIN if waiting.done() else _Look.GONE
+                if not waiting.done():
+                    return _Look.GONE
+                waiting.result()
+                return _Look.AGAIN
             finally:
                 waiting.cancel()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from producer_sdk.wire import Status
+from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, make_job
 from tests.unit.worker.stand import FakeDelivery, Spy, Stand
 from worker.core.events import CalledUnrecorded, RecordedLate
@@ -45,6 +45,7 @@ class Faulty(Spy):
     down: bool = False
     but: frozenset[str] = frozenset()
     tried: list[str] = field(default_factory=list)
+    away_from_released: bool = False
 
     def _try(self, name: str) -> None:
         self.tried.append(name)
@@ -77,6 +78,12 @@ class Faulty(Spy):
     ) -> Decided:
         self._try("park")
         return await self.real.park(job, settlement, until, work=work, why=why, claimed=claimed)
+
+    async def released(self, claim_key: str, *, at_most: timedelta) -> None:
+        if self.away_from_released:
+            self.away_from_released = False
+            raise StoreUnavailable("down")
+        await self.real.released(claim_key, at_most=at_most)
 
     async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
         self._try("carried")
@@ -141,6 +148,22 @@ async def test_a_job_whose_delivery_is_gone_waits_for_the_store_no_more(house: H
     assert house.stand.outage.waiting == 0
     assert delivery.log == []
     assert house.ledger.tried == []
+
+
+async def test_a_follower_looks_again_when_the_store_is_back(house: House) -> None:
+    house.stand.upstream.gate.clear()
+    line, leader = house.waiting_line(), FakeDelivery(make_job("k1", "s1", dedupe=Dedupe.INFLIGHT))
+    first = asyncio.create_task(line.handle(leader))
+    await house.stand.upstream.begun.wait()
+    house.ledger.away_from_released = True
+    follower = FakeDelivery(make_job("k2", "s2", dedupe=Dedupe.INFLIGHT))
+    second = asyncio.create_task(line.handle(follower))
+    await until(lambda: house.stand.outage.waiting == 1)
+    house.stand.upstream.gate.set()
+    async with house.stand.looking():
+        await asyncio.wait_for(asyncio.gather(first, second), 10)
+    assert [leader.log, follower.log] == [["reply", "ack"]] * 2
+    assert len(house.stand.upstream.calls) == 1
 
 
 async def test_a_worker_that_goes_down_leaves_what_waits_for_the_store(house: House) -> None:
