@@ -12,7 +12,7 @@ import pytest
 from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, make_job
 from tests.unit.worker.stand import FakeDelivery, Spy, Stand
-from worker.core.events import CalledUnrecorded, RecordedLate
+from worker.core.events import CalledUnrecorded, JobParked, RecordedLate
 from worker.core.kinds import Kind
 from worker.core.model import (
     Beginning,
@@ -285,6 +285,7 @@ async def test_retries_without_a_ledger_are_bounded_by_the_message_itself(house:
     ]
     assert len(house.stand.upstream.calls) == 3
     assert deliveries[-1].dead[0].tally.attempts == 3
+    assert [event.kind for event in house.heard(JobParked)] == [Kind.OVERLOADED] * 2
     await house.until_recorded()
     found: Any = await house.stand.store.ledger.find(make_job())
     assert found.record.state is State.DEAD_LETTERED
