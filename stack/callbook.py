@@ -17,6 +17,8 @@ REFUSED = 429
 
 # A response that has arrived takes a moment to be recorded: other processes may hold the store's only writer.
 _UNRECORDED_S = 3.0
+# What a process sent before it died may reach a busy simulator so much later.
+_ON_ITS_WAY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,7 @@ def in_flight(
 
 
 def _cut_off(call: Call, death: Death, job: Explanation | None) -> bool:
-    if call.began > death.gone:
+    if call.began > death.gone + _ON_ITS_WAY_S:
         return False
     if call.ended is None:
         return True

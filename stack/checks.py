@@ -2,6 +2,8 @@
 
 The tests run on the machine's RabbitMQ (Debian 12: 3.10). With WARREN_TEST_RELEASE, as in CI, those of the integration
 tests that speak to the broker run again on the RabbitMQ of that Debian release (trixie: 4.0, sid: 4.3), where it can be had.
+The last step is a few minutes of chaos, from the seed WARREN_SEED or 1. Arguments choose among the tests, and then there is
+no chaos.
 """
 
 import os
@@ -10,20 +12,24 @@ import sys
 import time
 from pathlib import Path
 
+from stack import interrupts
 from stack.errors import BrokerNotFound
 from stack.server import find_server
 
 _ROOT = Path(__file__).parent.parent
 _CHAOS = [sys.executable, "-m", "tests.chaos"]
+_CHAOS_MINUTES = 4
 
 
 def main(arguments: list[str]) -> int:
     """Run the checks; `arguments` go to pytest. Gives the status of the first that fails, or 0."""
     release = os.environ.get("WARREN_TEST_RELEASE")
-    for name, command in [*steps(arguments), *_newer(release, arguments)]:
+    for name, command in [*steps(arguments), *_newer(release, arguments), *_slice(arguments)]:
         print(f"── {name} ", flush=True)
         begin = time.monotonic()
-        status = subprocess.run(command, cwd=_ROOT, check=False).returncode
+        # Ctrl-C reaches the command too, and it has its own to end: killed, it would leave them running.
+        with interrupts.put_off():
+            status = subprocess.run(command, cwd=_ROOT, check=False).returncode
         took = time.monotonic() - begin
         if status:
             print(f"── {name} failed after {took:.0f} s", file=sys.stderr)
@@ -57,6 +63,15 @@ def _newer(release: str | None, arguments: list[str]) -> list[tuple[str, list[st
     )
     command = [sys.executable, "-m", "pytest", *map(str, suites), "--broker-release", release]
     return [(f"tests on RabbitMQ {server.version}", [*command, *arguments])]
+
+
+def _slice(arguments: list[str]) -> list[tuple[str, list[str]]]:
+    """Give the step of chaos, cut down to minutes and seeded, unless only some tests are wanted."""
+    if arguments:
+        return []
+    seed = os.environ.get("WARREN_SEED", "1")
+    minutes = str(_CHAOS_MINUTES)
+    return [("chaos", [*_CHAOS, "--ci", "--minutes", minutes, "--seed", seed])]
 
 
 def steps(arguments: list[str]) -> list[tuple[str, list[str]]]:

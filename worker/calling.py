@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Failed, Job, Work
@@ -19,6 +19,21 @@ class Claims(Protocol):
 
     async def wanted_until(self, claim_key: str) -> datetime | None:
         """Tell the latest deadline of the followers; see `Ledger.wanted_until`."""
+
+
+class _NoClaims:
+    """The claims of a call without a ledger: nobody else is known to call, or to wait."""
+
+    async def holds(self, job: Job) -> bool:
+        del job
+        return True
+
+    async def wanted_until(self, claim_key: str) -> datetime | None:
+        del claim_key
+        return None
+
+
+NO_CLAIMS: Final[Claims] = _NoClaims()
 
 
 async def attempt(

@@ -26,7 +26,7 @@ from enum import Enum
 from typing import Any, Final
 
 from producer_sdk.wire import Dedupe
-from worker.calling import Claims, attempt
+from worker.calling import NO_CLAIMS, Claims, attempt
 from worker.core.admission import HOLD, Expired, Go, Hold, Postpone, Verdict, admit
 from worker.core.events import JobEnded, JobParked, Step, StepReached, TierPaused
 from worker.core.kinds import Kind
@@ -89,21 +89,6 @@ class _Calling:
     task: asyncio.Task[Any]
     submission: str
     called_off: asyncio.Future[None]
-
-
-class _NoClaims:
-    """What a call without a ledger asks: nobody else is known to call, or to wait."""
-
-    async def holds(self, job: Job) -> bool:
-        del job
-        return True
-
-    async def wanted_until(self, claim_key: str) -> datetime | None:
-        del claim_key
-        return None
-
-
-_NO_CLAIMS: Final = _NoClaims()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +229,7 @@ class Line:
                 return _Look.AGAIN
             delivery.let_next()
             late.called(job)
-            called = await self._call(job, spent(job), claims=_NO_CLAIMS)
+            called = await self._call(job, spent(job), claims=NO_CLAIMS)
         return called if isinstance(called, Unrecorded) else _Look.AGAIN
 
     async def _wait(self, for_: Coroutine[Any, Any, object], delivery: Delivery) -> "_Look":

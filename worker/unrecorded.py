@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from worker.core.events import CalledUnrecorded, JobEnded, RecordedLate, Trouble
+from worker.core.events import CalledUnrecorded, JobEnded, JobParked, RecordedLate, Trouble
+from worker.core.kinds import Kind
 from worker.core.model import (
     Completed,
     DeadLetter,
@@ -144,9 +145,12 @@ class LateRecords:
         """Publish what follows, each confirmed, and keep what is to be recorded."""
         job = delivery.job
         match answer.settlement:
-            case Retry(after=after) | Snooze(after=after):
-                copy = next_generation(job, not_before=answer.now + after)
-                await delivery.publish_parked(copy, after)
+            case Retry() | Snooze() as settlement:
+                until = answer.now + settlement.after
+                copy = next_generation(job, not_before=until)
+                await delivery.publish_parked(copy, settlement.after)
+                parked = Parked(settlement=settlement, until=until, carried=True)
+                self._listener.tell(JobParked(job=job, parked=parked, kind=_kind(answer)))
             case DeadLetter():
                 if not answer.again:
                     await delivery.publish_dead(job, answer.record, [_line(job, answer)])
@@ -239,6 +243,10 @@ def _state(settlement: Settlement) -> State:
             return State.OPEN
 
 
+def _kind(answer: Unrecorded) -> Kind | None:
+    return answer.outcome.kind if isinstance(answer.outcome, Failed) else None
+
+
 def _line(job: Job, answer: Unrecorded) -> HistoryEntry:
     failed = answer.outcome if isinstance(answer.outcome, Failed) else None
     return HistoryEntry(
@@ -247,7 +255,7 @@ def _line(job: Job, answer: Unrecorded) -> HistoryEntry:
         generation=job.generation,
         attempt=answer.record.tally.attempts,
         what="unrecorded",
-        kind=None if failed is None else failed.kind.value,
+        kind=_kind(answer),
         status=None if failed is None else failed.status,
         endpoint=answer.outcome.endpoint,
         calls=answer.work.calls + answer.work.refusals,

@@ -18,6 +18,7 @@ from producer_sdk import CompletionClient, Job, JobError, Reply, Request
 from producer_sdk.request import DedupeName, LaneName, PriorityName
 from simulator import Simulator
 from stack.auditor import Findings, audit
+from stack.records import json_lines
 from stack.services import free_port
 from tests.faults.room import RedisRoom
 from tests.faults.vhost import ROOT, Vhost
@@ -35,7 +36,7 @@ class WorkerProcess:
     port: int
     log: Path
 
-    async def ready(self) -> None:
+    async def ready(self, within_s: float = READY_S) -> None:
         """Wait until it consumes from every tier."""
 
         def ask() -> bool:
@@ -47,7 +48,7 @@ class WorkerProcess:
             except OSError:
                 return False
 
-        async with asyncio.timeout(READY_S):
+        async with asyncio.timeout(within_s):
             while not await asyncio.to_thread(ask):
                 assert self.process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.05)
@@ -206,7 +207,7 @@ class Stage:
         return list(archive(load(self.config, {}).store).jobs())
 
     def audit(self) -> Findings:
-        calls = [{"event": "start", "id": call.id, "at": call.at} for call in self.simulator.calls]
+        calls = json_lines(self.folder / "calls.jsonl")
         return audit(self.journal, calls, self.ledger())
 
     async def settled(self, within_s: float = 30) -> Findings:

@@ -117,8 +117,12 @@ HEARD = [CONFIRMED, REPLY]
         ([DEATH | {"client": None}], [FIRST, CUT, SECOND, DONE]),
         ([DEATH], [FIRST | {"client": None}, CUT, SECOND, DONE]),
         ([DEATH], [FIRST, CUT | {"at": T0 - 10.5, "status": 200}, SECOND, DONE]),
+        ([DEATH], [FIRST | {"at": T0 - 9.4}, CUT | {"at": T0 - 9.4}, SECOND, DONE]),
     ],
-    ids=["cut", "no-end", "any-process", "nameless-call", "answered-not-recorded"],
+    ids=[
+        *("cut", "no-end", "any-process", "nameless-call", "answered-not-recorded"),
+        "sent-before-and-seen-after",
+    ],
 )
 def test_a_call_that_a_death_cut_off_may_be_repeated(producer: list[Any], calls: list[Any]) -> None:
     findings = audit([*HEARD, *producer], calls, [ENDED])

@@ -11,6 +11,17 @@ def test_the_cheap_checks_come_before_the_tests() -> None:
     assert [name for name, _ in checks.steps([])] == ["lint", "format", "types", "imports", "tests"]
 
 
+def test_the_last_step_is_a_seeded_slice_of_chaos(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WARREN_SEED", "7")
+    ((name, command),) = checks._slice([])
+    assert name == "chaos"
+    assert command[1:] == ["-m", "tests.chaos", "--ci", "--minutes", "4", "--seed", "7"]
+
+
+def test_who_asks_for_some_tests_gets_no_chaos() -> None:
+    assert checks._slice(["-k", "replay"]) == []
+
+
 def test_without_a_release_nothing_runs_twice() -> None:
     assert checks._newer(None, []) == []
 
