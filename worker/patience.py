@@ -46,7 +46,8 @@ class _Patient:
     async def _prompt(self, operation: Callable[[], Awaitable[T]], *, writes: bool = True) -> T:
         """Do it now or raise: who asks has nothing to lose, and may know better than to wait here."""
         try:
-            value = await operation()
+            with self.outage.trying():
+                value = await operation()
         except StoreUnavailable as error:
             self.outage.failed(error)
             raise
@@ -141,7 +142,11 @@ class PatientLedger(_Patient):
 
     async def released(self, claim_key: str, *, at_most: timedelta) -> None:
         """Wait for the claim; see `Ledger.released`."""
-        await self._prompt(lambda: self.ledger.released(claim_key, at_most=at_most), writes=False)
+        try:  # not counted among what is under way: to wait is what it does
+            await self.ledger.released(claim_key, at_most=at_most)
+        except StoreUnavailable as error:
+            self.outage.failed(error)
+            raise
 
     async def wanted_until(self, claim_key: str) -> datetime | None:
         """Tell the latest deadline of the followers; see `Ledger.wanted_until`."""

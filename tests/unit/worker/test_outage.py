@@ -91,6 +91,31 @@ async def test_who_went_first_and_had_nothing_to_write_holds_nobody_up() -> None
     assert house.probe.asked == 2
 
 
+async def test_who_went_first_and_has_not_come_back_yet_is_waited_for() -> None:
+    house, slow = House(), asyncio.Event()
+
+    async def first() -> None:
+        await house.outage.turn()
+        with house.outage.trying():
+            await slow.wait()
+        house.outage.failed(DOWN)
+
+    house.outage.failed(DOWN)
+    trial = asyncio.create_task(first())
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(house.outage.turn())
+    async with looking(house):
+        while house.probe.asked < 5:
+            house.probe.news.clear()
+            await house.probe.news.wait()
+        assert not house.outage.answering
+        assert not waiting.done()
+        slow.set()
+        await trial
+        await waiting  # now it is its turn
+        assert not house.outage.answering
+
+
 async def test_an_answer_that_is_paid_for_goes_before_what_can_wait() -> None:
     house, order = House(), list[str]()
 
