@@ -46,6 +46,8 @@ class Reply:
 
     `body` is the upstream's response, byte for byte. Everything that is read out of it is read on first use.
     `cost` is what the job's own call cost in US dollars: zero when it needed none, None when the price is not known.
+    `recorded` is False when Warren answered without its ledger, as its operators may let it do while that is down:
+    the job may be called for again, and answered otherwise.
     """
 
     submission_id: str
@@ -58,6 +60,7 @@ class Reply:
     tries: int
     timings: Timings
     cost: Decimal | None = None
+    recorded: bool = True
 
     @classmethod
     def of(cls, reply: CompletionReply) -> Self:
@@ -77,6 +80,7 @@ class Reply:
                 total=timedelta(milliseconds=reply.total_ms),
             ),
             cost=reply.cost,
+            recorded=reply.recorded,
         )
 
     @property

@@ -292,6 +292,8 @@ class CompletionReply(BaseModel):
     `body` is the upstream's response, byte for byte, when `status` is `completed`; else the JSON of
     `{"error": ReplyError}`. All replies of one run of a job have the same body. `cost` is what the job's own
     call cost, in US dollars: zero for an answer that needed none, None where the price is not known.
+    `recorded` False: Warren answered while it could not write its ledger; the same job may be called for again,
+    and be answered otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -309,6 +311,7 @@ class CompletionReply(BaseModel):
     upstream_ms: int = 0
     total_ms: int = 0
     cost: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+    recorded: bool = True
 
     def envelope(self) -> Envelope:
         """Give the properties and headers that carry this reply."""
@@ -323,6 +326,7 @@ class CompletionReply(BaseModel):
             "x-warren-waited-ms": self.waited_ms,
             "x-warren-upstream-ms": self.upstream_ms,
             "x-warren-total-ms": self.total_ms,
+            "x-warren-recorded": self.recorded,
         }
         if self.endpoint is not None:
             headers["x-warren-endpoint"] = self.endpoint
@@ -355,6 +359,7 @@ class CompletionReply(BaseModel):
                     "upstream_ms": headers.get("x-warren-upstream-ms", 0),
                     "total_ms": headers.get("x-warren-total-ms", 0),
                     "cost": headers.get("x-warren-cost"),
+                    "recorded": headers.get("x-warren-recorded", True),
                 }
             )
         except ValidationError as error:

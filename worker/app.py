@@ -8,8 +8,8 @@ import asyncio
 import errno
 import random
 import signal
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -27,12 +27,14 @@ from worker.broker.publisher import Publisher
 from worker.broker.trouble import Troubles
 from worker.clock import SystemClock
 from worker.core.events import TierPaused, Trouble
+from worker.core.lanes import Cause
 from worker.crew import Crew
-from worker.errors import CannotStart
+from worker.errors import CannotStart, StoreUnavailable
 from worker.lanes import Gate, Lane, Lanes
-from worker.patience import PatientLedger, PatientRationing, TolerantCache
+from worker.outage import Outage, opened
+from worker.patience import PatientLedger, PatientRationing, TolerantCache, WatchedOrders
 from worker.pipeline import Line
-from worker.ports import Clock, Listener
+from worker.ports import Clock, Listener, Store, Upstream
 from worker.settings import Address as ListenAddress
 from worker.settings import (
     Settings,
@@ -45,6 +47,7 @@ from worker.telemetry.logs import Logs
 from worker.telemetry.metrics import Metrics
 from worker.telemetry.readiness import Pulse, Readiness
 from worker.telemetry.sink import Sink, open_sink
+from worker.unrecorded import LateRecords
 
 _BEAT_S: Final = 1.0
 _RESTART_S: Final = 1.0
@@ -77,13 +80,32 @@ async def serve(settings: Settings, *, listeners: Sequence[Listener], clock: Clo
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told.set)
         async with AsyncExitStack() as resources:
-            worker = await _build(settings, clock, sink, resources, listeners=listeners)
+            building = asyncio.ensure_future(
+                _build(settings, clock, sink, resources, listeners=listeners)
+            )
+            if not await _done_before(told, building):
+                sink.info("stopped", drained=True)
+                return 0
+            worker = building.result()
             sink.info("started", tiers=sorted(settings.tiers), health=worker.address)
             await told.wait()
             sink.info("draining", held=worker.crew.held)
             drained = await worker.down(settings)
         sink.info("stopped", drained=drained)
     return 0 if drained else 1
+
+
+async def _done_before(told: asyncio.Event, work: asyncio.Future[Any]) -> bool:
+    """Wait for the work, or until the worker is told to end: then the work is cancelled, and this is False."""
+    ending = asyncio.ensure_future(told.wait())
+    try:
+        await asyncio.wait({ending, work}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ending.cancel()
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work})
+    return not work.cancelled()
 
 
 class _Worker:
@@ -140,7 +162,15 @@ async def _build(
         raise CannotStart(_unheard(settings.http.listen, error)) from error
     resources.callback(health.stop)
 
-    store = await resources.enter_async_context(stores.store(settings.store, clock, listener))
+    # Alive from here on, though it may have to wait for its store.
+    _background(resources, listener, lambda: _every(_BEAT_S, pulse.beat), "pulse")
+    store = await opened(
+        lambda: stores.store(settings.store, clock, listener),
+        resources,
+        clock=clock,
+        listener=listener,
+    )
+    outage = Outage(probe=store.renew, clock=clock, listener=listener)
     upstream = parts.upstream(settings, clock, listener)
     resources.push_async_callback(upstream.aclose)
     troubles = Troubles(listener)
@@ -150,33 +180,29 @@ async def _build(
 
     def pause(event: TierPaused) -> None:
         intake = intakes[request_key(event.tier, LaneName(event.lane))]
-        if not intake.paused:
+        if not intake.paused_by(event.cause):
             for_ = None if event.seconds is None else timedelta(seconds=event.seconds)
-            intake.pause(for_, event.reason)
+            intake.pause(for_, event.reason, event.cause)
 
-    ledger = PatientLedger(store.ledger, listener)
-    rationing = PatientRationing(store.rationing, listener)
     slots = {
         request_key(tier, lane): LaneSlots.of(
             rules[request_key(tier, lane)].concurrency, settings.tiers[tier].attempt_timeout
         )
         for tier, lane in parts.lanes_of(settings.tiers)
     }
+    rationing = PatientRationing(store.rationing, outage)
     gates = {key: Gate(key, each, rationing=rationing, clock=clock) for key, each in rules.items()}
-    line = Line(
-        ledger=ledger,
-        cache=TolerantCache(store.cache, listener),
+    crew, line = _crew_and_line(
+        settings,
+        store,
+        outage,
         upstream=upstream,
         clock=clock,
         listener=listener,
-        policy=parts.retry_policy(settings.retry),
-        tries=settings.retry.tries,
         slots=slots,
         gates=gates,
         pause=pause,
-        chance=random.random,
     )
-    crew = Crew(handle=line.handle, set_aside=line.set_aside, listener=listener)
     outlet = Outlet(
         publisher=Publisher(connections.publish, troubles), listener=listener, clock=clock
     )
@@ -197,20 +223,25 @@ async def _build(
             key: Lane(gate=gates[key], slots=slots[key], consumer=intake)
             for key, intake in intakes.items()
         },
-        orders=store.lane_orders,
+        orders=WatchedOrders(store.lane_orders, outage),
         listener=listener,
     )
-    await lanes.look()  # before anything is taken: a lane that was paused stays so across a restart
+    # Before anything is taken: a lane that was paused stays so across a restart. Unknown orders close every lane.
+    with suppress(StoreUnavailable):
+        await lanes.look()
     _background(resources, listener, lanes.run, "lanes")
     for key, intake in intakes.items():
         _background(resources, listener, intake.run, f"intake {key}")
     asks = _take_asks(resources, connections.consume, outlet, troubles, crew=crew, line=line)
 
+    every: list[Intake[Any]] = [*intakes.values(), asks]
+    _pause_for(outage, [asks, *(intakes[key] for key in intakes if not line.calls_on(key))])
+    _background(resources, listener, outage.run, "outage")
+
     def beat() -> None:
-        pulse.beat()
         readiness.broker(connected=connections.connected)
-        readiness.store(ok=ledger.answering)
-        readiness.consumer(_ASKS, consuming=asks.consuming)
+        readiness.store(ok=outage.answering)
+        readiness.consumer(_ASKS, consuming=asks.consuming or asks.paused)
         for key, intake in intakes.items():
             readiness.consumer(key, consuming=intake.consuming or intake.paused)
 
@@ -220,10 +251,63 @@ async def _build(
     return _Worker(
         crew=crew,
         line=line,
-        intakes=[*intakes.values(), asks],
+        intakes=every,
         readiness=readiness,
         address=f"{host}:{port}",
     )
+
+
+def _crew_and_line(
+    settings: Settings,
+    store: Store,
+    outage: Outage,
+    *,
+    upstream: Upstream,
+    clock: Clock,
+    listener: Listener,
+    slots: Mapping[str, LaneSlots],
+    gates: Mapping[str, Gate],
+    pause: Callable[[TierPaused], None],
+) -> tuple[Crew, Line]:
+    """Give the line, and the crew that carries deliveries down it."""
+    calls_on = settings.store.on_outage == "call"
+
+    def spawn(work: Coroutine[Any, Any, None]) -> None:
+        crew.spawn(work)
+
+    late = LateRecords(ledger=PatientLedger(store.ledger, outage), spawn=spawn, listener=listener)
+    line = Line(
+        ledger=PatientLedger(store.ledger, outage, another_way=calls_on),
+        cache=TolerantCache(store.cache, listener, outage),
+        upstream=upstream,
+        clock=clock,
+        listener=listener,
+        policy=parts.retry_policy(settings.retry),
+        tries=settings.retry.tries,
+        slots=slots,
+        gates=gates,
+        pause=pause,
+        chance=random.random,
+        outage=outage,
+        late=late if calls_on else None,
+    )
+    crew = Crew(handle=line.handle, set_aside=line.set_aside, listener=listener)
+    return crew, line
+
+
+def _pause_for(outage: Outage, intakes: Sequence[Intake[Any]]) -> None:
+    """Let the intakes pause while the store does not answer."""
+
+    def follow() -> None:
+        for intake in intakes:
+            if outage.answering:
+                intake.resume(Cause.STORE)
+            else:
+                intake.pause(None, "the store does not answer", Cause.STORE)
+
+    outage.follow(follow)
+    if not outage.answering:
+        follow()
 
 
 def _take_asks(
@@ -263,7 +347,8 @@ async def _call_off(line: Line, asked: asyncio.Event) -> None:
                 if asyncio.get_running_loop().time() >= latest:
                     break
         if line.calls:
-            line.call_off(await line.ledger.called_off())
+            with suppress(StoreUnavailable):  # the calls go on until it can be asked
+                line.call_off(await line.ledger.called_off())
 
 
 async def _comes(event: asyncio.Event, *, within_s: float) -> bool:

@@ -1,20 +1,46 @@
 """One attempt under its time limits: the call lives as long as somebody may still want its answer."""
 
 import asyncio
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
 
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Failed, Job, Work
 from worker.core.rations import Permit
-from worker.ports import Clock, LaneGate, Ledger, Upstream
+from worker.errors import StoreUnavailable
+from worker.ports import Clock, LaneGate, Upstream
+
+
+class Claims(Protocol):
+    """What of the ledger a running call needs."""
+
+    async def holds(self, job: Job) -> bool:
+        """Tell whether the call may go on; see `Ledger.holds`."""
+
+    async def wanted_until(self, claim_key: str) -> datetime | None:
+        """Tell the latest deadline of the followers; see `Ledger.wanted_until`."""
+
+
+class _NoClaims:
+    """The claims of a call without a ledger: nobody else is known to call, or to wait."""
+
+    async def holds(self, job: Job) -> bool:
+        del job
+        return True
+
+    async def wanted_until(self, claim_key: str) -> datetime | None:
+        del claim_key
+        return None
+
+
+NO_CLAIMS: Final[Claims] = _NoClaims()
 
 
 async def attempt(
     job: Job,
     *,
     upstream: Upstream,
-    ledger: Ledger,
+    claims: Claims,
     gate: LaneGate,
     clock: Clock,
     tries: int,
@@ -26,24 +52,34 @@ async def attempt(
     The job's deadline ends it sooner, unless a follower of the same claim waits longer: then the call lives
     until the latest deadline that joined. When time is up, `called_off` is done, or this coroutine is
     cancelled, the call is closed at once. Every try but the first, for which the caller has seen to it, needs an
-    open lane and a permit.
+    open lane and a permit; while the store cannot tell of them there is none.
     """
     began = clock.monotonic()
     last = began + limit.total_seconds()
     until = min(last, began + (job.deadline - clock.now()).total_seconds())
-    if until <= began and not await _wanted_s(job, ledger, clock):
+    if until <= began and not await _wanted_s(job, claims, clock):
         return Attempted(outcome=Failed(kind=Kind.EXPIRED), work=Work())
 
+    calls = 1
+
     async def may_call() -> bool:
-        if gate.closed() is not None or not await ledger.holds(job):
+        nonlocal calls
+        try:
+            may = (
+                gate.closed() is None
+                and await claims.holds(job)
+                and isinstance(await gate.permit(), Permit)
+            )
+        except StoreUnavailable:
             return False
-        return isinstance(await gate.permit(), Permit)
+        calls += may
+        return may
 
     call = asyncio.ensure_future(upstream.attempt(job, calls_left=tries, may_call=may_call))
     ending: set[asyncio.Future[Any]] = {call, called_off}
     try:
         while not await _first(ending, until - clock.monotonic()) and until < last:
-            asking = asyncio.ensure_future(_wanted_s(job, ledger, clock))
+            asking = asyncio.ensure_future(_wanted_s(job, claims, clock))
             try:
                 # The call may end while the ledger is asked, or is down: its answer is not thrown away.
                 await _first({*ending, asking}, last - clock.monotonic())
@@ -66,7 +102,7 @@ async def attempt(
         kind = Kind.TIMEOUT if clock.monotonic() >= last else Kind.EXPIRED
     return Attempted(
         outcome=Failed(kind=kind),
-        work=Work(calls=1, upstream=timedelta(seconds=clock.monotonic() - began)),
+        work=Work(calls=calls, upstream=timedelta(seconds=clock.monotonic() - began)),
     )
 
 
@@ -78,7 +114,7 @@ async def _first(futures: set[asyncio.Future[Any]], seconds: float) -> bool:
     return bool(done)
 
 
-async def _wanted_s(job: Job, ledger: Ledger, clock: Clock) -> float:
+async def _wanted_s(job: Job, claims: Claims, clock: Clock) -> float:
     """Give for how many seconds from now a follower still wants the answer; 0: nobody does."""
-    wanted = await ledger.wanted_until(job.claim_key)
+    wanted = await claims.wanted_until(job.claim_key)
     return 0.0 if wanted is None else max((wanted - clock.now()).total_seconds(), 0.0)

@@ -4,6 +4,7 @@ WarrenError
 ├── SettingsError        the configuration cannot be used; lists every problem
 ├── CannotStart          this machine does not give the worker what it needs to start
 ├── StoreUnavailable     the ledger or the cache cannot be read or written now
+│   └── StoreUnusable    nor later, until an operator has mended it
 ├── BrokerUnavailable    RabbitMQ cannot be reached or refuses us now
 ├── TopologyError        the broker lacks an exchange, queue or right that Warren needs
 └── Unreadable           a message does not follow the wire contract; it is set aside alone
@@ -33,6 +34,13 @@ class CannotStart(WarrenError):  # noqa: N818  # a sentence: the worker cannot s
 
 class StoreUnavailable(WarrenError):  # noqa: N818  # reads as what it is, like BrokerUnavailable
     """The ledger or the cache cannot be read or written now; nothing was changed, or a repeat finds it so."""
+
+
+class StoreUnusable(StoreUnavailable):
+    """The store cannot be used until an operator has mended it: it is damaged, or may not be opened.
+
+    A worker that runs waits for that as for any other outage; one that starts ends with this error.
+    """
 
 
 class BrokerUnavailable(WarrenError):  # noqa: N818  # see StoreUnavailable

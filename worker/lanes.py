@@ -54,6 +54,11 @@ class Gate:
             self._shut = None
             self.rules = under(self._configured, orders)
 
+    @property
+    def rationed(self) -> bool:
+        """Tell whether calls need a permit that somebody counts."""
+        return self.rules.per_minute != UNLIMITED
+
     def closed(self) -> Closed | None:
         """Tell why no call may start, and until when; None: it is open."""
         if self._orders is None:
@@ -70,7 +75,7 @@ class Gate:
 
     async def permit(self) -> Permit | NoPermit:
         """Give the right to start one call now; a lane without a ration always does."""
-        if self.rules.per_minute == UNLIMITED:
+        if not self.rationed:
             return _FREE
         return await self._rationing.permit(self._key, per_minute=self.rules.per_minute)
 
@@ -134,7 +139,7 @@ class Lanes:
         rules, now_closed = lane.gate.rules, lane.gate.closed()
         if lane.slots.calls.size != rules.concurrency:
             lane.slots.resize(rules.concurrency)
-        lane.consumer.shape(concurrency=rules.concurrency, rationed=rules.per_minute != UNLIMITED)
+        lane.consumer.shape(concurrency=rules.concurrency, rationed=lane.gate.rationed)
         if now_closed is None:
             if self._closed.pop(key, None) is not None:
                 lane.consumer.resume()

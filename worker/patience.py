@@ -1,16 +1,18 @@
-"""The stores as the line wants them: a ledger that waits until it can answer, a cache that may know nothing.
+"""The stores as the line wants them: a ledger that loses no answer, a cache that may know nothing.
 
-Warren fails closed: no call is made without a ledger. A delivery that needs it waits here, unsettled, and
-with as many of them as a consumer has prefetched the broker hands over no more.
+Warren fails closed, unless it is told otherwise: no call is made without a ledger. What the store fails to do
+begins an `Outage`, for which the consumers pause. The line waits with a delivery that has no call yet, and lets it
+go when it is gone; an answer that is paid for waits here until it is recorded.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from worker.core.events import Trouble
+from worker.core.lanes import Orders
 from worker.core.model import (
     AskAnswer,
     Asked,
@@ -29,91 +31,93 @@ from worker.core.model import (
 )
 from worker.core.rations import NoPermit, Permit
 from worker.errors import StoreUnavailable
-from worker.ports import Ledger, Listener, Rationing, ResponseCache
+from worker.outage import Outage
+from worker.ports import LaneOrders, Ledger, Listener, Rationing, ResponseCache
 
 T = TypeVar("T")
 
-_PAUSE_S: Final = 1.0
-
 
 class _Patient:
-    """Repeats what the store could not do, until it can; only cancelling ends the wait."""
+    """Tells the outage how the store does; what must not be lost waits until it is over."""
 
-    def __init__(self, listener: Listener, *, pause_s: float = _PAUSE_S) -> None:
-        self.listener = listener
-        self._pause_s = pause_s
-        self._stuck = 0
+    def __init__(self, outage: Outage) -> None:
+        self.outage = outage
 
-    @property
-    def answering(self) -> bool:
-        """Tell whether nothing waits for the store to come back."""
-        return self._stuck == 0
-
-    async def _until_done(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _prompt(self, operation: Callable[[], Awaitable[T]], *, writes: bool = True) -> T:
+        """Do it now or raise: who asks has nothing to lose, and may know better than to wait here."""
         try:
-            return await operation()
+            with self.outage.trying():
+                value = await operation()
         except StoreUnavailable as error:
-            self._tell(error)
-        self._stuck += 1
-        try:
-            while True:
-                await asyncio.sleep(self._pause_s)
-                try:
-                    return await operation()
-                except StoreUnavailable as error:
-                    self._tell(error)
-        finally:
-            self._stuck -= 1
+            self.outage.failed(error)
+            raise
+        if writes:  # that a store can be read does not say that it can be written
+            self.outage.worked()
+        return value
 
-    def _tell(self, error: StoreUnavailable) -> None:
-        self.listener.tell(
-            Trouble(
-                what="the ledger is unavailable; jobs wait, no call is made without it",
-                about="store",
-                error=str(error),
-            )
-        )
+    async def _until_done(self, operation: Callable[[], Awaitable[T]], *, writes: bool = True) -> T:
+        """Repeat it until the store can do it; only cancelling ends the wait."""
+        while True:
+            with suppress(StoreUnavailable):
+                return await self._prompt(operation, writes=writes)
+            await self.outage.turn(first=writes)
 
 
 class PatientRationing(_Patient):
-    """A `Rationing` that waits for its store: without a permit no call is made."""
+    """A `Rationing` that never guesses: a permit that cannot be counted is not given."""
 
-    def __init__(
-        self, rationing: Rationing, listener: Listener, *, pause_s: float = _PAUSE_S
-    ) -> None:
-        super().__init__(listener, pause_s=pause_s)
+    def __init__(self, rationing: Rationing, outage: Outage) -> None:
+        super().__init__(outage)
         self.rationing = rationing
 
     async def permit(self, lane: str, *, per_minute: int) -> Permit | NoPermit:
         """Give a permit, or say how long to wait; see `Rationing.permit`."""
-        return await self._until_done(lambda: self.rationing.permit(lane, per_minute=per_minute))
+        return await self._prompt(lambda: self.rationing.permit(lane, per_minute=per_minute))
 
     async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back an unused permit; see `Rationing.give_back`."""
         await self._until_done(lambda: self.rationing.give_back(lane, permit))
 
 
-class PatientLedger(_Patient):
-    """A `Ledger` that waits for its store."""
+class WatchedOrders(_Patient):
+    """`LaneOrders` that tell the outage when they cannot be read: often the first to notice."""
 
-    def __init__(self, ledger: Ledger, listener: Listener, *, pause_s: float = _PAUSE_S) -> None:
-        super().__init__(listener, pause_s=pause_s)
+    def __init__(self, lane_orders: LaneOrders, outage: Outage) -> None:
+        super().__init__(outage)
+        self.lane_orders = lane_orders
+
+    async def orders(self) -> Mapping[str, Orders]:
+        """Give all orders that stand; see `LaneOrders.orders`."""
+        return await self._prompt(self.lane_orders.orders, writes=False)
+
+
+class PatientLedger(_Patient):
+    """A `Ledger` that keeps what a call has yielded until its store takes it.
+
+    What comes before a call raises `StoreUnavailable` at once. So does the end of a call where the worker has
+    `another_way` to end it without the ledger.
+    """
+
+    def __init__(self, ledger: Ledger, outage: Outage, *, another_way: bool = False) -> None:
+        super().__init__(outage)
         self.ledger = ledger
+        self._another_way = another_way
 
     async def find(self, job: Job) -> Decided | CalledOff | None:
         """Tell what was decided; see `Ledger.find`."""
-        return await self._until_done(lambda: self.ledger.find(job))
+        return await self._prompt(lambda: self.ledger.find(job), writes=False)
 
     async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
         """Claim and count, or say why not; see `Ledger.begin`."""
-        return await self._until_done(lambda: self.ledger.begin(job, max_attempts=max_attempts))
+        return await self._prompt(lambda: self.ledger.begin(job, max_attempts=max_attempts))
 
     async def end(
         self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
     ) -> Decided | Follow:
         """Record the run's end; see `Ledger.end`."""
-        return await self._until_done(
-            lambda: self.ledger.end(job, outcome, settlement, work=work, claimed=claimed)
+        return await self._settle(
+            lambda: self.ledger.end(job, outcome, settlement, work=work, claimed=claimed),
+            claimed=claimed,
         )
 
     async def park(
@@ -127,8 +131,9 @@ class PatientLedger(_Patient):
         claimed: bool,
     ) -> Decided:
         """Record that the generation waits; see `Ledger.park`."""
-        return await self._until_done(
-            lambda: self.ledger.park(job, settlement, until, work=work, why=why, claimed=claimed)
+        return await self._settle(
+            lambda: self.ledger.park(job, settlement, until, work=work, why=why, claimed=claimed),
+            claimed=claimed,
         )
 
     async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
@@ -137,19 +142,23 @@ class PatientLedger(_Patient):
 
     async def released(self, claim_key: str, *, at_most: timedelta) -> None:
         """Wait for the claim; see `Ledger.released`."""
-        await self._until_done(lambda: self.ledger.released(claim_key, at_most=at_most))
+        try:  # not counted among what is under way: to wait is what it does
+            await self.ledger.released(claim_key, at_most=at_most)
+        except StoreUnavailable as error:
+            self.outage.failed(error)
+            raise
 
     async def wanted_until(self, claim_key: str) -> datetime | None:
         """Tell the latest deadline of the followers; see `Ledger.wanted_until`."""
-        return await self._until_done(lambda: self.ledger.wanted_until(claim_key))
+        return await self._until_done(lambda: self.ledger.wanted_until(claim_key), writes=False)
 
     async def holds(self, job: Job) -> bool:
         """Tell whether the claim is still ours; see `Ledger.holds`."""
-        return await self._until_done(lambda: self.ledger.holds(job))
+        return await self._prompt(lambda: self.ledger.holds(job), writes=False)
 
     async def result(self, asked: Asked) -> AskAnswer:
         """Tell how a job ended; see `Ledger.result`."""
-        return await self._until_done(lambda: self.ledger.result(asked))
+        return await self._until_done(lambda: self.ledger.result(asked), writes=False)
 
     async def cancel(self, asked: Asked) -> AskAnswer:
         """Cancel a job; see `Ledger.cancel`."""
@@ -157,7 +166,16 @@ class PatientLedger(_Patient):
 
     async def called_off(self) -> frozenset[str]:
         """Give the jobs whose calls are to be closed; see `Ledger.called_off`."""
-        return await self._until_done(self.ledger.called_off)
+        return await self._prompt(self.ledger.called_off, writes=False)
+
+    async def _settle(self, operation: Callable[[], Awaitable[T]], *, claimed: bool) -> T:
+        if claimed and not self._another_way:
+            return await self._until_done(operation)
+        if claimed and not self.outage.answering:
+            raise StoreUnavailable(
+                "the store does not answer; what a call has yielded goes another way"
+            )
+        return await self._prompt(operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +184,12 @@ class TolerantCache:
 
     cache: ResponseCache
     listener: Listener
+    outage: Outage
 
     async def get(self, fingerprint: str) -> Completed | None:
         """Give what is kept; see `ResponseCache.get`."""
+        if not self.outage.answering:
+            return None
         try:
             return await self.cache.get(fingerprint)
         except StoreUnavailable as error:
@@ -177,6 +198,8 @@ class TolerantCache:
 
     async def put(self, fingerprint: str, completed: Completed) -> None:
         """Keep a response; see `ResponseCache.put`."""
+        if not self.outage.answering:
+            return
         try:
             await self.cache.put(fingerprint, completed)
         except StoreUnavailable as error:

@@ -13,20 +13,24 @@ that the order keeps:
 * The task that handles a delivery belongs to the worker's crew, not to the channel that brought it: a lost
   connection cancels no call. The redelivery joins the task that is still running.
 * Cancelled means unsettled: the broker gets the delivery back.
+* What the store fails to do before a call is looked at from the top once it answers; what a call has yielded waits
+  until it is recorded, or (where that is chosen) is carried out at once and recorded late.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
 from producer_sdk.wire import Dedupe
-from worker.calling import attempt
-from worker.core.admission import HOLD, Expired, Go, Hold, Postpone, admit
+from worker.calling import NO_CLAIMS, Claims, attempt
+from worker.core.admission import HOLD, Expired, Go, Hold, Postpone, Verdict, admit
 from worker.core.events import JobEnded, JobParked, Step, StepReached, TierPaused
 from worker.core.kinds import Kind
+from worker.core.lanes import Cause
 from worker.core.model import (
     Answered,
     Beginning,
@@ -56,11 +60,15 @@ from worker.core.model import (
 from worker.core.rations import Permit
 from worker.core.replies import refusal, reply
 from worker.core.retry import FOLLOWER_SNOOZE, JITTER, RetryPolicy, settle, settle_uncalled, spread
+from worker.errors import StoreUnavailable
+from worker.outage import Outage
 from worker.ports import Clock, Delivery, LaneGate, Ledger, Listener, ResponseCache, Upstream
 from worker.slots import LaneSlots
+from worker.unrecorded import LateRecords, Unrecorded, spent
 
 _NO_WORK: Final = Work()
 _CANCELLED: Final = Failed(kind=Kind.CANCELLED)
+_NO_ENDPOINT: Final = "no endpoint takes calls"
 # How long a job waits for a lane that somebody has paused, before it looks again.
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 # For how long a permit is good: a call that starts later reaches the upstream in another minute.
@@ -90,7 +98,7 @@ class Line:
     """Carries deliveries down to their settlements; one per worker process.
 
     `slots` and `gates` are by `<tier>.<lane>`. `pause` asks for a lane's consumer to stop taking for a while;
-    `chance` gives numbers in [0, 1).
+    `chance` gives numbers in [0, 1). `late` is there where jobs are called for also while the store does not answer.
     """
 
     ledger: Ledger
@@ -104,6 +112,8 @@ class Line:
     gates: Mapping[str, LaneGate]
     pause: Callable[[TierPaused], None]
     chance: Callable[[], float]
+    outage: Outage
+    late: LateRecords | None = None
     # The task that holds a job's call and the submission whose message it carries, by job id.
     _calling: dict[str, "_Calling"] = field(default_factory=dict)
     _quiet: asyncio.Event = field(default_factory=asyncio.Event)
@@ -123,15 +133,23 @@ class Line:
     async def set_aside(self, delivery: Delivery) -> None:
         """End a job on which the line itself failed: dead letter, and the caller hears."""
         delivery.let_next()
-        decided = await self._finish(delivery.job, Failed(kind=Kind.INTERNAL_ERROR))
-        if isinstance(decided, Follow):
-            # Another process calls for it, and will end it: this copy looks again later.
-            decided = await self._park(delivery.job, Snooze(after=FOLLOWER_SNOOZE))
+        while True:
+            with suppress(StoreUnavailable):
+                decided = await self._finish(delivery.job, Failed(kind=Kind.INTERNAL_ERROR))
+                if isinstance(decided, Follow):
+                    # Another process calls for it, and will end it: this copy looks again later.
+                    decided = await self._park(delivery.job, Snooze(after=FOLLOWER_SNOOZE))
+                break
+            await self.outage.turn()
         await self._carry(delivery, decided)
 
     def quiet(self) -> None:
         """Let deliveries that wait for a permit go unsettled, now and from now on: the worker goes down."""
         self._quiet.set()
+
+    def calls_on(self, key: str) -> bool:
+        """Tell whether a lane's jobs are called for while the store does not answer: never uncounted where it counts."""
+        return self.late is not None and not self.gates[key].rationed
 
     @property
     def calls(self) -> int:
@@ -145,25 +163,90 @@ class Line:
             if calling is not None and not calling.called_off.done():
                 calling.called_off.set_result(None)
 
-    async def _decide(self, delivery: Delivery) -> Decided | None:
+    async def _decide(self, delivery: Delivery) -> Decided | Unrecorded | None:
         """Find out what becomes of the delivery. None: it is gone, and its redelivery will ask again."""
-        job, followed = delivery.job, False
+        followed = False
         while True:
-            known = await self.ledger.find(job)
-            found = (
-                (None if isinstance(known, CalledOff) else known)
-                or await self._join(delivery)
-                or (await self._finish(job, _CANCELLED) if known is not None else None)
-                or await self._answer_or_postpone(job)
-                or await self._begin(delivery)
-            )
-            if isinstance(found, Follow):
-                found = await self._follow(delivery, found, again=followed)
-                followed = True
+            try:
+                found = await self._without_ledger(delivery) or await self._look(delivery)
+                if isinstance(found, Follow):
+                    found = await self._follow(delivery, found, again=followed)
+                    followed = True
+            except StoreUnavailable:
+                continue  # no call was made, or it was noted what has to be: look from the top once it answers
             if found is _Look.GONE:
                 return None
             if found is not _Look.AGAIN:
                 return found
+
+    async def _look(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | _Look":
+        """Go down the line once."""
+        job = delivery.job
+        known = await self.ledger.find(job)
+        return (
+            (None if isinstance(known, CalledOff) else known)
+            or await self._join(delivery)
+            or (await self._finish(job, _CANCELLED) if known is not None else None)
+            or await self._answer_or_postpone(job)
+            or await self._begin(delivery)
+        )
+
+    async def _without_ledger(self, delivery: Delivery) -> "Unrecorded | _Look | None":
+        """While the store does not answer: wait for it, or call all the same. None: it answers."""
+        job = delivery.job
+        if self.outage.answering:
+            if self.late is None or (writing := self.late.writing(job)) is None:
+                return None
+            # What this process did without the ledger comes before what is done with it.
+            return await self._wait(writing.wait(), delivery)
+        if (joined := await self._join(delivery)) is not None:
+            return joined
+        if self.late is not None and (answer := self.late.answered(job)) is not None:
+            return answer
+        if self.late is None or job.flaw is not None or not self.calls_on(job.queue_key):
+            # A turn to try the store, before it is known to answer, is a turn to look at the line.
+            found = await self._wait(self.outage.turn(), delivery)
+            return None if found is _Look.AGAIN else found
+        return await self._call_without_ledger(self.late, delivery)
+
+    async def _call_without_ledger(
+        self, late: LateRecords, delivery: Delivery
+    ) -> "Unrecorded | _Look":
+        """Do what can be done with the message alone: expire, wait in place, or call."""
+        job, now = delivery.job, self.clock.now()
+        match self._admit(job, now):
+            case Expired():
+                expired = Failed(kind=Kind.EXPIRED)
+                return Unrecorded.of(job, expired, settle_uncalled(expired), work=_NO_WORK, now=now)
+            case Hold(wait=wait):
+                return await self._hold(delivery, wait)
+            case Postpone(wait=wait, shared=shared):
+                if shared:
+                    self.pause(_paused(job, _NO_ENDPOINT, wait))
+                return await self._hold(delivery, wait)
+            case Go():
+                pass
+        async with self.slots[job.queue_key].calls:
+            if self.outage.answering or self._has_changed(job):
+                return _Look.AGAIN
+            delivery.let_next()
+            late.called(job)
+            called = await self._call(job, spent(job), claims=NO_CLAIMS)
+        return called if isinstance(called, Unrecorded) else _Look.AGAIN
+
+    async def _wait(self, for_: Coroutine[Any, Any, object], delivery: Delivery) -> "_Look":
+        """Wait until something is done; not for a delivery that is gone, nor when the worker goes down."""
+        waiting = asyncio.ensure_future(for_)
+        quiet = asyncio.ensure_future(self._quiet.wait())
+        try:
+            await _first_of(waiting, delivery, quiet)
+            if not waiting.done():
+                return _Look.GONE
+            waiting.result()
+            return _Look.AGAIN
+        finally:
+            waiting.cancel()
+            quiet.cancel()
 
     async def _join(self, delivery: Delivery) -> "_Look | None":
         """Wait for the task of this process that holds the job's call already, if there is one."""
@@ -193,14 +276,7 @@ class Line:
             cached = await self.cache.get(job.fingerprint)
             if cached is not None:
                 return await self._finish(job, cached)
-        verdict = admit(
-            now=now,
-            deadline=job.deadline,
-            not_before=job.not_before,
-            opens_at=self._opens_at(job, now),
-            ready_at=self.upstream.ready_at(job.tier),
-        )
-        match verdict:
+        match self._admit(job, now):
             case Go():
                 return None
             case Expired():
@@ -212,32 +288,46 @@ class Line:
                 if shared:
                     # The whole queue waits for the same, so nothing more is taken meanwhile; and those who
                     # were parked come back one after the other.
-                    self.pause(_paused(job, "no endpoint takes calls", wait))
+                    self.pause(_paused(job, _NO_ENDPOINT, wait))
                     wait = min(wait * (1 + JITTER * self.chance()), job.deadline - now)
                 return await self._park(job, Snooze(after=wait))
+
+    def _admit(self, job: Job, now: datetime) -> Verdict:
+        return admit(
+            now=now,
+            deadline=job.deadline,
+            not_before=job.not_before,
+            opens_at=self._opens_at(job, now),
+            ready_at=self.upstream.ready_at(job.tier),
+        )
 
     def _opens_at(self, job: Job, now: datetime) -> datetime | None:
         """Tell when the job's lane opens; None: it is open. Of a pause without an end: when to look again."""
         closed = self.gates[job.queue_key].closed()
         return None if closed is None else closed.until or now + _LOOK_AGAIN
 
-    async def _begin(self, delivery: Delivery) -> "Decided | Follow | _Look":
+    def _has_changed(self, job: Job) -> bool:
+        """Tell whether a job that waited for a slot has to be looked at anew."""
+        return (
+            self._own_call(job) is not None
+            or self.clock.now() >= job.deadline
+            or self.gates[job.queue_key].closed() is not None
+        )
+
+    async def _begin(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | _Look":
         """Claim, count, call and record, all under one of the lane's call slots and a permit for one call."""
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         async with self.slots[job.queue_key].calls:
-            if (
-                self._own_call(job) is not None
-                or self.clock.now() >= job.deadline
-                or gate.closed() is not None
-            ):
-                # Things have changed while this delivery waited for a slot.
+            if self._has_changed(job):
                 return _Look.AGAIN
             permit = await gate.permit()
             if isinstance(permit, Permit):
                 return await self._begin_with(permit, delivery)
-        return await self._wait_for_permit(delivery, permit.wait)
+        return await self._hold(delivery, permit.wait)
 
-    async def _begin_with(self, permit: Permit, delivery: Delivery) -> "Decided | Follow | _Look":
+    async def _begin_with(
+        self, permit: Permit, delivery: Delivery
+    ) -> "Decided | Unrecorded | Follow | _Look":
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         asked = self.clock.monotonic()
         beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
@@ -249,7 +339,7 @@ class Line:
             return _Look.AGAIN
         if isinstance(beginning, Started) and fresh and gate.closed() is None:
             delivery.let_next()
-            return await self._call(job, beginning.tally)
+            return await self._call(job, beginning.tally, claims=self.ledger)
         await gate.give_back(permit)
         if isinstance(beginning, Started):
             # While the ledger was asked, the lane has closed or the permit has grown old: nothing was called, so
@@ -271,7 +361,7 @@ class Line:
             case decided:
                 return decided
 
-    async def _wait_for_permit(self, delivery: Delivery, wait: timedelta) -> "_Look":
+    async def _hold(self, delivery: Delivery, wait: timedelta) -> "_Look":
         """Wait in place, and look from the top every now and then.
 
         The next message is looked at too if it takes longer: it may need no call, such as one that the cache
@@ -280,33 +370,28 @@ class Line:
         """
         if wait > HOLD:
             delivery.let_next()
-        quiet = asyncio.ensure_future(self._quiet.wait())
-        try:
-            async with asyncio.timeout(min(wait, HOLD).total_seconds()):
-                await _first_of(quiet, delivery)
-        except TimeoutError:
-            return _Look.AGAIN
-        finally:
-            quiet.cancel()
-        return _Look.GONE
+        return await self._wait(asyncio.sleep(min(wait, HOLD).total_seconds()), delivery)
 
-    async def _call(self, job: Job, tally: Tally) -> Decided | Follow:
+    async def _call(
+        self, job: Job, tally: Tally, *, claims: Claims
+    ) -> Decided | Unrecorded | Follow:
         """Make the attempt that was counted, settle it, and record both together."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine always runs in a task
         called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._calling[job.id] = _Calling(task, job.submission.id, called_off)
         try:
-            return await self._called(job, tally, called_off)
+            return await self._called(job, tally, called_off, claims)
         except Exception:
             # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
             bug = Failed(kind=Kind.INTERNAL_ERROR)
-            await self._end(job, bug, settle_uncalled(bug), claimed=True)
+            with suppress(StoreUnavailable):
+                await self._end(job, bug, settle_uncalled(bug), claimed=True)
             raise
 
     async def _called(
-        self, job: Job, tally: Tally, called_off: asyncio.Future[None]
-    ) -> Decided | Follow:
+        self, job: Job, tally: Tally, called_off: asyncio.Future[None], claims: Claims
+    ) -> Decided | Unrecorded | Follow:
         self._step(Step.BEGUN, job)
         self._step(Step.CALLING, job)
         slots = self.slots[job.queue_key]
@@ -315,7 +400,7 @@ class Line:
             attempted = await attempt(
                 job,
                 upstream=self.upstream,
-                ledger=self.ledger,
+                claims=claims,
                 gate=self.gates[job.queue_key],
                 clock=self.clock,
                 tries=self.tries,
@@ -334,12 +419,15 @@ class Line:
             deadline=job.deadline,
             chance=self.chance(),
         )
-        if isinstance(settlement, Retry | Snooze):
-            why = outcome if isinstance(outcome, Failed) else None
-            return await self._park(job, settlement, work=work, why=why, claimed=True)
-        if isinstance(outcome, Completed) and job.dedupe is Dedupe.CACHE:
-            await self.cache.put(job.fingerprint, outcome)
-        return await self._end(job, outcome, settlement, work=work, claimed=True)
+        try:
+            if isinstance(settlement, Retry | Snooze):
+                why = outcome if isinstance(outcome, Failed) else None
+                return await self._park(job, settlement, work=work, why=why, claimed=True)
+            if isinstance(outcome, Completed) and job.dedupe is Dedupe.CACHE:
+                await self.cache.put(job.fingerprint, outcome)
+            return await self._end(job, outcome, settlement, work=work, claimed=True)
+        except StoreUnavailable:  # the ledger raises it here only where there is another way
+            return Unrecorded.of(job, outcome, settlement, work=work, now=self.clock.now())
 
     async def _follow(
         self, delivery: Delivery, follow: Follow, *, again: bool
@@ -356,7 +444,10 @@ class Line:
             waiting = asyncio.ensure_future(self.ledger.released(job.claim_key, at_most=at_most))
             try:
                 await _first_of(waiting, delivery)
-                return _Look.AGAIN if waiting.done() else _Look.GONE
+                if not waiting.done():
+                    return _Look.GONE
+                waiting.result()
+                return _Look.AGAIN
             finally:
                 waiting.cancel()
 
@@ -408,7 +499,7 @@ class Line:
             self.listener.tell(JobParked(job=job, parked=decided, kind=kind))
         return decided
 
-    async def _carry(self, delivery: Delivery, decided: Decided) -> None:
+    async def _carry(self, delivery: Delivery, decided: Decided | Unrecorded) -> None:
         """Carry a settlement out: publish and be confirmed, mark it carried, and only then ack."""
         job = delivery.job
         match decided:
@@ -435,6 +526,9 @@ class Line:
                 self._step(Step.CARRIED, job)
             case Conflict() if job.submission.reply_to is not None:
                 await delivery.publish_reply(refusal(job), job.submission.reply_to)
+            case Unrecorded():
+                assert self.late is not None  # noqa: S101  # it alone makes them
+                await self.late.carry(delivery, decided)
             case Conflict() | Parked() | Joined() | Stale():
                 pass
         await delivery.ack()
@@ -446,14 +540,20 @@ class Line:
 
 def _paused(job: Job, reason: str, wait: timedelta) -> TierPaused:
     return TierPaused(
-        tier=job.tier, lane=job.lane.value, reason=reason, seconds=wait.total_seconds()
+        tier=job.tier,
+        lane=job.lane.value,
+        reason=reason,
+        seconds=wait.total_seconds(),
+        cause=Cause.ENDPOINTS,
     )
 
 
-async def _first_of(future: asyncio.Future[Any], delivery: Delivery) -> None:
-    """Wait for the future, which is not cancelled, or until the delivery is gone."""
+async def _first_of(
+    future: asyncio.Future[Any], delivery: Delivery, *others: asyncio.Future[Any]
+) -> None:
+    """Wait for the first of the futures, which are not cancelled, or until the delivery is gone."""
     gone = asyncio.ensure_future(delivery.gone())
     try:
-        await asyncio.wait({future, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({future, gone, *others}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         gone.cancel()

@@ -182,6 +182,11 @@ class Rationing(Protocol):
 class LaneGate(Protocol):
     """One lane of one tier, as the line sees it: whether a call may start now."""
 
+    @property
+    def rationed(self) -> bool:
+        """Tell whether calls need a permit that somebody counts."""
+        ...
+
     def closed(self) -> Closed | None:
         """Tell why no call may start, and until when; None: it is open."""
         ...
@@ -365,6 +370,10 @@ class Store(Protocol):
     @property
     def rationing(self) -> Rationing:
         """The calls that the lanes start."""
+        ...
+
+    async def renew(self) -> bool:
+        """Renew the process's life sign, which is a cheap write; tell whether that worked. Raises nothing."""
         ...
 
     async def __aenter__(self) -> Self:

@@ -60,4 +60,19 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         run="tests.chaos.copies:run",
         in_ci=False,  # the acceptance tests have a smaller one
     ),
+    Experiment(
+        name="stores",
+        title="the store locked, slow, taken away and full under load",
+        promise="nothing lost, no call after the record, no call repeated; jobs go on when it is back",
+        minutes=10,
+        run="tests.chaos.stores:run",
+        in_ci=False,  # each locked store takes 5 s to be noticed; the acceptance tests have one of each
+    ),
+    Experiment(
+        name="redis",
+        title="a Redis stopped, killed and out of memory under load",
+        promise="nothing lost, no call after the record, no call repeated; jobs go on when it is back",
+        minutes=10,
+        run="tests.chaos.stores:redis",
+    ),
 )

@@ -13,10 +13,11 @@ import random
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from producer_sdk import Request
 from stack.auditor import Findings, audit
@@ -25,6 +26,7 @@ from tests.chaos.experiment import Bound, Ground
 from tests.faults.killing import Herd
 from tests.faults.load import Load, body_of
 from tests.faults.proxy import Proxy
+from tests.faults.room import RedisRoom
 from tests.faults.stage import Stage, open_stage
 from tests.faults.vhost import Vhost
 
@@ -176,8 +178,13 @@ async def open_trial(
     concurrency: int,
     latency: str,
     release: str | None = None,
+    disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+    room: RedisRoom | None = None,
 ) -> AsyncIterator[Trial]:
-    """Open a virtual host, a simulator, two tenants and ready workers; all end with the block."""
+    """Open a virtual host, a simulator, two tenants and ready workers; all end with the block.
+
+    `disk` makes what the embedded store's folder lies on; with `room` the store is that Redis.
+    """
     folder = ground.folder / uuid.uuid4().hex[:6]
     folder.mkdir()
     with ground.vhost(release) as vhost:
@@ -186,7 +193,7 @@ async def open_trial(
         async with (
             Proxy(port) as workers_way,
             Proxy(port) as producers_way,
-            open_stage(vhost, folder) as stage,
+            open_stage(vhost, folder, disk=disk, room=room) as stage,
         ):
             urls = {
                 tenant: _through(producers_way, vhost, tenant) for tenant in ("producer", STRANGER)

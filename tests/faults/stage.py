@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,8 +71,8 @@ class Stage:
     journal: list[dict[str, Any]] = field(default_factory=list)
     processes: list[WorkerProcess] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
-    numbers: Iterator[int] = field(default_factory=itertools.count)
     room: RedisRoom | None = None
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def config(self) -> Path:
@@ -226,16 +226,24 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    vhost: Vhost, folder: Path, *, room: RedisRoom | None = None
+    vhost: Vhost,
+    folder: Path,
+    *,
+    disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
+    room: RedisRoom | None = None,
 ) -> AsyncIterator[Stage]:
-    """Open a stage whose workers share the embedded store, or what is kept in a room of a Redis."""
+    """Open a stage whose workers share the embedded store, or what is kept in a room of a Redis.
+
+    `disk` makes what the embedded store's folder lies on, and is there until the last worker has ended.
+    """
     async with Simulator(port=0, log=folder / "calls.jsonl") as simulator:
         stage = Stage(vhost=vhost, folder=folder, simulator=simulator, room=room)
-        try:
-            yield stage
-        finally:
-            for worker in stage.processes:
-                await worker.kill()
+        with disk(stage.store):
+            try:
+                yield stage
+            finally:
+                for worker in stage.processes:
+                    await worker.kill()
 
 
 def chat(

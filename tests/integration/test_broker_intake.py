@@ -15,6 +15,7 @@ from tests.integration.house import BODY, KEY, QUEUE, TIERS, House, open_house, 
 from worker.broker.delivery import BrokerDelivery
 from worker.broker.topology import topology
 from worker.core.events import Quarantined, TierPaused, TierResumed, Trouble
+from worker.core.lanes import Cause
 
 pytestmark = pytest.mark.broker
 
@@ -124,6 +125,27 @@ async def test_a_pause_of_some_length_ends_by_itself(house: House) -> None:
         await house.submit("one")
         await worker.desk.wait_for(1)
         assert worker.ears.of(TierResumed)
+
+
+async def test_two_causes_of_a_pause_do_not_cancel_each_other(house: House) -> None:
+    async with open_worker(house) as worker:
+        intake = worker.intake
+        intake.pause(None, "an operator's", Cause.LANE)
+        intake.pause(None, "the store's", Cause.STORE)
+        intake.pause(timedelta(seconds=0.05), "the endpoints'", Cause.ENDPOINTS)
+        await until(lambda: not intake.consuming)
+        await house.submit("one")
+        await worker.ears.until(lambda: bool(worker.ears.of(TierResumed)))
+        assert not intake.paused_by(Cause.ENDPOINTS)
+        intake.resume(Cause.STORE)
+        intake.resume(Cause.STORE)  # once more changes nothing
+        assert intake.paused
+        await asyncio.sleep(0.2)
+        assert not worker.desk.taken
+        intake.resume(Cause.LANE)
+        await worker.desk.wait_for(1)
+        told = [(event.cause, event.paused) for event in worker.ears.of(TierResumed)]
+        assert told == [(Cause.ENDPOINTS, True), (Cause.STORE, True), (Cause.LANE, False)]
 
 
 async def test_a_paused_intake_stays_paused_over_a_lost_connection(house: House) -> None:

@@ -21,6 +21,7 @@ from worker.broker.delivery import BrokerDelivery, Outlet, Place, Room, Seat
 from worker.broker.incoming import Incoming
 from worker.broker.trouble import Troubles
 from worker.core.events import Quarantined, TierPaused, TierResumed
+from worker.core.lanes import Cause
 from worker.errors import Unreadable
 from worker.ports import Delivery
 
@@ -78,8 +79,7 @@ class Intake(ABC, Generic[D]):
         self._rationed = False
         self._reshaped = False
         self._quiet = False
-        self._paused = False
-        self._resumption: asyncio.TimerHandle | None = None
+        self._pauses: dict[Cause, asyncio.TimerHandle | None] = {}
         self._consumer: str | None = None
         self._fetching = False
         self._cancelled_by_broker = False
@@ -94,8 +94,12 @@ class Intake(ABC, Generic[D]):
 
     @property
     def paused(self) -> bool:
-        """Tell whether `pause` holds."""
-        return self._paused
+        """Tell whether a `pause` holds, for whatever cause."""
+        return bool(self._pauses)
+
+    def paused_by(self, cause: Cause) -> bool:
+        """Tell whether a `pause` for this cause holds."""
+        return cause in self._pauses
 
     async def run(self) -> None:
         """Consume until cancelled. The channel stays open then, until its link is closed."""
@@ -135,31 +139,38 @@ class Intake(ABC, Generic[D]):
         self._changed.set()
         await self._idle.wait()
 
-    def pause(self, for_: timedelta | None, reason: str) -> None:
-        """Take no more for so long; None: until `resume`. The last call counts."""
-        self._forget_resumption()
-        self._paused = True
-        seconds = None
-        if for_ is not None:
-            seconds = for_.total_seconds()
-            self._resumption = asyncio.get_running_loop().call_later(seconds, self.resume)
+    def pause(self, for_: timedelta | None, reason: str, cause: Cause = Cause.LANE) -> None:
+        """Take no more for so long; None: until `resume` for the same cause, of which the last call counts."""
+        self._forget(cause)
+        seconds = None if for_ is None else for_.total_seconds()
+        self._pauses[cause] = (
+            None
+            if seconds is None
+            else asyncio.get_running_loop().call_later(seconds, self.resume, cause)
+        )
         self._changed.set()
         self._outlet.listener.tell(
-            TierPaused(tier=self.tier, lane=self.lane.value, reason=reason, seconds=seconds)
+            TierPaused(
+                tier=self.tier, lane=self.lane.value, reason=reason, seconds=seconds, cause=cause
+            )
         )
 
-    def resume(self) -> None:
-        """Take again; does nothing when nothing is paused."""
-        self._forget_resumption()
-        if self._paused:
-            self._paused = False
+    def resume(self, cause: Cause = Cause.LANE) -> None:
+        """Let this cause hold no more, and take again if no other does."""
+        if self._forget(cause):
             self._changed.set()
-            self._outlet.listener.tell(TierResumed(tier=self.tier, lane=self.lane.value))
+            self._outlet.listener.tell(
+                TierResumed(tier=self.tier, lane=self.lane.value, cause=cause, paused=self.paused)
+            )
 
-    def _forget_resumption(self) -> None:
-        if self._resumption is not None:
-            self._resumption.cancel()
-            self._resumption = None
+    def _forget(self, cause: Cause) -> bool:
+        """Forget a cause and its timer; tell whether it held."""
+        if cause not in self._pauses:
+            return False
+        timer = self._pauses.pop(cause)
+        if timer is not None:
+            timer.cancel()
+        return True
 
     async def _serve(self, seat: Seat) -> None:
         """Start and cancel the consumer as is wanted, until the channel is lost."""
@@ -170,7 +181,7 @@ class Intake(ABC, Generic[D]):
         room = Room(self._on_room)
         while not seat.lost.is_set():
             self._changed.clear()
-            wanted = not self._quiet and not self._paused
+            wanted = not self._quiet and not self._pauses
             consume, fetch = wanted and not self._rationed, wanted and self._rationed
             self._fetching = self._fetching and fetch
             if self._cancelled_by_broker:

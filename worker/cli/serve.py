@@ -18,7 +18,8 @@ Examples:
   warren worker --config /etc/warren.toml
   WARREN_HTTP__LISTEN=127.0.0.1:0 warren worker    # a free port for /readyz and /metrics
 Exit status: 0 all that it held was settled, 1 some was given back to the broker, or it could not start: the
-configuration, the address of http.listen, the store; 2 usage. A broker that cannot be reached is tried for ever."""
+configuration, the address of http.listen, a store that waiting does not mend; 2 usage. A broker that cannot be
+reached, and a store that does not answer, are tried for ever."""
 )
 @config_option
 def worker(config: str | None) -> None:

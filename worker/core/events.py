@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from worker.core.kinds import Kind
+from worker.core.lanes import Cause
 from worker.core.model import Job, Parked, Record
 
 
@@ -78,20 +79,52 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierPaused:
-    """A tier's consumer stopped taking; `seconds` None: until told otherwise."""
+    """A tier's consumer has a cause to take nothing; `seconds` None: until told otherwise."""
 
     tier: str
     lane: str
     reason: str
     seconds: float | None
+    cause: Cause = Cause.LANE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierResumed:
-    """A tier's consumer takes again."""
+    """A cause to take nothing is over. `paused`: another one still holds; else the consumer takes again."""
 
     tier: str
     lane: str
+    cause: Cause = Cause.LANE
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLost:
+    """The store does not answer: what needs it waits."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreBack:
+    """The store answers again, after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledUnrecorded:
+    """An attempt begins without the ledger, because the store does not answer and the settings allow it."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedLate:
+    """What was answered without the ledger is in it now; `written` False: it never will be."""
+
+    job: Job
+    written: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +141,9 @@ class LeaseRenewed:
     """The process told the store that it is alive."""
 
 
+OfTier: TypeAlias = TierPaused | TierResumed
+OfStore: TypeAlias = StoreLost | StoreBack | CalledUnrecorded | RecordedLate
+
 Event: TypeAlias = (
     StepReached
     | JobEnded
@@ -115,8 +151,8 @@ Event: TypeAlias = (
     | CallEnded
     | EndpointHeld
     | Quarantined
-    | TierPaused
-    | TierResumed
+    | OfTier
+    | OfStore
     | Trouble
     | LeaseRenewed
 )

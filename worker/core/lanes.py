@@ -2,11 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from worker.core.windows import Window, is_open, next_change
 
 UNLIMITED: Final = 0
+
+
+class Cause(StrEnum):
+    """Why a lane's consumer takes nothing; each holds by itself, and it takes again when none is left."""
+
+    LANE = "lane"  # its windows, or an operator
+    ENDPOINTS = "endpoints"  # none of them takes calls
+    STORE = "store"  # the ledger does not answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

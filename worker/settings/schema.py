@@ -85,6 +85,10 @@ class StoreSettings:
         Literal["process", "power"],
         "What a commit of the embedded store survives: the death of the process, or also the loss of power",
     ] = "process"
+    on_outage: Annotated[
+        Literal["wait", "call"],
+        "While the store does not answer: jobs `wait`, or workers `call` without ledger, claims and dedupe",
+    ] = "wait"
     url: Annotated[
         str | None,
         _REDIS_URL,

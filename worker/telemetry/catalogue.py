@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from producer_sdk.wire import Lane, Source
 from worker.core.kinds import Kind
+from worker.core.lanes import Cause
 from worker.core.model import State
 from worker.telemetry.series import OTHER, Series
 
@@ -57,6 +58,18 @@ class Catalogue:
             "Copies parked to wait.",
             (*labels, "settlement"),
             _each(lanes, ["retry", "snooze"]),
+        )
+        self.unrecorded = self._counters(
+            "unrecorded_attempts_total",
+            "Attempts begun without the ledger, while the store did not answer.",
+            labels,
+            lanes,
+        )
+        self.late_records = self._counters(
+            "late_records_total",
+            "What was settled without the ledger: recorded since, or lost.",
+            (*labels, "end"),
+            _each(lanes, ["written", "lost"]),
         )
         self.answers = self._counters(
             "answers_total",
@@ -109,6 +122,19 @@ class Catalogue:
         )
         self.paused = self._gauges(
             "paused", "1 while the consumer takes nothing.", ("tier", "lane"), self._lanes
+        )
+        self.pauses = self._gauges(
+            "paused_for",
+            "1 while the consumer takes nothing for this cause.",
+            ("tier", "lane", "cause"),
+            _each(self._lanes, list(Cause)),
+        )
+        self.store_up = Gauge(
+            "warren_store_up", "1 while the store answers.", registry=self.registry
+        )
+        self.store_up.set(1)
+        self.outages = Counter(
+            "warren_store_outages_total", "Times that the store was lost.", registry=self.registry
         )
         self.in_flight = self._gauges(
             "in_flight", "Jobs that are being worked on.", ("tier", "lane"), self._lanes

@@ -6,7 +6,16 @@ The idempotency key is the user's own text, so the job's id, which is made from 
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
-from worker.core.events import EndpointHeld, JobEnded, JobParked, Quarantined, TierPaused, Trouble
+from worker.core.events import (
+    EndpointHeld,
+    JobEnded,
+    JobParked,
+    Quarantined,
+    StoreLost,
+    TierPaused,
+    TierResumed,
+    Trouble,
+)
 from worker.core.model import Completed, Failed, Job, Retry
 
 Line: TypeAlias = dict[str, Any]
@@ -22,7 +31,7 @@ def ended(event: JobEnded) -> Line:
     """
     job, record, tally = event.job, event.record, event.record.tally
     line = {
-        **_of(job),
+        **of(job),
         "state": record.state.value,
         "run": record.run,
         "attempts": tally.attempts,
@@ -50,7 +59,7 @@ def parked(event: JobParked) -> Line:
     """Give the line of a generation that waits as a parked copy."""
     settlement = event.parked.settlement
     return {
-        **_of(event.job),
+        **of(event.job),
         "settlement": "retry" if isinstance(settlement, Retry) else "snooze",
         "kind": event.kind and event.kind.value,
         "run": event.job.run,
@@ -80,6 +89,25 @@ def paused(event: TierPaused) -> Line:
         "lane": event.lane,
         "reason": event.reason[:_LONGEST],
         "seconds": event.seconds,
+        "cause": event.cause.value,
+    }
+
+
+def resumed(event: TierResumed) -> Line:
+    """Give the line of a cause to take nothing that is over."""
+    return {
+        "tier": event.tier,
+        "lane": event.lane,
+        "cause": event.cause.value,
+        "still_paused": event.paused,
+    }
+
+
+def store_lost(event: StoreLost) -> Line:
+    """Give the line of a store that does not answer."""
+    return {
+        "what": "the store does not answer; what needs it waits",
+        "error": event.error[:_LONGEST],
     }
 
 
@@ -92,5 +120,6 @@ def trouble(event: Trouble) -> Line:
     }
 
 
-def _of(job: Job) -> Line:
+def of(job: Job) -> Line:
+    """Give what names a job."""
     return {"job": job.id, "tenant": job.tenant, "tier": job.tier, "lane": job.lane.value}

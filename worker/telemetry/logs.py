@@ -3,14 +3,20 @@
 from typing import assert_never
 
 from worker.core.events import (
+    CalledUnrecorded,
     CallEnded,
     EndpointHeld,
     Event,
     JobEnded,
     JobParked,
     LeaseRenewed,
+    OfStore,
+    OfTier,
     Quarantined,
+    RecordedLate,
     StepReached,
+    StoreBack,
+    StoreLost,
     TierPaused,
     TierResumed,
     Trouble,
@@ -30,6 +36,8 @@ class Logs:
     | `job`: a run ended | info | no: it is the one line for each job |
     | `parked`: a copy waits; a retry, a snooze | info, debug | no: the waits bound it |
     | `paused`, `resumed`: a consumer | info | no |
+    | `called_unrecorded`; `recorded_late` | warning; info, warning | no: each may have to be looked into |
+    | `store_lost`, `store_back` | warning, info | no: at most one each second |
     | `held`: an endpoint; `quarantined`: a message; `trouble` | warning | yes, alike lines |
     """
 
@@ -48,10 +56,10 @@ class Logs:
                 retry = isinstance(event.parked.settlement, Retry)
                 write = self._sink.info if retry else self._sink.debug
                 write("parked", **lines.parked(event))
-            case TierPaused():
-                self._sink.info("paused", **lines.paused(event))
-            case TierResumed():
-                self._sink.info("resumed", tier=event.tier, lane=event.lane)
+            case TierPaused() | TierResumed():
+                self._tier(event)
+            case StoreLost() | StoreBack() | CalledUnrecorded() | RecordedLate():
+                self._store(event)
             case EndpointHeld():
                 self._warn("held", lines.held(event), event.endpoint, event.kind.value)
             case Quarantined():
@@ -62,6 +70,24 @@ class Logs:
                 self._tell_left_out()
             case _:
                 assert_never(event)
+
+    def _tier(self, event: OfTier) -> None:
+        if isinstance(event, TierPaused):
+            self._sink.info("paused", **lines.paused(event))
+        else:
+            self._sink.info("resumed", **lines.resumed(event))
+
+    def _store(self, event: OfStore) -> None:
+        match event:
+            case StoreLost():
+                self._sink.warning("store_lost", **lines.store_lost(event))
+            case StoreBack():
+                self._sink.info("store_back", seconds=round(event.seconds, 3))
+            case CalledUnrecorded():
+                self._sink.warning("called_unrecorded", **lines.of(event.job))
+            case RecordedLate():
+                write = self._sink.info if event.written else self._sink.warning
+                write("recorded_late", written=event.written, **lines.of(event.job))
 
     def _warn(self, name: str, line: lines.Line, *key: str) -> None:
         left_out = self._throttle.take(name, *key)

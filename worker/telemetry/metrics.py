@@ -9,14 +9,20 @@ from prometheus_client.exposition import choose_encoder
 
 from producer_sdk.wire import Source
 from worker.core.events import (
+    CalledUnrecorded,
     CallEnded,
     EndpointHeld,
     Event,
     JobEnded,
     JobParked,
     LeaseRenewed,
+    OfStore,
+    OfTier,
     Quarantined,
+    RecordedLate,
     StepReached,
+    StoreBack,
+    StoreLost,
     TierPaused,
     TierResumed,
     Trouble,
@@ -71,14 +77,35 @@ class Metrics:
                 known = event.endpoint in self._held_until
                 until = self._clock.monotonic() + event.seconds
                 self._held_until[event.endpoint if known else OTHER] = until
-            case TierPaused():
-                self._all.paused[event.tier, event.lane].set(1)
-            case TierResumed():
-                self._all.paused[event.tier, event.lane].set(0)
+            case TierPaused() | TierResumed():
+                self._tier(event)
+            case StoreLost() | StoreBack() | CalledUnrecorded() | RecordedLate():
+                self._store(event)
             case Trouble():
                 self._all.troubles.inc()
             case _:
                 assert_never(event)
+
+    def _tier(self, event: OfTier) -> None:
+        self._all.paused[event.tier, event.lane].set(
+            float(isinstance(event, TierPaused) or event.paused)
+        )
+        self._all.pauses[event.tier, event.lane, event.cause].set(
+            float(isinstance(event, TierPaused))
+        )
+
+    def _store(self, event: OfStore) -> None:
+        match event:
+            case StoreLost():
+                self._all.store_up.set(0)
+                self._all.outages.inc()
+            case StoreBack():
+                self._all.store_up.set(1)
+            case CalledUnrecorded():
+                self._all.unrecorded[_lane(event.job)].inc()
+            case RecordedLate():
+                end = "written" if event.written else "lost"
+                self._all.late_records[(*_lane(event.job), end)].inc()
 
     def _call(self, event: CallEnded) -> None:
         kind = OK if event.kind is None else event.kind

@@ -74,6 +74,7 @@ OF_A_REPLY: dict[str, object] = {
     "endpoint": "other",
     **dict.fromkeys(["run", "attempts", "tries", "waited_ms", "upstream_ms", "total_ms"], 99),
     "cost": Decimal(2),
+    "recorded": False,
 }
 
 

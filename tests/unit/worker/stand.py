@@ -1,7 +1,8 @@
 """A line on a real ledger, with an upstream and deliveries that tests script and watch."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -29,10 +30,13 @@ from worker.core.model import (
 )
 from worker.core.rations import NoPermit, Permit
 from worker.core.retry import RetryPolicy
+from worker.outage import Outage
+from worker.patience import PatientLedger
 from worker.pipeline import Line
 from worker.ports import LaneGate, Ledger, MayCall
 from worker.slots import LaneSlots
 from worker.store.embedded import EmbeddedStore
+from worker.unrecorded import LateRecords, Spawn
 
 CONCURRENCY = 4
 
@@ -118,6 +122,7 @@ class FakeGate:
     shut: Closed | None = None
     permits: int | None = None
     wait: timedelta = timedelta(minutes=1)
+    rationed: bool = False
     asked: int = 0
     given_back: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -216,6 +221,26 @@ class Stand:
     upstream: FakeUpstream = field(default_factory=FakeUpstream)
     paused: list[TierPaused] = field(default_factory=list)
     gate: FakeGate = field(default_factory=FakeGate)
+    outages: Outage | None = None
+
+    @property
+    def outage(self) -> Outage:
+        """The process's outage, whose end nobody looks for unless a test does."""
+        if self.outages is None:
+            self.outages = Outage(
+                probe=self.store.renew, clock=self.clock, listener=self.ear, look_s=0.01
+            )
+        return self.outages
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Let the end of an outage be looked for, every hundredth of a second."""
+        looking = asyncio.create_task(self.outage.run())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            await asyncio.wait({looking})
 
     def line(
         self,
@@ -223,9 +248,19 @@ class Stand:
         ledger: Callable[[Ledger], Ledger] = lambda it: it,
         policy: RetryPolicy | None = None,
         gate: LaneGate | None = None,
+        spawn: Spawn | None = None,
     ) -> Line:
+        """Give a line; with `spawn`, one that calls on while the store does not answer."""
+        real = ledger(self.store.ledger)
+        late = (
+            None
+            if spawn is None
+            else LateRecords(
+                ledger=PatientLedger(real, self.outage), spawn=spawn, listener=self.ear
+            )
+        )
         return Line(
-            ledger=ledger(self.store.ledger),
+            ledger=PatientLedger(real, self.outage, another_way=late is not None),
             cache=self.store.cache,
             upstream=self.upstream,
             clock=self.clock,
@@ -236,4 +271,6 @@ class Stand:
             gates={"small.interactive": gate or self.gate},
             pause=self.paused.append,
             chance=lambda: 0.0,
+            outage=self.outage,
+            late=late,
         )

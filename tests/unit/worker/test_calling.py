@@ -11,7 +11,9 @@ from tests.unit.worker.stand import Stand
 from worker import calling
 from worker.clock import SystemClock
 from worker.core.kinds import Kind
-from worker.core.model import Attempted, Completed, Failed, Job
+from worker.core.model import Attempted, Completed, Failed, Job, Work
+from worker.errors import StoreUnavailable
+from worker.ports import MayCall, Upstream
 
 CLOCK = SystemClock()
 
@@ -30,12 +32,18 @@ def soon(seconds: float) -> datetime:
 
 
 async def attempt(
-    stand: Stand, job: Job, *, limit: float = 60, called_off: asyncio.Future[None] | None = None
+    stand: Stand,
+    job: Job,
+    *,
+    limit: float = 60,
+    called_off: asyncio.Future[None] | None = None,
+    upstream: Upstream | None = None,
+    claims: calling.Claims | None = None,
 ) -> Attempted:
     return await calling.attempt(
         job,
-        upstream=stand.upstream,
-        ledger=stand.store.ledger,
+        upstream=upstream or stand.upstream,
+        claims=claims or stand.store.ledger,
         gate=stand.gate,
         clock=CLOCK,
         tries=2,
@@ -94,3 +102,49 @@ async def test_a_call_that_is_called_off_is_closed_at_once(stand: Stand) -> None
     attempted = await running
     assert attempted.outcome == Failed(kind=Kind.CANCELLED)
     assert stand.upstream.closed == [job.id]
+
+
+async def test_every_try_that_was_let_make_counts_when_time_is_up(stand: Stand) -> None:
+    asked: list[bool] = []
+
+    class Trying:
+        """An upstream whose tries fail at once but for the last, which hangs."""
+
+        def ready_at(self, tier: str) -> None:
+            del tier
+
+        async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
+            del job, calls_left
+            asked.extend([await may_call(), await may_call()])
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    job = make_job(deadline=soon(60))
+    await stand.store.ledger.begin(job, max_attempts=3)
+    attempted = await attempt(stand, job, limit=0.1, upstream=Trying())
+    assert asked == [True, True]
+    assert attempted.work.calls == 3
+
+
+async def test_no_further_try_is_made_while_the_store_cannot_tell_of_the_claim(
+    stand: Stand,
+) -> None:
+    class Away:
+        async def holds(self, job: Job) -> bool:
+            raise StoreUnavailable(f"down, for {job.id} too")
+
+        async def wanted_until(self, claim_key: str) -> None:
+            del claim_key
+
+    class Trying:
+        def ready_at(self, tier: str) -> None:
+            del tier
+
+        async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
+            del job, calls_left
+            assert not await may_call()
+            return Attempted(outcome=Failed(kind=Kind.OVERLOADED), work=Work(calls=1))
+
+    job = make_job(deadline=soon(60))
+    attempted = await attempt(stand, job, upstream=Trying(), claims=Away())
+    assert attempted.outcome == Failed(kind=Kind.OVERLOADED)

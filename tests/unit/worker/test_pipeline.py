@@ -9,7 +9,7 @@ import pytest
 from producer_sdk.wire import Dedupe, Source, Status
 from tests.contract.world import ANSWER, BEGAN, INVALID, EmbeddedFleet, make_job
 from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Spy, Stand
-from worker.core.events import JobEnded, Step, StepReached, Trouble
+from worker.core.events import JobEnded, Step, StepReached, StoreBack, StoreLost, Trouble
 from worker.core.kinds import Kind
 from worker.core.model import (
     CalledOff,
@@ -20,8 +20,6 @@ from worker.core.model import (
 )
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
-from worker.patience import PatientLedger
-from worker.ports import Ledger
 
 OVERLOADED = Failed(kind=Kind.OVERLOADED, status=503, endpoint="alpha")
 
@@ -266,16 +264,12 @@ async def test_a_store_that_is_down_makes_jobs_wait_and_costs_no_call(stand: Sta
             return await self.real.find(job)
 
     delivery = FakeDelivery(make_job())
-    ledger: list[PatientLedger] = []
-
-    def patient(real: Ledger) -> Ledger:
-        ledger.append(PatientLedger(Down(real, []), stand.ear, pause_s=0.01))
-        return ledger[0]
-
-    await stand.line(ledger=patient).handle(delivery)
+    async with stand.looking():
+        await stand.line(ledger=lambda real: Down(real, [])).handle(delivery)
     assert delivery.log == ["reply", "ack"]
-    assert ledger[0].answering
-    assert sum(isinstance(event, Trouble) for event in stand.ear.heard) == 2
+    assert stand.outage.answering
+    outage = [type(event) for event in stand.ear.heard if isinstance(event, StoreLost | StoreBack)]
+    assert outage == [StoreLost, StoreBack]
 
 
 async def test_the_record_is_told_once_by_the_process_that_wrote_it(stand: Stand) -> None:

@@ -15,7 +15,6 @@ from worker.core.kinds import Kind
 from worker.core.model import Attempted, Beginning, Failed, Job, Work
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
-from worker.patience import PatientLedger
 from worker.pipeline import Line
 from worker.ports import MayCall
 from worker.slots import LaneSlots
@@ -146,9 +145,10 @@ async def test_no_call_starts_after_the_deadline_when_the_store_was_down(stand: 
                 raise StoreUnavailable("down")
             return await self.real.begin(job, max_attempts=max_attempts)
 
-    line = stand.line(ledger=lambda real: PatientLedger(Down(real, []), stand.ear, pause_s=0.01))
+    line = stand.line(ledger=lambda real: Down(real, []))
     delivery = FakeDelivery(make_job(deadline=BEGAN + timedelta(seconds=30)))
-    await line.handle(delivery)
+    async with stand.looking():
+        await line.handle(delivery)
     assert stand.upstream.calls == []
     assert delivery.replies[0][0].status is Status.EXPIRED
 

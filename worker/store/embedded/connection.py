@@ -11,7 +11,7 @@ from typing import Final
 
 import apsw
 
-from worker.errors import StoreUnavailable
+from worker.errors import StoreUnavailable, StoreUnusable
 from worker.store.embedded import schema
 from worker.store.embedded.options import Durability, EmbeddedOptions
 
@@ -26,7 +26,23 @@ _ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
     (apsw.ReadOnlyError, "may not be written; check who owns the file and its directory"),
     (apsw.PermissionsError, "may not be used; check who owns the file and its directory"),
     (apsw.NoMemError, "ran out of memory; give the worker more or lower its concurrency"),
+    (
+        BlockingIOError,
+        "is being prepared by another process; look for one that is stopped or stuck",
+    ),
     (OSError, "cannot be used; check who owns the file, its directory and the folder `owners`"),
+)
+# What no waiting mends.
+_UNUSABLE: Final = (
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.PermissionsError,
+    PermissionError,
+    FileNotFoundError,
+    NotADirectoryError,
+    FileExistsError,
 )
 # One process at a time prepares a file; a start waits this long for the others.
 _PREPARE_WAIT_S: Final = 10.0
@@ -38,7 +54,8 @@ def unavailable(error: Exception, path: str) -> Exception:
     """Give the `StoreUnavailable` that an error stands for, or the error itself when it is a bug of ours."""
     for kind, advice in _ADVICE:
         if isinstance(error, kind):
-            told = StoreUnavailable(f"the store {path} {advice} ({type(error).__name__})")
+            sort = StoreUnusable if isinstance(error, _UNUSABLE) else StoreUnavailable
+            told = sort(f"the store {path} {advice} ({type(error).__name__})")
             told.__cause__ = error
             return told
     return error

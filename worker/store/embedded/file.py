@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,12 @@ class EmbeddedFile:
     done, never half done.
     """
 
-    def __init__(self, path: Path, options: EmbeddedOptions) -> None:
+    def __init__(
+        self, path: Path, options: EmbeddedOptions, *, failed: Callable[[], None] = lambda: None
+    ) -> None:
+        """Make it, not yet open. `failed` is called in the thread when the file did not work, or only very slowly."""
         self.path = path
+        self._failed = failed
         self.commits = 0
         self._options = options
         self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
@@ -142,13 +147,18 @@ class EmbeddedFile:
 
     def _settle(self, connection: apsw.Connection, batch: list[_Waiting]) -> list[_Settled]:
         wanted = [waiting for waiting in batch if not waiting.future.cancelled()]
+        began = time.monotonic()
         try:
             values = self._transact(connection, wanted)
         except Exception as error:  # noqa: BLE001  # a thread's border: each caller gets its own error
             if len(wanted) > 1 and not isinstance(error, _EVERYBODYS):
                 return [one for waiting in wanted for one in self._settle(connection, [waiting])]
             told = unavailable(error, str(self.path))
+            if isinstance(told, StoreUnavailable):
+                self._failed()
             return [(waiting, None, told) for waiting in wanted]
+        if time.monotonic() - began > self._options.renew_every.total_seconds():
+            self._failed()  # whoever else wanted to write waited as long
         return [(waiting, value, None) for waiting, value in zip(wanted, values, strict=True)]
 
     def _transact(self, connection: apsw.Connection, wanted: list[_Waiting]) -> list[Any]:

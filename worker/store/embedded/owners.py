@@ -2,11 +2,14 @@
 
 A process is alive while all three hold: its row carries this machine's boot id, its lease has not run out,
 and somebody holds the kernel's lock on its file in `owners/`. The lock goes with the process, however it
-dies; the lease ends the rights of one that is stopped. A process never judges itself: what it writes is
+dies; the lease ends the rights of one that is stopped. Nobody can renew a lease while the store is away: so one that
+has run out counts only when whoever judges has seen the store work for as long as a lease; until then the lock
+alone tells. A process never judges itself: what it writes is
 fenced by its token in the claims' own rows.
 """
 
 import fcntl
+import math
 import os
 import secrets
 from pathlib import Path
@@ -36,6 +39,8 @@ class Owner:
         self._folder = folder
         self._clock = clock
         self._lease_s = lease_s
+        self._failed = True  # before the first renewal nothing is known of the store
+        self._works_since = math.inf
         self._descriptor: int | None = None
 
     def hold(self) -> None:
@@ -58,10 +63,17 @@ class Owner:
 
     def renew(self, connection: apsw.Connection) -> None:
         """Write the lease anew; claims that others took over meanwhile stay theirs."""
+        now = self._clock.monotonic()
+        if self._failed:
+            self._failed, self._works_since = False, now
         connection.execute(
             "INSERT OR REPLACE INTO owners (owner, boot_id, lease_until) VALUES (?, ?, ?)",
-            (self.token, self._boot_id, self._clock.monotonic() + self._lease_s),
+            (self.token, self._boot_id, now + self._lease_s),
         )
+
+    def failed(self) -> None:
+        """Note that the store did not work: the others may not have been able to renew their leases either."""
+        self._failed, self._works_since = True, math.inf
 
     def alive(self, connection: apsw.Connection, owner: str) -> bool:
         """Tell whether another process, by its token, is alive."""
@@ -71,11 +83,9 @@ class Owner:
         if found is None:
             return False
         booted, lease_until = found
-        return (
-            booted == self._boot_id
-            and lease_until > self._clock.monotonic()
-            and locked(lock_path(self._folder, owner))
-        )
+        now = self._clock.monotonic()
+        ran_out = lease_until <= now and self._works_since <= now - self._lease_s
+        return booted == self._boot_id and not ran_out and locked(lock_path(self._folder, owner))
 
     def retire(self, connection: apsw.Connection) -> None:
         """Remove the row: claims that are still held may be taken over from now on."""

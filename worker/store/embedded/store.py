@@ -45,8 +45,8 @@ class EmbeddedStore:
         self._clock = clock
         self._listener = listener
         self._folder = path.parent / "owners"
-        self._file = EmbeddedFile(path, self._options)
         self._owner = Owner(self._folder, clock, self._options.lease.total_seconds())
+        self._file = EmbeddedFile(path, self._options, failed=self._owner.failed)
         self._tasks: list[asyncio.Task[None]] = []
         self.ledger = EmbeddedLedger(
             self._file, self._owner, clock=clock, listener=listener, options=self._options

@@ -56,6 +56,7 @@ class RedisStore:
             f"{socket.gethostname()[:24]}.{secrets.token_hex(8)}",
             clock=clock,
         )
+        self._was_away = True  # before the first renewal nothing is known of the server
         self._tasks: list[asyncio.Task[None]] = []
         self.cache = RedisCache(self.connection, clock=clock, listener=listener, options=options)
         self.lane_orders = RedisLaneOrders(self.connection)
@@ -144,7 +145,13 @@ class RedisStore:
                 await asyncio.sleep(_SWEEP_PAUSE_S)
 
     async def _renew(self) -> None:
-        await self._procedures.submit(self._procedures.scripts.renew, span_us(self._options.lease))
+        loop = asyncio.get_running_loop()
+        began, was_away, self._was_away = loop.time(), self._was_away, True
+        await self._procedures.submit(
+            self._procedures.scripts.renew, span_us(self._options.lease), int(was_away)
+        )
+        # Whoever else wanted to renew has waited as long.
+        self._was_away = loop.time() - began > self._options.renew_every.total_seconds()
 
     async def _listen(self) -> None:
         try:

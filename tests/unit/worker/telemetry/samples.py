@@ -8,6 +8,7 @@ from typing import Any
 
 from producer_sdk.wire import Dedupe, Lane, Source
 from worker.core.events import (
+    CalledUnrecorded,
     CallEnded,
     EndpointHeld,
     Event,
@@ -15,8 +16,11 @@ from worker.core.events import (
     JobParked,
     LeaseRenewed,
     Quarantined,
+    RecordedLate,
     Step,
     StepReached,
+    StoreBack,
+    StoreLost,
     TierPaused,
     TierResumed,
     Trouble,
@@ -161,6 +165,10 @@ def every_event() -> list[Event]:
         Quarantined(tier="premium", reason="the version is unknown"),
         TierPaused(tier="premium", lane="bulk", reason="the store is down", seconds=None),
         TierResumed(tier="premium", lane="bulk"),
+        StoreLost(error="the store is locked"),
+        StoreBack(seconds=1.5),
+        CalledUnrecorded(job=job()),
+        RecordedLate(job=job(), written=True),
         trouble(),
         LeaseRenewed(),
     ]

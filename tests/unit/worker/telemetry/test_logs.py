@@ -114,7 +114,8 @@ def test_every_event_but_steps_calls_and_the_lease_has_its_line(clock: HandClock
     names = [line["event"] for line in written(clock, *every_event(), level="debug")]
     assert names == [
         *("job", "job", "job", "parked", "parked"),
-        *("held", "quarantined", "paused", "resumed", "trouble"),
+        *("held", "quarantined", "paused", "resumed"),
+        *("store_lost", "store_back", "called_unrecorded", "recorded_late", "trouble"),
     ]
 
 

@@ -17,8 +17,19 @@ from tests.unit.worker.telemetry.samples import (
     parked,
     trouble,
 )
-from worker.core.events import EndpointHeld, Event, Quarantined, TierPaused, TierResumed
+from worker.core.events import (
+    CalledUnrecorded,
+    EndpointHeld,
+    Event,
+    Quarantined,
+    RecordedLate,
+    StoreBack,
+    StoreLost,
+    TierPaused,
+    TierResumed,
+)
 from worker.core.kinds import Kind
+from worker.core.lanes import Cause
 from worker.core.model import State
 from worker.telemetry.metrics import Metrics
 
@@ -144,6 +155,37 @@ def test_a_paused_tier_shows_until_it_resumes(metrics: Metrics) -> None:
     assert value(metrics, "warren_paused", tier="budget", lane="bulk") == 1
     metrics.tell(TierResumed(tier="budget", lane="bulk"))
     assert value(metrics, "warren_paused", tier="budget", lane="bulk") == 0
+
+
+def test_a_tier_with_two_causes_to_pause_shows_until_the_last_is_over(metrics: Metrics) -> None:
+    lane = {"tier": "budget", "lane": "bulk"}
+    for cause in (Cause.LANE, Cause.STORE):
+        metrics.tell(TierPaused(tier="budget", lane="bulk", reason="x", seconds=None, cause=cause))
+    metrics.tell(TierResumed(tier="budget", lane="bulk", cause=Cause.LANE, paused=True))
+    assert value(metrics, "warren_paused", **lane) == 1
+    assert value(metrics, "warren_paused_for", **lane, cause="lane") == 0
+    assert value(metrics, "warren_paused_for", **lane, cause="store") == 1
+    metrics.tell(TierResumed(tier="budget", lane="bulk", cause=Cause.STORE))
+    assert value(metrics, "warren_paused", **lane) == 0
+
+
+def test_an_outage_shows_until_it_is_over_and_is_counted(metrics: Metrics) -> None:
+    assert value(metrics, "warren_store_up") == 1
+    metrics.tell(StoreLost(error="locked"))
+    assert value(metrics, "warren_store_up") == 0
+    metrics.tell(StoreBack(seconds=3))
+    assert value(metrics, "warren_store_up") == 1
+    assert value(metrics, "warren_store_outages_total") == 1
+
+
+def test_jobs_without_a_ledger_are_counted_with_their_late_records(metrics: Metrics) -> None:
+    metrics.tell(CalledUnrecorded(job=job()))
+    for written in (True, True, False):
+        metrics.tell(RecordedLate(job=job(), written=written))
+    lane = {"tier": "premium", "lane": "bulk"}
+    assert value(metrics, "warren_unrecorded_attempts_total", **lane) == 1
+    assert value(metrics, "warren_late_records_total", **lane, end="written") == 2
+    assert value(metrics, "warren_late_records_total", **lane, end="lost") == 1
 
 
 def test_jobs_in_flight_are_asked_for_at_each_scrape(metrics: Metrics) -> None:

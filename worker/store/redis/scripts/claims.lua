@@ -15,9 +15,17 @@ local function claim_of(id)
   }
 end
 
+-- Nobody can renew a lease while the server is away: one that ran out counts only when somebody has renewed within
+-- a lease, and whoever judges has seen the server work for as long as one. `renew` writes both.
 local function alive(owner)
-  local lease_until = redis.call('ZSCORE', key('owners'), owner)
-  return lease_until and tonumber(lease_until) > server_now()
+  local lease_until = tonumber(redis.call('ZSCORE', key('owners'), owner) or nil)
+  if not lease_until or lease_until > server_now() then
+    return lease_until ~= nil
+  end
+  local renewed = tonumber(redis.call('GET', key('renewed')) or 0)
+  local lease = tonumber(redis.call('GET', key('lease')) or 0)
+  local judges_from = tonumber(redis.call('GET', key('judges', me)) or nil)
+  return renewed < server_now() - lease or not judges_from or judges_from > server_now()
 end
 
 local function lives(claim)
