@@ -16,6 +16,7 @@ from worker.broker.rights import permissions, topic_permissions
 
 ROOT = Path(__file__).parent.parent.parent
 DEFINITIONS = ROOT / "rabbitmq/definitions.json"
+QUORUM_DEFINITIONS = ROOT / "rabbitmq/definitions-quorum.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +80,13 @@ class Vhost:
 
 
 @contextmanager
-def open_vhost(broker: Broker, passwords: Mapping[str, str]) -> Iterator[Vhost]:
-    """Make a virtual host for as long as it is needed."""
+def open_vhost(
+    broker: Broker, passwords: Mapping[str, str], *, definitions: Path = DEFINITIONS
+) -> Iterator[Vhost]:
+    """Make a virtual host for as long as it is needed, of classic queues or by QUORUM_DEFINITIONS."""
     name = f"t{os.getpid()}-{secrets.token_hex(4)}"
     made = Vhost(broker=broker, name=name, passwords=dict(passwords))
-    definitions = json.loads(DEFINITIONS.read_text(encoding="utf-8"))
+    wanted = json.loads(definitions.read_text(encoding="utf-8"))
     for section in (
         "exchanges",
         "queues",
@@ -92,11 +95,11 @@ def open_vhost(broker: Broker, passwords: Mapping[str, str]) -> Iterator[Vhost]:
         "permissions",
         "topic_permissions",
     ):
-        for item in definitions[section]:
+        for item in wanted[section]:
             item["vhost"] = made.name
-    definitions["vhosts"] = [{"name": made.name}]
-    del definitions["users"]
-    made.api("POST", "definitions", definitions)
+    wanted["vhosts"] = [{"name": made.name}]
+    del wanted["users"]
+    made.api("POST", "definitions", wanted)
     try:
         yield made
     finally:
