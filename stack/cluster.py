@@ -28,6 +28,7 @@ from stack.ports import free_port, is_free, serves_amqp
 _MAPPER = Path(__file__).with_name("mapper.py")
 _MAPPER_S = 10
 _START_S = 120
+_FEWEST_SEEN = "lists:min([length(erpc:call(N, rabbit_nodes, list_running, [])) || N <- rabbit_nodes:list_members()])."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,17 +73,15 @@ class Cluster:
         Raises:
             BrokerFailed: they do not find each other.
         """
-
-        def all_there() -> bool:
-            return all(self.size_seen_by(each) == len(self.nodes) for each in self.nodes)
-
-        if not occupancy.wait_until(all_there, timeout_s):
+        if not occupancy.wait_until(lambda: self._fewest_seen() == len(self.nodes), timeout_s):
             raise BrokerFailed(f"the nodes in {self.folder} did not become one cluster")
 
-    def size_seen_by(self, seer: Broker) -> int:
-        """Give how many nodes run as one of them sees it."""
-        said = seer.ctl("eval", "length(rabbit_nodes:list_running()).")
-        return int(said.strip() or 0)
+    def _fewest_seen(self) -> int:
+        """Give how many running nodes that node sees that sees the fewest; 0: one cannot be asked."""
+        try:
+            return int(self.nodes[0].ctl("eval", _FEWEST_SEEN).strip())
+        except BrokerFailed:
+            return 0
 
     def leaders(self, vhost: str) -> dict[str, int]:
         """Give the number of the node that leads each quorum queue, by the queue's name; a queue without one is left out."""

@@ -52,4 +52,20 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         run="tests.chaos.alarms:run",
         in_ci=False,
     ),
+    Experiment(
+        name="node-kills",
+        title="SIGKILL of the nodes of a three-node cluster",
+        promise="nothing lost, no call repeated",
+        minutes=9,
+        run="tests.chaos.nodekills:run",
+        in_ci=False,
+    ),
+    Experiment(
+        name="node-stops",
+        title="nodes stopped for longer than the others wait",
+        promise="nothing lost, no call repeated",
+        minutes=4,
+        run="tests.chaos.nodekills:run_stops",
+        in_ci=False,
+    ),
 )
