@@ -125,7 +125,7 @@ async def test_the_priorities_are_what_the_version_promises(house: House) -> Non
             assert order == [1, 4, 7, 1, 4, 7]
 
 
-async def test_apply_refuses_a_broker_whose_quorum_queues_have_no_priorities(
+async def test_apply_makes_what_is_missing_unless_quorum_queues_have_no_priorities(
     house: House, tmp_path: Path
 ) -> None:
     config = tmp_path / "warren.toml"
@@ -134,6 +134,7 @@ async def test_apply_refuses_a_broker_whose_quorum_queues_have_no_priorities(
         'base_url = "https://api.example/v1"\n'
         + "".join(f'[tiers.{tier}]\nendpoints = ["main"]\n' for tier in TIERS)
     )
+    await house.api("DELETE", "queues/{v}/warren.dead.budget")
     arguments = ["topology", "apply", "--config", str(config)]
     arguments += ["--management-url", house.vhost.management]
     result = await asyncio.to_thread(CliRunner().invoke, warren, arguments)
@@ -147,6 +148,21 @@ async def test_apply_refuses_a_broker_whose_quorum_queues_have_no_priorities(
         case Priorities.STRICT:
             assert result.exit_code == 0
             assert not result.stderr
+
+
+async def test_a_rationed_lane_takes_the_next_message_only_when_the_one_before_needs_no_permit(
+    house: House,
+) -> None:
+    async with open_worker(house) as worker:
+        worker.intake.shape(concurrency=3, rationed=True)
+        for number in range(3):
+            await house.submit(f"rationed-{number}")
+        for number in range(3):
+            taken = await worker.desk.wait_for(number + 1)
+            assert len(taken) == number + 1
+            taken[number].let_next()
+        for delivery in taken:
+            await delivery.ack()
 
 
 async def reply_queues(vhost: Vhost) -> dict[str, Any]:
