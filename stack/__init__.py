@@ -22,6 +22,7 @@ any package is installed.
     supply        gives a house its broker, by the first way that there is
     container     a broker in a container, where docker is all there is
     broker        start, stop, kill, ask: what the rest of the project uses
+    cluster       three nodes as one cluster, for tests; `mapper` owns the port mapper that they share
     credentials   passwords that are made here, and the definitions file that knows their hashes
 
     services      the processes beside the broker: simulator and workers

@@ -13,8 +13,9 @@ import pytest
 import pytest_asyncio
 from aiormq.abc import DeliveredMessage
 from click.testing import CliRunner
+from yarl import URL
 
-from producer_sdk import CompletionClient, InvalidSetting, Request
+from producer_sdk import AccessRefused, CompletionClient, InvalidSetting, Request
 from producer_sdk.wire import reply_queue
 from stack.broker import Broker
 from tests.faults.vhost import QUORUM_DEFINITIONS, Vhost, open_vhost
@@ -184,6 +185,16 @@ async def test_a_client_finds_the_node_that_lives_and_keeps_its_replies_on_sever
     assert await house.count(QUEUE) == 3
     with pytest.raises(InvalidSetting, match="reply_queue_type"):
         await CompletionClient(url, name="roaming", reply_queue_type="classic").open()
+
+
+async def test_what_a_living_node_refuses_is_told_rather_than_that_another_is_dead(
+    house: House, dead_port: int
+) -> None:
+    url = URL(house.vhost.url("producer")).with_password("canary")
+    for _ in range(3):
+        with pytest.raises(AccessRefused, match="its password") as caught:
+            await CompletionClient(also_at(str(url), dead_port)).open()
+        assert "canary" not in str(caught.value)
 
 
 async def test_a_client_whose_connections_are_cut_goes_on_where_a_node_lives(

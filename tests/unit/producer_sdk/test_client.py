@@ -3,10 +3,11 @@ import re
 from datetime import timedelta
 
 import pytest
+from yarl import URL
 
 from producer_sdk import ClientClosed, CompletionClient, InvalidSetting
 from producer_sdk import client as client_module
-from producer_sdk.connection import Address
+from producer_sdk.connection import Address, _Roaming
 from producer_sdk.wire import QueueType
 
 
@@ -56,6 +57,13 @@ def test_who_names_several_nodes_has_its_replies_on_several(
 ) -> None:
     client = CompletionClient(f"amqps://app:x@{hosts}/v", reply_queue_type=chosen)
     assert client._reply_queue_type == used
+
+
+async def test_each_attempt_to_connect_goes_to_the_next_node() -> None:
+    connection = _Roaming(*(URL(f"amqp://app:canary@{host}/v") for host in ("one", "two")))
+    assert [connection.url.host for _ in range(3)] == ["one", "two", "one"]
+    assert "canary" not in f"{connection}{connection!r}"
+    await connection.close()
 
 
 def test_an_unknown_type_of_reply_queue_is_refused_by_name() -> None:
