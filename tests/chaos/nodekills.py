@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from producer_sdk.wire import QueueType
 from stack.broker import Broker
 from tests.chaos.experiment import Bound, Ground, Measured
-from tests.chaos.trial import HEARTBEAT, Trial, bounds, figures, open_trial
+from tests.chaos.trial import Trial, bounds, figures, open_trial
 from tests.faults.cluster import ClusterVhost, open_cluster_vhost
 from tests.faults.vhost import Vhost
 
@@ -52,8 +53,10 @@ class ClusterGround:
         return self._vhost.broker
 
     @contextmanager
-    def vhost(self, release: str | None = None) -> Iterator[Vhost]:
-        del release
+    def vhost(
+        self, release: str | None = None, *, queue_type: QueueType = "quorum"
+    ) -> Iterator[Vhost]:
+        del release, queue_type
         yield self._vhost
 
 
@@ -105,7 +108,6 @@ async def _on_cluster(ground: Ground) -> AsyncIterator[tuple[Trial, ClusterVhost
             workers=_WORKERS,
             concurrency=_CONCURRENCY,
             latency="lognormal(0.5,0.6)",
-            environment=HEARTBEAT | {"WARREN_BROKER__QUEUE_TYPE": "quorum"},
         ) as trial,
     ):
         yield trial, vhost

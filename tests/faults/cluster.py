@@ -53,7 +53,11 @@ async def open_cluster_vhost(
             open_cluster(server, folder / "nodes", definitions=definitions, net_tick_s=net_tick_s),
         )
         yield ClusterVhost(
-            broker=cluster.nodes[0], name="warren", passwords=passwords, cluster=cluster
+            broker=cluster.nodes[0],
+            name="warren",
+            passwords=passwords,
+            queue_type="quorum",
+            cluster=cluster,
         )
 
 

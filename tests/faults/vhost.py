@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from producer_sdk.wire import QueueType
 from stack.broker import Broker
 from worker.broker.rights import permissions, topic_permissions
 
@@ -26,6 +27,7 @@ class Vhost:
     broker: Broker
     name: str
     passwords: dict[str, str]
+    queue_type: QueueType = "classic"
 
     def url(self, user: str) -> str:
         password = quote(self.passwords[user], safe="")
@@ -81,11 +83,12 @@ class Vhost:
 
 @contextmanager
 def open_vhost(
-    broker: Broker, passwords: Mapping[str, str], *, definitions: Path = DEFINITIONS
+    broker: Broker, passwords: Mapping[str, str], *, queue_type: QueueType = "classic"
 ) -> Iterator[Vhost]:
-    """Make a virtual host for as long as it is needed, of classic queues or by QUORUM_DEFINITIONS."""
+    """Make a virtual host for as long as it is needed."""
     name = f"t{os.getpid()}-{secrets.token_hex(4)}"
-    made = Vhost(broker=broker, name=name, passwords=dict(passwords))
+    made = Vhost(broker=broker, name=name, passwords=dict(passwords), queue_type=queue_type)
+    definitions = DEFINITIONS if queue_type == "classic" else QUORUM_DEFINITIONS
     wanted = json.loads(definitions.read_text(encoding="utf-8"))
     for section in (
         "exchanges",

@@ -18,7 +18,7 @@ from yarl import URL
 from producer_sdk import AccessRefused, CompletionClient, InvalidSetting, Request
 from producer_sdk.wire import reply_queue
 from stack.broker import Broker
-from tests.faults.vhost import QUORUM_DEFINITIONS, Vhost, open_vhost
+from tests.faults.vhost import Vhost, open_vhost
 from tests.integration.house import (
     BODY,
     QUEUE,
@@ -46,7 +46,7 @@ MANY_CUTS = 22
 
 @pytest.fixture
 def quorum(broker: Broker, passwords: dict[str, str]) -> Iterator[Vhost]:
-    with open_vhost(broker, passwords, definitions=QUORUM_DEFINITIONS) as made:
+    with open_vhost(broker, passwords, queue_type="quorum") as made:
         yield made
 
 
