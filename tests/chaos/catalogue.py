@@ -56,7 +56,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         name="node-kills",
         title="SIGKILL of the nodes of a three-node cluster",
         promise="nothing lost, no call repeated",
-        minutes=9,
+        minutes=10,
         run="tests.chaos.nodekills:run",
         in_ci=False,
     ),
