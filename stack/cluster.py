@@ -28,6 +28,9 @@ from stack.ports import free_port, is_free, serves_amqp
 _MAPPER = Path(__file__).with_name("mapper.py")
 _MAPPER_S = 10
 _START_S = 120
+# A node that has another cookie for the others is refused by them, and refuses them; the tools still reach it.
+_CUT = "[begin erlang:set_cookie(N, cut_off), erlang:disconnect_node(N) end || N <- NAMES]."
+_REJOIN = "[begin erlang:set_cookie(N, erlang:get_cookie()), net_kernel:connect_node(N) end || N <- NAMES]."
 _FEWEST_SEEN = "lists:min([length(erpc:call(N, rabbit_nodes, list_running, [])) || N <- rabbit_nodes:list_members()])."
 
 
@@ -66,6 +69,19 @@ class Cluster:
             BrokerFailed: it did not come up, or runs already.
         """
         self.nodes[number] = self.started(number, last=self.nodes[number])
+
+    def cut_off(self, number: int) -> None:
+        """Part a node from all others: it and they go on, and clients reach both sides."""
+        self._part(number, _CUT)
+
+    def rejoin(self, number: int) -> None:
+        """Let a node that was cut off be reached again."""
+        self._part(number, _REJOIN)
+
+    def _part(self, number: int, how: str) -> None:
+        others = [each for each in self.nodes if each is not self.nodes[number]]
+        names = ", ".join(f"'{each.name}@localhost'" for each in others)
+        self.nodes[number].ctl("eval", how.replace("NAMES", f"[{names}]"))
 
     def await_members(self, *, timeout_s: float = 60) -> None:
         """Wait until every node sees all others.

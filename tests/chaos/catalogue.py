@@ -68,4 +68,12 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         run="tests.chaos.nodekills:run_stops",
         in_ci=False,
     ),
+    Experiment(
+        name="partitions",
+        title="nodes cut off from the others, not from their clients",
+        promise="nothing lost, no call repeated",
+        minutes=5,
+        run="tests.chaos.nodekills:run_partitions",
+        in_ci=False,
+    ),
 )

@@ -1,14 +1,16 @@
-"""Nodes of a three-node cluster killed, or stopped for longer than the others wait, under load."""
+"""Nodes of a three-node cluster killed, stopped or cut off, under load."""
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from producer_sdk.wire import QueueType
 from stack.broker import Broker
+from stack.cluster import Cluster
 from tests.chaos.experiment import Bound, Ground, Measured
 from tests.chaos.trial import Trial, bounds, figures, open_trial
 from tests.faults.cluster import ClusterVhost, open_cluster_vhost
@@ -16,15 +18,20 @@ from tests.faults.vhost import Vhost
 
 _WORKERS, _CONCURRENCY = 2, 16
 _JOBS, _KILLS = 12_000, 30
-_STOPPED_JOBS, _STOPS = 3_000, 4
+_PARTED_JOBS, _PARTINGS = 3_000, 4
 # How long a node may be silent before the others take it for dead; RabbitMQ's own value is 60.
 _NET_TICK_S = 15
-_STOP_S = 2 * _NET_TICK_S
+_PARTED_S = 2 * _NET_TICK_S
 _QUEUE = "warren.jobs.standard.interactive"
+
+Harm: TypeAlias = Callable[[Cluster, int], None]
 
 
 class ClusterGround:
-    """A ground whose virtual hosts are the cluster's one."""
+    """A ground whose virtual hosts are the cluster's one.
+
+    Its URLs name every node, so clients go to these, and a trial's proxies stay unused.
+    """
 
     def __init__(self, ground: Ground, vhost: ClusterVhost) -> None:
         self._ground = ground
@@ -80,21 +87,30 @@ async def run(ground: Ground) -> Measured:
 
 async def run_stops(ground: Ground) -> Measured:
     """SIGSTOP one node after the other for twice as long as the others wait for a sign of it."""
-    stops, led, chance = ground.scaled(_STOPS, least=1), 0, ground.chance
+    return await _parted(ground, Cluster.suspend, Cluster.resume, "stopped")
+
+
+async def run_partitions(ground: Ground) -> Measured:
+    """Part one node after the other from the rest; clients reach both sides."""
+    return await _parted(ground, Cluster.cut_off, Cluster.rejoin, "cut off from the others")
+
+
+async def _parted(ground: Ground, part: Harm, mend: Harm, how: str) -> Measured:
+    times, led, chance = ground.scaled(_PARTINGS), 0, ground.chance
     async with _on_cluster(ground) as (trial, vhost):
         began = time.monotonic()
-        async with trial.traffic(jobs=ground.scaled(_STOPPED_JOBS, least=300)):
+        async with trial.traffic(jobs=ground.scaled(_PARTED_JOBS, least=300)):
             await trial.in_flight(_CONCURRENCY)
-            for number in range(stops):
+            for number in range(times):
                 await asyncio.sleep(chance.uniform(0.2, 2.0))
                 victim, leads = await _victim(vhost, chance)
                 led += leads
-                vhost.cluster.suspend(victim)
-                await asyncio.sleep(_STOP_S)
-                vhost.cluster.resume(victim)
+                await asyncio.to_thread(part, vhost.cluster, victim)
+                await asyncio.sleep(_PARTED_S)
+                await asyncio.to_thread(mend, vhost.cluster, victim)
                 await asyncio.to_thread(vhost.cluster.await_members)
-                ground.tell(f"{number + 1} of {stops} nodes stopped, {trial.load.heard:,} replies")
-        what = f"{stops} nodes stopped for {_STOP_S} s, {led} of them the leader"
+                ground.tell(f"{number + 1} of {times} nodes {how}, {trial.load.heard:,} replies")
+        what = f"{times} nodes {how} for {_PARTED_S} s, {led} of them the leader"
         return await _measured(trial, vhost, what, began)
 
 
@@ -135,7 +151,7 @@ async def _measured(trial: Trial, vhost: ClusterVhost, what: str, began: float) 
         work=f"{what}, in a cluster of three nodes of RabbitMQ {vhost.cluster.server.version} with quorum queues; "
         f"{findings.jobs:,} jobs of two tenants on {_WORKERS} workers with {_CONCURRENCY} calls each",
         bounds=(
-            *bounds(findings),
+            *bounds(findings, trial),
             Bound(name="repeated calls", measured=len(findings.unrecorded_calls), at_most=0),
         ),
         figures=figures(findings)
