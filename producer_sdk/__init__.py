@@ -33,6 +33,7 @@ The map of the package:
     batch.py        many requests, each result as it arrives
     flight.py       a bounded number of tasks at a time
     connection.py   connections, and what the broker's refusals mean
+    hosts.py        several hosts in one URL
     wire.py         the contract with the worker: names and shapes, no AMQP
     given.py        durations and counts as callers give them
     clock.py        the only reader of wall time

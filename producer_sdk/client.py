@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from ssl import SSLContext
-from typing import Final
+from typing import Final, get_args
 
 from aio_pika import RobustConnection
 
@@ -27,7 +27,15 @@ from producer_sdk.given import check_count, check_duration
 from producer_sdk.publisher import Publisher
 from producer_sdk.replies import OnUnclaimed, ReplyConsumer
 from producer_sdk.request import Request
-from producer_sdk.wire import Ask, CompletionRequest, Lane, WireError, job_id, reply_route
+from producer_sdk.wire import (
+    Ask,
+    CompletionRequest,
+    Lane,
+    QueueType,
+    WireError,
+    job_id,
+    reply_route,
+)
 
 _DELETE_TIMEOUT_S: Final = 5.0
 _CANCEL_AGAIN_S: Final = 0.5
@@ -43,13 +51,16 @@ class CompletionClient(Completions):
             reply = await client.complete(tier="standard", model="gpt-5-mini", messages=[...])
 
     Args:
-        url: the broker; its user name is the tenant.
+        url: the broker; its user name is the tenant. Of a cluster name all nodes,
+            `amqps://billing:secret@node1,node2,node3/warren`: the client goes to another when its own is lost.
         name: names the reply queue, 1 to 64 characters out of `A-Z a-z 0-9 _ -`. Give a stable one, unique per
             running process, to receive after a restart what was answered meanwhile. Without one the client gets
             a fresh name and its queue is deleted at `close()`.
         publish_timeout: for how long a publish is repeated before it fails.
         connect_timeout: for how long the first connection may take; later ones are tried until closed.
         reply_queue_ttl: how long the reply queue outlives its client. It cannot be changed for an existing queue.
+        reply_queue_type: "quorum" keeps the replies through the loss of a node, "classic" does not. None: quorum where
+            `url` names several hosts. It cannot be changed for an existing queue either.
         reply_prefetch: how many replies may be on their way into this process at once.
         on_unclaimed: is given every reply that no `Job` here waits for, at least once each, before it is acked.
             A plain function runs in a thread. Slow ones delay other replies. Without it the newest 10,000 are
@@ -68,6 +79,7 @@ class CompletionClient(Completions):
         publish_timeout: timedelta = timedelta(seconds=30),
         connect_timeout: timedelta = timedelta(seconds=10),
         reply_queue_ttl: timedelta = timedelta(days=7),
+        reply_queue_type: QueueType | None = None,
         reply_prefetch: int = 200,
         on_unclaimed: OnUnclaimed | None = None,
         heartbeat: timedelta = timedelta(seconds=20),
@@ -81,6 +93,8 @@ class CompletionClient(Completions):
         }.items():
             check_duration(setting, value)
         check_count("reply_prefetch", reply_prefetch, most=_MOST_PREFETCH)
+        if reply_queue_type not in {None, *get_args(QueueType)}:
+            raise InvalidSetting('reply_queue_type: must be "classic", "quorum" or None')
         self._address = Address.parse(url)
         self._named = name is not None
         super().__init__(tenant=self._address.tenant, name=_fresh_name() if name is None else name)
@@ -93,6 +107,7 @@ class CompletionClient(Completions):
         self._publish_timeout = publish_timeout
         self._connect_timeout = connect_timeout
         self._reply_queue_ttl = reply_queue_ttl
+        self._reply_queue_type = reply_queue_type or _usual_type(self._address)
         self._reply_prefetch = reply_prefetch
         self._on_unclaimed = on_unclaimed
         self._heartbeat = heartbeat
@@ -120,6 +135,7 @@ class CompletionClient(Completions):
                 name=self.name,
                 mailboxes=self._mailboxes,
                 on_unclaimed=self._on_unclaimed,
+                queue_type=self._reply_queue_type,
             )
             await consumer.open(ttl=self._reply_queue_ttl, prefetch=self._reply_prefetch)
             if not self._named:
@@ -201,6 +217,11 @@ class CompletionClient(Completions):
         )
         resources.push_async_callback(connection.close)
         return connection
+
+
+def _usual_type(address: Address) -> QueueType:
+    """Whoever names several nodes expects to lose one."""
+    return "classic" if len(address.urls) == 1 else "quorum"
 
 
 def _fresh_name() -> str:

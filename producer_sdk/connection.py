@@ -1,10 +1,11 @@
 """Connections to the broker, and what its refusals mean."""
 
 import asyncio
+import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ssl import SSLContext
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 from aio_pika import RobustConnection
@@ -19,6 +20,7 @@ from aio_pika.exceptions import (
 )
 from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 from pamqp.exceptions import PAMQPException
+from yarl import URL
 
 from producer_sdk.errors import (
     AccessRefused,
@@ -26,6 +28,7 @@ from producer_sdk.errors import (
     InvalidSetting,
     TopologyMissing,
 )
+from producer_sdk.hosts import one_each
 
 # What a lost connection, or one that cannot be made, looks like. RuntimeError as a whole is not in it: the
 # library raises it for closed channels, as the subclass named here, but bugs are RuntimeErrors too.
@@ -37,31 +40,63 @@ _NO_URL: Final = "url: must look like amqps://USER:PASSWORD@HOST/VHOST; the user
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where the broker is and as whom to connect; the URL holds the password and is never shown."""
+    """Where the broker is and as whom to connect; the URLs, one for each node, hold the password and are never shown."""
 
-    url: str = field(repr=False)
+    urls: tuple[str, ...] = field(repr=False)
     tenant: str
     where: str
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read an AMQP URL; its user name is the tenant.
+        """Read an AMQP URL; its user name is the tenant, and it may name several hosts.
 
         Raises:
             InvalidSetting: it is no `amqp://` or `amqps://` URL with a user name.
         """
         try:
-            parts = urlsplit(url)
-            port, host = parts.port, parts.hostname
+            parts, urls = urlsplit(url), one_each(url)
+            nodes = [urlsplit(each) for each in urls]
+            hosts = [(node.hostname, node.port) for node in nodes]
         except (AttributeError, TypeError, ValueError):  # the first two: it is no string at all
             raise InvalidSetting(_NO_URL) from None
-        if not host or parts.scheme not in {"amqp", "amqps"} or not parts.username:
+        named = all(host for host, _ in hosts)
+        if not named or parts.scheme not in {"amqp", "amqps"} or not parts.username:
             raise InvalidSetting(_NO_URL)
-        port = port or (5671 if parts.scheme == "amqps" else 5672)
+        usual = 5671 if parts.scheme == "amqps" else 5672
+        where = ", ".join(f"{host}:{port or usual}" for host, port in hosts)
         vhost = unquote(parts.path[1:]) or "/"
         return cls(
-            url=url, tenant=unquote(parts.username), where=f"{host}:{port}, virtual host {vhost!r}"
+            urls=urls,
+            tenant=unquote(parts.username),
+            where=f"{where}, virtual host {vhost!r}",
         )
+
+
+class _Roaming(RobustConnection):
+    """Makes each connection to the next of the nodes: the one that it had may be dead.
+
+    The library reads `url` once for each attempt, and to show itself.
+    """
+
+    def __init__(self, *urls: URL, **settings: Any) -> None:  # noqa: ANN401  # the library's own
+        self._urls = urls
+        self._next = 0
+        super().__init__(urls[0], **settings)
+        self._next = 0  # it reads the URL's settings when it is made
+
+    @property
+    def url(self) -> URL:
+        """Give the next node's URL."""
+        url = self._urls[self._next]
+        self._next = (self._next + 1) % len(self._urls)
+        return url
+
+    @url.setter
+    def url(self, _: URL) -> None:
+        """Take no URL: those are given once."""
+
+    def __str__(self) -> str:
+        return ", ".join(f"{url.host}:{url.port}" for url in self._urls)
 
 
 async def connect(
@@ -74,26 +109,41 @@ async def connect(
 ) -> RobustConnection:
     """Give an open connection that reconnects by itself; the caller closes it.
 
+    Of several nodes it takes any that lets it in, and of `within` each has its share.
+
     Raises:
-        BrokerUnavailable: it could not be made; the first attempt decides.
+        BrokerUnavailable: it could not be made; the first attempt at each node decides.
     """
-    url = make_url(
-        address.url,
-        heartbeat=int(heartbeat.total_seconds()),
-        reconnect_interval=RECONNECT_INTERVAL_S,
-    )
-    connection = RobustConnection(
-        url, ssl_context=tls, client_properties={"connection_name": f"warren producer, {purpose}"}
-    )
-    try:
-        await connection.connect(timeout=within.total_seconds())
-    except BaseException as error:
-        # Else the half-made connection would close itself in a task of its own when it is collected.
-        await connection.close()
-        if isinstance(error, LOST):
-            raise unavailable(error, address) from error
-        raise
-    return connection
+    urls = [
+        make_url(
+            each,
+            heartbeat=int(heartbeat.total_seconds()),
+            reconnect_interval=RECONNECT_INTERVAL_S,
+        )
+        for each in secrets.SystemRandom().sample(address.urls, len(address.urls))
+    ]
+    failures: list[BrokerUnavailable] = []
+    for turn in range(len(urls)):
+        connection = _Roaming(
+            *urls[turn:],
+            *urls[:turn],
+            ssl_context=tls,
+            client_properties={"connection_name": f"warren producer, {purpose}"},
+        )
+        try:
+            await connection.connect(timeout=within.total_seconds() / len(urls))
+        except BaseException as error:
+            # Else the half-made connection would close itself in a task of its own when it is collected.
+            await connection.close()
+            if not isinstance(error, LOST):
+                raise
+            failure = unavailable(error, address)
+            failure.__cause__ = error
+            failures.append(failure)
+        else:
+            return connection
+    # What a node refuses says more than that another cannot be reached.
+    raise next((each for each in failures if isinstance(each, AccessRefused)), failures[-1])
 
 
 def unavailable(error: BaseException, address: Address) -> BrokerUnavailable:

@@ -16,9 +16,11 @@ from producer_sdk.errors import InvalidSetting, JobError, WarrenError
 from producer_sdk.reply import Reply, read
 from producer_sdk.waiting import Mailboxes
 from producer_sdk.wire import (
+    NO_DELIVERY_LIMIT,
     REPLIES_EXCHANGE,
     CompletionReply,
     Envelope,
+    QueueType,
     WireError,
     reply_queue,
     reply_route,
@@ -47,7 +49,9 @@ class ReplyConsumer:
         name: str,
         mailboxes: Mailboxes,
         on_unclaimed: OnUnclaimed | None,
+        queue_type: QueueType = "classic",
     ) -> None:
+        self._queue_type = queue_type
         self._connection = connection
         self._address = address
         self._name = name
@@ -90,7 +94,7 @@ class ReplyConsumer:
         """Declare the queue, bind it and consume; after a lost connection the library does all three again.
 
         Raises:
-            InvalidSetting: the queue is there with another lifetime.
+            InvalidSetting: the queue is there with another lifetime or of another type.
             BrokerUnavailable: the broker refuses it.
         """
         queue_name = reply_queue(self._address.tenant, self._name)
@@ -101,17 +105,14 @@ class ReplyConsumer:
             queue = await channel.declare_queue(
                 queue_name,
                 durable=True,
-                arguments={
-                    "x-queue-type": "classic",
-                    "x-expires": int(ttl.total_seconds() * 1000),
-                },
+                arguments=_arguments(self._queue_type, ttl),
             )
             await queue.bind(REPLIES_EXCHANGE, reply_route(self._address.tenant, self._name))
             self._consumer = await queue.consume(self._on_message)
         except ChannelPreconditionFailed:
             raise InvalidSetting(
-                f"the reply queue {queue_name} exists with other settings; give the reply_queue_ttl that it was "
-                "made with, another name, or have the queue deleted"
+                f"the reply queue {queue_name} exists with other settings; give the reply_queue_ttl and the reply_queue_type "
+                "that it was made with, another name, or have the queue deleted"
             ) from None
         except LOST as error:
             raise unavailable(error, self._address) from error
@@ -156,6 +157,16 @@ class ReplyConsumer:
             self._mailboxes.keep(reply)
         else:
             self._mailboxes.read(reply)
+
+
+def _arguments(queue_type: QueueType, ttl: timedelta) -> dict[str, str | int]:
+    arguments: dict[str, str | int] = {
+        "x-queue-type": queue_type,
+        "x-expires": int(ttl.total_seconds() * 1000),
+    }
+    if queue_type == "quorum":
+        arguments["x-delivery-limit"] = NO_DELIVERY_LIMIT
+    return arguments
 
 
 async def _tell(on_unclaimed: OnUnclaimed, heard: Reply | JobError) -> None:

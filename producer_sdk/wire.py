@@ -66,6 +66,11 @@ PATHS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 Path: TypeAlias = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
 
 HeaderValue: TypeAlias = str | int
+# Where a queue lives: on one node, or on several, so that it outlives the loss of a minority of them.
+QueueType: TypeAlias = Literal["classic", "quorum"]
+# Of a quorum queue: how often a message may come back before the broker sets it aside, and each cut connection counts.
+# No value means "never" on every version, so one that no message lives to see.
+NO_DELIVERY_LIMIT: Final = 2**31 - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 # The last instant that fits a datetime with room for arithmetic on it; in milliseconds.

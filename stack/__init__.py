@@ -27,6 +27,7 @@ any package is installed.
     tether        the small process that lets a server die with whoever started it
     resp          asks a Redis a question
     redis         a private Redis: start, stop, kill, ask
+    cluster       three nodes as one cluster, for tests; `mapper` owns the port mapper that they share
     credentials   passwords that are made here, and the definitions file that knows their hashes
 
     services      the processes beside the broker: simulator and workers

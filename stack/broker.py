@@ -109,6 +109,7 @@ def start(
     amqp_port: int = 0,
     http_port: int = 0,
     configuration: Path = PROJECT_CONFIGURATION,
+    mapper_port: int = 0,
     die_with_parent: bool = False,
     timeout_s: float = 90,
 ) -> Broker:
@@ -116,6 +117,7 @@ def start(
 
     Data of an earlier node in the same folder is kept, and so are its ports where they are still free
     and no others are asked for. Without `definitions` RabbitMQ makes its user "guest", for loopback only.
+    With `mapper_port` the node uses the port mapper that runs there, else one of its own.
     With `die_with_parent` the node is killed when this process ends, whatever way it ends.
 
     Raises:
@@ -129,8 +131,10 @@ def start(
         try:
             last = node.read_record(folder)
             _refuse_older(server, last, folder)
-            ports = choose_ports(last.ports if last else None, amqp=amqp_port, http=http_port)
-            record = node.Record(name=name, server=server, ports=ports)
+            ports = choose_ports(
+                last.ports if last else None, amqp=amqp_port, http=http_port, epmd=mapper_port
+            )
+            record = node.Record(name=name, server=server, ports=ports, own_mapper=not mapper_port)
             base = configuration.read_text(encoding="utf-8")
             node.prepare(folder, ports=ports, definitions=definitions, base=base)
             (folder / "node.pid").unlink(missing_ok=True)

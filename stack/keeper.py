@@ -31,8 +31,7 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (console, 1), (console, 2)):
         os.dup2(source, target)
-    address, port = os.environ["ERL_EPMD_ADDRESS"], os.environ["ERL_EPMD_PORT"]
-    mapper = subprocess.Popen(["epmd", "-address", address, "-port", port])
+    mapper = _mapper() if os.environ["WARREN_MAPPER"] == "own" else None
     try:
         node = subprocess.Popen(
             [f"{os.environ['RABBITMQ_SCRIPTS_DIR']}/rabbitmq-server"],
@@ -41,9 +40,15 @@ def main() -> None:
         )
         _wait(node, parent)
     finally:
-        mapper.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            mapper.wait(5)
+        if mapper is not None:
+            mapper.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                mapper.wait(5)
+
+
+def _mapper() -> "subprocess.Popen[bytes]":
+    address, port = os.environ["ERL_EPMD_ADDRESS"], os.environ["ERL_EPMD_PORT"]
+    return subprocess.Popen(["epmd", "-address", address, "-port", port])
 
 
 def _wait(node: "subprocess.Popen[bytes]", parent: list[int]) -> None:

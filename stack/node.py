@@ -36,6 +36,7 @@ class Record:
     name: str
     server: Server
     ports: Ports
+    own_mapper: bool = True
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -57,6 +58,7 @@ def read_record(folder: Path) -> Record | None:
                 version=server["version"],
             ),
             ports=Ports(**values["ports"]),
+            own_mapper=values.get("own_mapper", True),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -121,6 +123,7 @@ def environment(folder: Path, record: Record) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "ERL_EPMD_PORT": str(record.ports.epmd),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "WARREN_MAPPER": "own" if record.own_mapper else "shared",
         "ERL_INETRC": f"{home}/etc/inetrc",
         "ERL_CRASH_DUMP_SECONDS": "0",
         "RABBITMQ_SCRIPTS_DIR": str(scripts(server)),

@@ -19,9 +19,9 @@ class Ports:
     epmd: int
 
 
-def choose_ports(last: Ports | None, *, amqp: int, http: int) -> Ports:
+def choose_ports(last: Ports | None, *, amqp: int, http: int, epmd: int = 0) -> Ports:
     """Take the ports asked for; for a zero the last run's port if it is free, else any free one."""
-    taken: set[int] = {amqp, http} - {0}
+    taken: set[int] = {amqp, http, epmd} - {0}
 
     def choose(asked: int, before: int | None) -> int:
         port = asked
@@ -35,7 +35,7 @@ def choose_ports(last: Ports | None, *, amqp: int, http: int) -> Ports:
         amqp=choose(amqp, last.amqp if last else None),
         http=choose(http, last.http if last else None),
         dist=choose(0, last.dist if last else None),
-        epmd=choose(0, last.epmd if last else None),
+        epmd=choose(epmd, last.epmd if last else None),
     )
 
 

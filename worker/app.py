@@ -216,6 +216,7 @@ async def _build(
             troubles=troubles,
             take=crew.take,
             spawn=crew.spawn,
+            hold=parts.hold(settings.broker),
         )
         metrics.watch_in_flight(tier, lane.value, slots[key].calling.__len__)
     lanes = Lanes(

@@ -3,6 +3,7 @@
 import random
 import ssl
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
 from producer_sdk.wire import Lane, request_key
@@ -64,6 +65,11 @@ def connections(broker: BrokerSettings, troubles: Troubles) -> Connections:
         heartbeat_s=broker.heartbeat.total_seconds(),
         reconnect_s=broker.reconnect_interval.total_seconds(),
     )
+
+
+def hold(broker: BrokerSettings) -> timedelta | None:
+    """Give how long a consumer is to say that it may hold a delivery; None: its queue would not let it."""
+    return broker.consumer_timeout if broker.queue_type == "quorum" else None
 
 
 def lanes_of(tiers: Iterable[str]) -> list[tuple[str, Lane]]:

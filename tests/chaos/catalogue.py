@@ -75,4 +75,28 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         minutes=10,
         run="tests.chaos.stores:redis",
     ),
+    Experiment(
+        name="node-kills",
+        title="SIGKILL of the nodes of a three-node cluster",
+        promise="nothing lost, no call repeated",
+        minutes=10,
+        run="tests.chaos.nodekills:run",
+        in_ci=False,
+    ),
+    Experiment(
+        name="node-stops",
+        title="nodes stopped for longer than the others wait",
+        promise="nothing lost, no call repeated",
+        minutes=4,
+        run="tests.chaos.nodekills:run_stops",
+        in_ci=False,
+    ),
+    Experiment(
+        name="partitions",
+        title="nodes cut off from the others, not from their clients",
+        promise="nothing lost, no call repeated",
+        minutes=5,
+        run="tests.chaos.nodekills:run_partitions",
+        in_ci=False,
+    ),
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from producer_sdk.wire import QueueType
 from stack.broker import Broker
 from tests.faults.vhost import Vhost
 
@@ -82,7 +83,9 @@ class Ground(Protocol):
         """
         ...
 
-    def vhost(self, release: str | None = None) -> AbstractContextManager[Vhost]:
+    def vhost(
+        self, release: str | None = None, *, queue_type: QueueType = "classic"
+    ) -> AbstractContextManager[Vhost]:
         """Open a fresh virtual host with Warren's topology on `broker(release)`."""
         ...
 

@@ -4,6 +4,7 @@ import random
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from producer_sdk.wire import QueueType
 from stack.broker import Broker
 from tests.chaos.display import Display
 from tests.chaos.nodes import Nodes
@@ -35,6 +36,8 @@ class SharedGround:
         """Give the running node of that release."""
         return self._nodes.get(release)
 
-    def vhost(self, release: str | None = None) -> AbstractContextManager[Vhost]:
+    def vhost(
+        self, release: str | None = None, *, queue_type: QueueType = "classic"
+    ) -> AbstractContextManager[Vhost]:
         """Open a fresh virtual host on the node of that release."""
-        return open_vhost(self.broker(release), self._nodes.passwords)
+        return open_vhost(self.broker(release), self._nodes.passwords, queue_type=queue_type)

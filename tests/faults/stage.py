@@ -103,7 +103,7 @@ class Stage:
             for tier in tiers
         )
         self.config.write_text(
-            f'[broker]\nurl = "{broker or self.vhost.url("worker")}"\n'
+            f'[broker]\nurl = "{broker or self.vhost.url("worker")}"\nqueue_type = "{self.vhost.queue_type}"\n'
             f"{self._store_table()}"
             f'[endpoints.main]\nbase_url = "{self.simulator.url}/v1"\nkey = "canary-key-3141"\n'
             f"{tables}{more}",

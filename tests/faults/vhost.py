@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from producer_sdk.wire import QueueType
 from stack.broker import Broker
 from worker.broker.rights import permissions, topic_permissions
 
 ROOT = Path(__file__).parent.parent.parent
 DEFINITIONS = ROOT / "rabbitmq/definitions.json"
+QUORUM_DEFINITIONS = ROOT / "rabbitmq/definitions-quorum.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class Vhost:
     broker: Broker
     name: str
     passwords: dict[str, str]
+    queue_type: QueueType = "classic"
 
     def url(self, user: str) -> str:
         password = quote(self.passwords[user], safe="")
@@ -79,11 +82,14 @@ class Vhost:
 
 
 @contextmanager
-def open_vhost(broker: Broker, passwords: Mapping[str, str]) -> Iterator[Vhost]:
+def open_vhost(
+    broker: Broker, passwords: Mapping[str, str], *, queue_type: QueueType = "classic"
+) -> Iterator[Vhost]:
     """Make a virtual host for as long as it is needed."""
     name = f"t{os.getpid()}-{secrets.token_hex(4)}"
-    made = Vhost(broker=broker, name=name, passwords=dict(passwords))
-    definitions = json.loads(DEFINITIONS.read_text(encoding="utf-8"))
+    made = Vhost(broker=broker, name=name, passwords=dict(passwords), queue_type=queue_type)
+    definitions = DEFINITIONS if queue_type == "classic" else QUORUM_DEFINITIONS
+    wanted = json.loads(definitions.read_text(encoding="utf-8"))
     for section in (
         "exchanges",
         "queues",
@@ -92,11 +98,11 @@ def open_vhost(broker: Broker, passwords: Mapping[str, str]) -> Iterator[Vhost]:
         "permissions",
         "topic_permissions",
     ):
-        for item in definitions[section]:
+        for item in wanted[section]:
             item["vhost"] = made.name
-    definitions["vhosts"] = [{"name": made.name}]
-    del definitions["users"]
-    made.api("POST", "definitions", definitions)
+    wanted["vhosts"] = [{"name": made.name}]
+    del wanted["users"]
+    made.api("POST", "definitions", wanted)
     try:
         yield made
     finally:

@@ -199,7 +199,11 @@ class Worker:
 
 @asynccontextmanager
 async def open_worker(
-    house: House, *, concurrency: int = 64, publish_timeout: timedelta = timedelta(seconds=10)
+    house: House,
+    *,
+    concurrency: int = 64,
+    publish_timeout: timedelta = timedelta(seconds=10),
+    hold: timedelta | None = None,
 ) -> AsyncIterator[Worker]:
     ears, desk = Ears(), Desk()
     troubles = Troubles(ears, every=timedelta())
@@ -214,6 +218,7 @@ async def open_worker(
         troubles=troubles,
         take=desk.take,
         spawn=desk.spawn,
+        hold=hold,
     )
     running = asyncio.get_running_loop().create_task(intake.run())
     try:

@@ -14,6 +14,7 @@
 | `delivery` | the port `Delivery` |
 | `intake` | one consumer per tier and lane |
 | `replay` | dead letters back into their queues, for operators |
+| `queues` | the arguments of the queues, by queue type |
 | `topology` | what the broker must hold, as a value |
 | `rights` | who may do what on it |
 | `definitions` | the topology in RabbitMQ's own format |

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
@@ -22,58 +23,81 @@ from aiormq.exceptions import (
 from pamqp.exceptions import PAMQPException
 from yarl import URL
 
+from producer_sdk.hosts import one_each
 from worker.errors import SettingsError
 
 # What a lost connection or channel, or one that cannot be made, looks like; but see `is_loss`.
 LOST: Final = (AMQPError, OSError, ChannelInvalidStateError, PAMQPException)
 
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
+_VHOST: Final = ", virtual host "
+_NO_URL: Final = "the broker's URL must look like amqps://USER:PASSWORD@HOST/VHOST"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where the broker is and as whom to connect. The URL holds the password and is never shown."""
+    """Where the broker is and as whom to connect. The URLs, one for each node, hold the password and are never shown."""
 
-    url: URL = field(repr=False)
+    urls: tuple[URL, ...] = field(repr=False)
     user: str
     where: str
 
     @classmethod
     def parse(cls, url: str, *, allow_plaintext: bool = False) -> Self:
-        """Read a URL like `amqps://USER:PASSWORD@HOST:PORT/VHOST`.
+        """Read a URL like `amqps://USER:PASSWORD@HOST:PORT/VHOST`, or with several hosts, `@HOST1,HOST2:PORT/VHOST`.
 
         Raises:
             SettingsError: it is none, or it would send the password in the clear to another machine.
         """
         try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
+            nodes = [_read(each, allow_plaintext=allow_plaintext) for each in one_each(url)]
         except ValueError:
-            host = port = None
-            parts = urlsplit("")
-        if not host or parts.scheme not in _PORTS or not parts.username:
-            raise SettingsError(
-                ("the broker's URL must look like amqps://USER:PASSWORD@HOST/VHOST",)
-            )
-        if parts.query or parts.fragment:
-            raise SettingsError(
-                (
-                    "the broker's URL must end with the virtual host: nothing is set in it after that",
-                )
-            )
-        if parts.scheme == "amqp" and not allow_plaintext and not _is_loopback(host):
-            raise SettingsError(
-                (
-                    f"the broker at {host} would get the password in the clear: use amqps://, or allow plaintext",
-                )
-            )
-        port = port or _PORTS[parts.scheme]
+            raise SettingsError((_NO_URL,)) from None
+        parts = urlsplit(url)
         vhost = unquote(parts.path[1:]) or "/"
         return cls(
-            url=URL(url, encoded=True).with_port(port),
-            user=unquote(parts.username),
-            where=f"{host}:{port}, virtual host {vhost!r}",
+            urls=tuple(nodes),
+            user=unquote(parts.username or ""),
+            where=_where(nodes, repr(vhost)),
         )
+
+    @property
+    def nodes(self) -> "tuple[Address, ...]":
+        """One address for each node."""
+        if len(self.urls) == 1:
+            return (self,)
+        return tuple(
+            Address(
+                urls=(url,),
+                user=self.user,
+                where=_where((url,), self.where.partition(_VHOST)[2]),
+            )
+            for url in self.urls
+        )
+
+
+def _where(nodes: Iterable[URL], vhost: str) -> str:
+    hosts = ", ".join(f"{node.host}:{node.port}" for node in nodes)
+    return f"{hosts}{_VHOST}{vhost}"
+
+
+def _read(url: str, *, allow_plaintext: bool) -> URL:
+    """Read the URL of one node, and give it with its port; ValueError: it cannot be read."""
+    parts = urlsplit(url)
+    host, port = parts.hostname, parts.port
+    if not host or parts.scheme not in _PORTS or not parts.username:
+        raise SettingsError((_NO_URL,))
+    if parts.query or parts.fragment:
+        raise SettingsError(
+            ("the broker's URL must end with the virtual host: nothing is set in it after that",)
+        )
+    if parts.scheme == "amqp" and not allow_plaintext and not _is_loopback(host):
+        raise SettingsError(
+            (
+                f"the broker at {host} would get the password in the clear: use amqps://, or allow plaintext",
+            )
+        )
+    return URL(url, encoded=True).with_port(port or _PORTS[parts.scheme])
 
 
 def _is_loopback(host: str) -> bool:

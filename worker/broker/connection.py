@@ -7,6 +7,8 @@ another when it is lost: so nothing that belongs to an old channel can ever be d
 import asyncio
 import functools
 import logging
+import secrets
+from collections import deque
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Final, Self, cast
@@ -33,7 +35,7 @@ _FRAME_BUFFER: Final = 256
 class Link:
     """One connection to the broker, made on first use and again whenever it is lost and wanted.
 
-    Its user closes it. `purpose` names it to operators, here and in RabbitMQ's own tools.
+    Of several nodes it begins with any, and after a loss with the next: the one that it had may be dead. Its user closes it. `purpose` names it to operators, here and in RabbitMQ's own tools.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Link:
         reconnect_s: float = RECONNECT_S,
     ) -> None:
         self.address = address
+        nodes = address.nodes
+        self._nodes = deque(secrets.SystemRandom().sample(nodes, len(nodes)))
         self.reconnect_s = reconnect_s
         self._heartbeat_s = max(1, round(heartbeat_s))
         self._purpose = purpose
@@ -101,7 +105,7 @@ class Link:
         return connection
 
     async def connect(self) -> None:
-        """Make the connection if there is none, in one attempt.
+        """Make the connection if there is none, in one attempt at each node.
 
         Raises:
             BrokerUnavailable: it could not be made; the text says what to do.
@@ -127,8 +131,22 @@ class Link:
         return self._connection if self.connected else None
 
     async def _made(self) -> Connection:
+        """Connect to the first node that lets us."""
+        failures: list[BrokerUnavailable] = []
+        for _ in range(len(self._nodes)):
+            node = self._nodes[0]
+            self._nodes.rotate(-1)
+            try:
+                return await self._made_to(node)
+            except BrokerUnavailable as failure:
+                failures.append(failure)
+        if len(failures) == 1:
+            raise failures[0]
+        raise BrokerUnavailable("; ".join(map(str, failures))) from failures[-1]
+
+    async def _made_to(self, node: Address) -> Connection:
         connection = Connection(
-            self.address.url.update_query(heartbeat=self._heartbeat_s),
+            node.urls[0].update_query(heartbeat=self._heartbeat_s),
             context=self._tls,
             transport_factory=TolerantTransport(),
             client_properties={
@@ -142,7 +160,7 @@ class Link:
         except (Exception, asyncio.CancelledError) as error:
             if not is_loss(error):  # a TimeoutError is an OSError
                 raise
-            raise BrokerUnavailable(explain(error, self.address)) from error
+            raise BrokerUnavailable(explain(error, node)) from error
         connection.closing.add_done_callback(lambda _: self._on_lost(connection))
         return connection
 

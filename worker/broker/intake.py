@@ -33,6 +33,7 @@ _LOST_PAUSE_S: Final = 0.1
 _MOST_PREFETCHED: Final = 65_535
 # Seconds between two looks into an empty queue whose messages are fetched.
 _EMPTY_S: Final = 0.5
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 D = TypeVar("D")
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], object]
@@ -52,6 +53,8 @@ class Intake(ABC, Generic[D]):
     To pause is to cancel the consumer and nothing more: what was handed over before is finished or snoozed by
     its owner, since giving it back by closing the channel would deliver again what is being worked on. So
     right after `resume` up to twice as many can be out.
+
+    `hold` is how long a delivery may be held, where the queue lets its consumers say so: it must be a quorum queue.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Intake(ABC, Generic[D]):
         troubles: Troubles,
         take: Callable[[D], None],
         spawn: Spawn,
+        hold: timedelta | None = None,
     ) -> None:
         self.tier = tier
         self.lane = lane
@@ -76,6 +80,8 @@ class Intake(ABC, Generic[D]):
         self._troubles = troubles
         self._take = take
         self._spawn = spawn
+        # From 4.3 on a quorum queue's consumer says how long it may hold a delivery; a classic queue refuses that.
+        self._hold = hold
         self._rationed = False
         self._reshaped = False
         self._quiet = False
@@ -212,7 +218,13 @@ class Intake(ABC, Generic[D]):
 
         # It holds for the consumers that start after it.
         await seat.channel.basic_qos(prefetch_count=min(self._concurrency, _MOST_PREFETCHED))
-        answer = await seat.channel.basic_consume(self._queue, on_message)
+        answer = await seat.channel.basic_consume(
+            self._queue,
+            on_message,
+            arguments=None
+            if self._hold is None
+            else {"x-consumer-timeout": self._hold // _MILLISECOND},
+        )
         if not self._cancelled_by_broker:
             self._consumer = answer.consumer_tag
 
@@ -293,6 +305,7 @@ class TierIntake(Intake[Delivery]):
         troubles: Troubles,
         take: Callable[[Delivery], None],
         spawn: Spawn,
+        hold: timedelta | None = None,
     ) -> None:
         super().__init__(
             queue=names.jobs_queue(rules.tier, rules.lane),
@@ -304,6 +317,7 @@ class TierIntake(Intake[Delivery]):
             troubles=troubles,
             take=take,
             spawn=spawn,
+            hold=hold,
         )
         self.rules = rules
 

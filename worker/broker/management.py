@@ -38,6 +38,14 @@ class QueueStatus:
     head_at: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicas:
+    """On how many nodes a quorum queue lives, and how many of these run."""
+
+    members: int
+    online: int
+
+
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Follows nothing: the password would go along."""
 
@@ -134,6 +142,32 @@ class Management:
             return parsedate_to_datetime(date)
         except ValueError:
             return None
+
+    def version(self) -> str:
+        """Give RabbitMQ's version.
+
+        Raises:
+            BrokerUnavailable: the API cannot be reached, or refuses the user.
+        """
+        overview = self._ask("GET", "overview")
+        if not isinstance(overview, dict):
+            raise BrokerUnavailable(self._not_it())
+        return str(overview.get("rabbitmq_version"))
+
+    def replicas(self) -> tuple[int, dict[str, Replicas]]:
+        """Give how many nodes the cluster has, 0 where this user may not see them, and where each quorum queue lives.
+
+        Raises:
+            BrokerUnavailable: the API cannot be reached, or refuses the user.
+        """
+        found = {
+            str(queue["name"]): Replicas(
+                members=len(queue.get("members") or ()), online=len(queue.get("online") or ())
+            )
+            for queue in self._list(f"queues/{quote(self.vhost, safe='')}")
+            if queue.get("type") == "quorum" and str(queue["name"]).startswith("warren.")
+        }
+        return len(self._look("nodes") or ()), found
 
     def delivery_timeouts(self) -> dict[str, timedelta]:
         """Give how long a delivery may be held, for each of Warren's queues where a policy or argument says so.

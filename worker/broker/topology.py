@@ -1,16 +1,18 @@
 """What the broker must hold, as a value.
 
 Arguments hold what can never change on a living queue (type, priorities, TTL, dead-lettering), policies the
-limits, which an operator may change at any time. Everything loads on RabbitMQ 3.10, 4.0 and 4.3.
+limits, which an operator may change at any time. Everything loads on RabbitMQ 3.10, 4.0 and 4.3; on 3.10 quorum
+queues have no priorities, so do not use them there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final
 
-from producer_sdk.wire import ASK_KEY, REPLIES_EXCHANGE, REQUESTS_EXCHANGE, Lane
+from producer_sdk.wire import ASK_KEY, REPLIES_EXCHANGE, REQUESTS_EXCHANGE, Lane, QueueType
 from worker.broker import names
+from worker.broker.queues import Arguments, Shapes
 from worker.broker.rights import (
     Permission,
     TopicPermission,
@@ -20,8 +22,6 @@ from worker.broker.rights import (
     users,
 )
 from worker.core.parking import LEVELS
-
-Arguments: TypeAlias = Mapping[str, str | int]
 
 _MIB: Final = 1024 * 1024
 _EXCHANGES: Final = MappingProxyType(
@@ -89,13 +89,15 @@ def topology(
     *,
     lanes: Sequence[Lane] = tuple(Lane),
     tenants: Sequence[str] = ("producer",),
+    queue_type: QueueType = "classic",
 ) -> Topology:
     """Give the topology for these tiers, lanes and tenants; each tenant is a user of its name."""
-    queues, bindings = _quarantine()
+    shapes = Shapes(queue_type=queue_type)
+    queues, bindings = _quarantine(shapes)
     for more_queues, more_bindings in (
-        *(_tier(tier, lanes) for tier in tiers),
-        _asks(),
-        _parking(),
+        *(_tier(tier, lanes, shapes) for tier in tiers),
+        _asks(shapes),
+        _parking(shapes),
     ):
         queues += more_queues
         bindings += more_bindings
@@ -110,31 +112,20 @@ def topology(
     )
 
 
-def _quarantine() -> tuple[list[Queue], list[Binding]]:
-    queue = Queue(name=names.QUARANTINE_QUEUE, arguments={"x-queue-type": "classic"})
+def _quarantine(shapes: Shapes) -> tuple[list[Queue], list[Binding]]:
+    queue = Queue(name=names.QUARANTINE_QUEUE, arguments=shapes.plain)
     key = names.QUARANTINE_KEY
     return [queue], [Binding(source=names.DEAD_EXCHANGE, queue=queue.name, key=key)]
 
 
-def _tier(tier: str, lanes: Sequence[Lane]) -> tuple[list[Queue], list[Binding]]:
-    dead = Queue(name=names.dead_queue(tier), arguments={"x-queue-type": "classic"})
+def _tier(tier: str, lanes: Sequence[Lane], shapes: Shapes) -> tuple[list[Queue], list[Binding]]:
+    dead = Queue(name=names.dead_queue(tier), arguments=shapes.plain)
     queues = [dead]
     bindings = [Binding(source=names.DEAD_EXCHANGE, queue=dead.name, key=tier)]
     for lane in lanes:
         jobs = names.jobs_queue(tier, lane)
         key = f"{tier}.{lane.value}"
-        queues.append(
-            Queue(
-                name=jobs,
-                arguments={
-                    "x-queue-type": "classic",
-                    "x-max-priority": 10,
-                    # The net below: workers publish their dead letters themselves.
-                    "x-dead-letter-exchange": names.DEAD_EXCHANGE,
-                    "x-dead-letter-routing-key": tier,
-                },
-            )
-        )
+        queues.append(Queue(name=jobs, arguments=shapes.jobs(tier)))
         bindings += [
             Binding(source=REQUESTS_EXCHANGE, queue=jobs, key=key),
             Binding(source=names.REPLAY_EXCHANGE, queue=jobs, key=key),
@@ -144,26 +135,19 @@ def _tier(tier: str, lanes: Sequence[Lane]) -> tuple[list[Queue], list[Binding]]
     return queues, bindings
 
 
-def _asks() -> tuple[list[Queue], list[Binding]]:
+def _asks(shapes: Shapes) -> tuple[list[Queue], list[Binding]]:
     # From tenants by the exchange that they may write already, from operators by one of their own: so the
     # broker says who asks.
-    queue = Queue(name=names.ASKS_QUEUE, arguments={"x-queue-type": "classic"})
+    queue = Queue(name=names.ASKS_QUEUE, arguments=shapes.plain)
     return [queue], [
         Binding(source=source, queue=queue.name, key=ASK_KEY)
         for source in (REQUESTS_EXCHANGE, names.CONTROL_EXCHANGE)
     ]
 
 
-def _parking() -> tuple[list[Queue], list[Binding]]:
+def _parking(shapes: Shapes) -> tuple[list[Queue], list[Binding]]:
     queues = [
-        Queue(
-            name=names.parking_queue(level.name),
-            arguments={
-                "x-queue-type": "classic",
-                "x-message-ttl": int(level.ttl.total_seconds() * 1000),
-                "x-dead-letter-exchange": names.RETURN_EXCHANGE,
-            },
-        )
+        Queue(name=names.parking_queue(level.name), arguments=shapes.parking(level.ttl))
         for level in LEVELS
     ]
     bindings = [

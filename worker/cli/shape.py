@@ -7,10 +7,13 @@ import click
 
 from worker.broker.comparison import Difference
 from worker.broker.definitions import to_definitions
+from worker.broker.management import Management
+from worker.broker.queues import Priorities, priorities
 from worker.broker.topology import Topology
 from worker.broker.topology import topology as topology_of
 from worker.cli.configured import config_option, management_of, management_option, settings_of
 from worker.cli.output import FAILED, as_json, show, told
+from worker.errors import SettingsError
 
 tenants_option = click.option(
     "--tenant",
@@ -26,7 +29,7 @@ tenants_option = click.option(
 def topology() -> None:
     """Hold a broker against what Warren needs, or declare it.
 
-    Exchanges, queues, bindings, policies and permissions follow from the configured tiers.
+    Exchanges, queues, bindings, policies and permissions follow from the configured tiers and broker.queue_type.
     """
 
 
@@ -50,7 +53,9 @@ def check(
 ) -> None:
     """Tell everything in which the broker differs, with what to do about it. Changes nothing."""
     with told():
-        differences = management_of(config, management_url).check(_wanted(config, tenants))
+        management = management_of(config, management_url)
+        _check_priorities(config, management)
+        differences = management.check(_wanted(config, tenants))
     _tell(differences, json_too=as_json)
 
 
@@ -77,7 +82,9 @@ def apply(
     Nothing is ever deleted. Users are not made, since they need passwords; their permissions are.
     """
     with told():
-        differences = management_of(config, management_url).apply(_wanted(config, tenants))
+        management = management_of(config, management_url)
+        _check_priorities(config, management)
+        differences = management.apply(_wanted(config, tenants))
     _tell(differences, json_too=as_json)
 
 
@@ -101,7 +108,34 @@ def show_definitions(config: str | None, tenants: tuple[str, ...], vhost: str) -
 
 
 def _wanted(config: str | None, tenants: tuple[str, ...]) -> Topology:
-    return topology_of(tuple(settings_of(config).tiers), tenants=tenants)
+    settings = settings_of(config)
+    return topology_of(
+        tuple(settings.tiers), tenants=tenants, queue_type=settings.broker.queue_type
+    )
+
+
+def _check_priorities(config: str | None, management: Management) -> None:
+    """Say when the broker's quorum queues know two priorities only.
+
+    Raises:
+        SettingsError: they know none.
+    """
+    version = management.version()
+    match priorities(settings_of(config).broker.queue_type, version):
+        case Priorities.NONE:
+            problem = (
+                f'broker.queue_type = "quorum": RabbitMQ {version} gives quorum queues no priorities: run 4.3.5 or '
+                'newer, or the latest 4.2, or set "classic"'
+            )
+            raise SettingsError((problem,))
+        case Priorities.HIGH_FIRST:
+            click.echo(
+                f"note: on RabbitMQ {version} only priority high stands out in quorum queues; strict priorities "
+                "come with 4.3",
+                err=True,
+            )
+        case Priorities.STRICT:
+            pass
 
 
 def _tell(differences: list[Difference], *, json_too: bool) -> None:

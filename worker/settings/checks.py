@@ -9,7 +9,7 @@ from worker.settings.finding import Finding
 from worker.settings.schema import Settings
 from worker.settings.stores import which_store
 from worker.settings.timing import consumer_timeout, record_ttl
-from worker.settings.urls import split_url
+from worker.settings.urls import hosts_of, split_url
 from worker.settings.values import format_duration, format_size
 
 _MOST_JOBS: Final = 4000
@@ -118,10 +118,11 @@ def _plaintext(settings: Settings) -> Iterator[Finding]:
         parts = split_url(value)
         if parts is None or allowed or parts.scheme not in {"amqp", "http", "redis"}:
             continue
-        if not _is_loopback(parts.hostname or ""):
+        remote = [host for host in hosts_of(value) if not _is_loopback(host)]
+        if remote:
             yield Finding(
                 about=(f"{section}.{key}", f"{section}.allow_plaintext"),
-                text=f"{section}.{key} sends keys and prompts to {parts.hostname} unencrypted: use"
+                text=f"{section}.{key} sends keys and prompts to {', '.join(remote)} unencrypted: use"
                 f" {parts.scheme}s://, or set {section}.allow_plaintext = true",
             )
 

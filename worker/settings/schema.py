@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from producer_sdk.wire import QueueType
 from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
 from worker.settings.prices import PriceSettings
 from worker.settings.secret import Secret
@@ -38,9 +39,14 @@ class BrokerSettings:
 
     url: Annotated[
         str,
-        url("amqp", "amqps", user=True),
-        "Where RabbitMQ is: `amqps://user@host/vhost`; `amqp://` to this machine only",
+        url("amqp", "amqps", user=True, several=True),
+        "Where RabbitMQ is: `amqps://user@host/vhost`, of a cluster `…@host1,host2,host3/vhost`; `amqp://` to this"
+        " machine only",
     ]
+    queue_type: Annotated[
+        QueueType,
+        "What the queues are: `classic`, on one node, or `quorum`, on three nodes of a cluster, RabbitMQ 4 and later",
+    ] = "classic"
     password: Annotated[
         Secret | None, PlainValidator(parse_secret), "The broker user's password"
     ] = None

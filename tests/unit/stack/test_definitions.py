@@ -10,12 +10,52 @@ from worker.broker.topology import topology
 
 _ROOT = Path(__file__).parents[3]
 _FILE: dict[str, Any] = json.loads((_ROOT / "rabbitmq/definitions.json").read_text("utf-8"))
+_QUORUM: dict[str, Any] = json.loads(
+    (_ROOT / "rabbitmq/definitions-quorum.json").read_text("utf-8")
+)
 _PERMISSIONS = {row["user"]: row for row in _FILE["permissions"]}
 _SHARED = [row["name"] for kind in ("queues", "exchanges") for row in _FILE[kind]]
 
 
 def test_the_committed_file_is_the_generated_one() -> None:
     assert to_definitions(topology(("premium", "standard", "budget"))) == _FILE
+
+
+def test_the_committed_file_of_quorum_queues_is_the_generated_one() -> None:
+    tiers = ("premium", "standard", "budget")
+    assert to_definitions(topology(tiers, queue_type="quorum")) == _QUORUM
+
+
+def test_the_two_files_differ_in_the_queues_arguments_alone() -> None:
+    assert {kind for kind in _FILE if _FILE[kind] != _QUORUM[kind]} == {"queues"}
+    assert [row["name"] for row in _FILE["queues"]] == [row["name"] for row in _QUORUM["queues"]]
+
+
+def test_every_quorum_queue_has_three_replicas_and_a_delivery_limit_that_no_job_lives_to_see() -> (
+    None
+):
+    for row in _QUORUM["queues"]:
+        assert row["durable"]
+        assert row["arguments"]["x-queue-type"] == "quorum"
+        assert row["arguments"]["x-quorum-initial-group-size"] == 3
+        assert row["arguments"]["x-delivery-limit"] > 10**9
+        assert "x-max-priority" not in row["arguments"]
+
+
+def test_no_quorum_queue_loses_what_it_dead_letters() -> None:
+    for row in _QUORUM["queues"]:
+        arguments = row["arguments"]
+        safe = "x-dead-letter-exchange" in arguments
+        assert (arguments.get("x-dead-letter-strategy") == "at-least-once") is safe
+        assert (arguments.get("x-overflow") == "reject-publish") is safe
+
+
+def test_a_policy_never_makes_a_queue_drop_what_it_must_dead_letter() -> None:
+    dropping = [
+        row for row in _FILE["policies"] if row["definition"].get("overflow") == "drop-head"
+    ]
+    safe = [row["name"] for row in _QUORUM["queues"] if "x-overflow" in row["arguments"]]
+    assert not [name for row in dropping for name in safe if re.search(row["pattern"], name)]
 
 
 def test_no_limit_makes_a_jobs_queue_drop_what_comes_back_from_parking() -> None:

@@ -48,6 +48,10 @@ TABLE: list[tuple[str, str]] = [
     ),
     (MINIMAL.replace("127.0.0.1", "rabbit.example"), "to rabbit.example unencrypted: use amqps://"),
     (
+        MINIMAL.replace("127.0.0.1", "127.0.0.1:5672,one,two:7"),
+        "sends keys and prompts to one, two unencrypted",
+    ),
+    (
         having("broker", 'management_url = "http://10.0.0.1:15672"'),
         "set broker.allow_plaintext = true",
     ),

@@ -125,6 +125,8 @@ def test_an_unknown_variable_is_a_problem_with_a_suggestion(
         ("retry", 'try_backoff_cap = "3s"', "must be between 0s and 2s"),
         ("broker", 'allow_plaintext = "yes"', "must be a valid boolean"),
         ("broker", "management_url = 5", "must be a valid string"),
+        ("broker", 'management_url = "https://one,two"', "must name one host"),
+        ("broker", 'queue_type = "stream"', "must be 'classic' or 'quorum'"),
         ("http", 'listen = "127.0.0.1:99999"', "must be host:port"),
         ("store", 'durability = "none"', "must be 'process' or 'power'"),
         ("store", 'cache_max_size = "10MB"', "must be a size"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.unit.worker.settings_samples import MINIMAL, Folder, having
 from worker.errors import SettingsError
+from worker.parts import broker_address
 from worker.settings import Secret, Settings, describe, load
 
 CANARY = "sesame-4711/x"
@@ -158,6 +159,18 @@ def test_the_stores_password_comes_from_the_folder_of_secrets_too(folder: Folder
     assert store.password.reveal() == CANARY
 
 
+def test_the_password_moves_also_when_the_url_names_several_hosts(folder: Folder) -> None:
+    text = MINIMAL.replace("worker@127.0.0.1/", "worker:sesame@127.0.0.1:5673,localhost:5674/v")
+    settings = folder.load(text)
+    assert settings.broker.url == "amqp://worker@127.0.0.1:5673,localhost:5674/v"
+    assert password(settings) == "sesame"
+    address = broker_address(settings.broker)
+    assert [(url.port, url.password) for url in address.urls] == [
+        (5673, "sesame"),
+        (5674, "sesame"),
+    ]
+
+
 def test_a_secret_that_everybody_may_read_is_a_warning(folder: Folder) -> None:
     file = folder.file("key", "x", mode=0o644)
     settings = folder.load(having("endpoints.main", f'key_file = "{file}"'))
@@ -192,6 +205,8 @@ PLACES = [
     'broker.passwrod = "{}"',
     'broker.url = "amqp://u:{}@127.0.0.1/"',
     'broker.url = "amqp://u:{}"',
+    'broker.url = "amqp://u:{}@127.0.0.1:1,host:2/"',
+    'broker.url = "amqps://u:{}@one:1,two:x/"',
     'broker.url = "amqp:/u:{}@host/"',
     'broker.password_file = "{}"',
     "broker.password = ['{}']",

@@ -5,7 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
+from producer_sdk.wire import QueueType
 from worker.broker.comparison import Difference
+from worker.broker.management import Replicas
+from worker.broker.queues import REPLICAS, Priorities, priorities
 from worker.cli.doctor.finding import Finding, failed, ok, warn
 
 _OLDEST: Final = (3, 10)
@@ -77,6 +80,49 @@ def queues(refused: Mapping[str, str]) -> Finding:
         return ok(what, "every tier's queue is there for the worker's user")
     told = "; ".join(f"{name}: {why}" for name, why in refused.items())
     return failed(what, told, "warren topology apply")
+
+
+def queue_type(configured: QueueType, version: str) -> Finding:
+    """Judge what priorities the queues of this type have on a RabbitMQ of this version."""
+    what, other = "queue type", 'set broker.queue_type = "classic"'
+    match priorities(configured, version):
+        case Priorities.NONE:
+            detail = f"quorum: RabbitMQ {version} gives quorum queues no priorities"
+            return failed(what, detail, f"{_UPGRADE}, or {other}")
+        case Priorities.HIGH_FIRST:
+            detail = (
+                f"quorum: on RabbitMQ {version} only priority high stands out, two to one; low and normal are "
+                "taken as they come"
+            )
+            return warn(
+                what, detail, f"run RabbitMQ 4.3.5 or newer for strict priorities, or {other}"
+            )
+        case Priorities.STRICT if configured == "quorum":
+            return ok(what, "quorum, with strict priorities")
+        case Priorities.STRICT:
+            return ok(what, "classic, with strict priorities; each queue lives on one node")
+
+
+def replicas(nodes: int, found: Mapping[str, Replicas]) -> Iterator[Finding]:
+    """Judge on how many nodes the quorum queues live; `nodes` 0: how many there are is not known."""
+    what = "replicas"
+    wanted = min(REPLICAS, nodes or REPLICAS)
+    thin = sorted(name for name, each in found.items() if each.members < wanted)
+    down = sorted(name for name, each in found.items() if each.online < each.members)
+    if nodes and nodes < REPLICAS and found:
+        mend = "join three nodes to a cluster; then, on the new ones, rabbitmq-queues grow NODE all"
+        yield warn(
+            what, f"the cluster has {nodes} of the {REPLICAS} nodes that survive a loss", mend
+        )
+    if thin:
+        mend = "on each node that lacks them: rabbitmq-queues grow NODE all"
+        yield warn(what, f"on fewer than {wanted} nodes: {', '.join(thin)}", mend)
+    if down:
+        yield warn(
+            what, f"not on all their nodes now: {', '.join(down)}", "start the node that is down"
+        )
+    if found and not (thin or down) and nodes >= REPLICAS:
+        yield ok(what, f"every queue lives on {wanted} nodes")
 
 
 def topology(differences: Sequence[Difference]) -> Iterator[Finding]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from producer_sdk.wire import Lane
 from worker.broker.inspection import Inspected, inspect
@@ -36,9 +35,11 @@ def broker_findings(settings: Settings) -> Iterator[Finding]:
             BROKER, str(error), "start the broker, or set broker.url and broker.password_file"
         )
         return
-    parts = urlsplit(settings.broker.url)
-    yield ok(BROKER, f"{parts.hostname} takes user {parts.username}")
+    address = broker_address(settings.broker)
+    hosts = " or ".join(str(url.host) for url in address.urls)
+    yield ok(BROKER, f"{hosts} takes user {address.user}")
     yield broker.version(found.version)
+    yield broker.queue_type(settings.broker.queue_type, found.version)
     yield broker.channels(len(queues), found.channel_max)
     yield broker.queues(found.refused)
 
@@ -58,8 +59,12 @@ def management_findings(
         asked = _CLOCK.now()
         date = management.date()
         answered = _CLOCK.now()
-        differences = management.check(topology_of(tuple(settings.tiers), tenants=tenants))
+        wanted = topology_of(
+            tuple(settings.tiers), tenants=tenants, queue_type=settings.broker.queue_type
+        )
+        differences = management.check(wanted)
         limits = management.delivery_timeouts()
+        nodes, replicas = management.replicas()
     except BrokerUnavailable as error:
         mend = "start the broker with rabbitmq_management, or give another --management-url"
         yield failed(MANAGEMENT, str(error), mend)
@@ -74,6 +79,7 @@ def management_findings(
     }
     set_by = {tier: min(found) for tier, found in by_tier.items() if found}
     yield from broker.delivery_timeout(attempts, set_by, configured)
+    yield from broker.replicas(nodes, replicas)
     yield from broker.topology(differences)
 
 

@@ -25,6 +25,7 @@ ADDRESS = Address.parse("amqp://worker:canary@127.0.0.1:5/warren")
         ("amqp://w:p@[::1]:7/warren", "w", "::1:7, virtual host 'warren'"),
         ("amqps://w:p@broker.example/%2F", "w", "broker.example:5671, virtual host '/'"),
         ("amqps://a%40b:p@broker.example", "a@b", "broker.example:5671, virtual host '/'"),
+        ("amqps://w:p@one,two:7/v", "w", "one:5671, two:7, virtual host 'v'"),
     ],
 )
 def test_a_url_tells_user_and_place(url: str, user: str, where: str) -> None:
@@ -42,6 +43,9 @@ def test_a_url_tells_user_and_place(url: str, user: str, where: str) -> None:
         ("amqps://w:canary@host/v?no_verify_ssl=1", "nothing is set in it"),
         ("amqp://w:canary@broker.example/v", "in the clear"),
         ("amqp://w:canary@127.0.0.1.example/v", "in the clear"),
+        ("amqp://w:canary@127.0.0.1,broker.example/v", "broker at broker.example .* in the clear"),
+        ("amqps://w:canary@one,/v", "must look like"),
+        ("amqps://w:canary@one:5671,two:x/v", "must look like"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str, said: str) -> None:
@@ -51,7 +55,19 @@ def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str, sai
 
 
 def test_plaintext_to_another_machine_must_be_allowed() -> None:
-    assert Address.parse("amqp://w:p@broker.example/v", allow_plaintext=True).url.scheme == "amqp"
+    assert (
+        Address.parse("amqp://w:p@broker.example/v", allow_plaintext=True).urls[0].scheme == "amqp"
+    )
+
+
+def test_each_node_of_several_has_an_address_of_its_own() -> None:
+    one, two = Address.parse("amqps://w:p@one,two:7/v, w").nodes
+    assert (one.where, two.where) == (
+        "one:5671, virtual host 'v, w'",
+        "two:7, virtual host 'v, w'",
+    )
+    assert [str(node.urls[0].host) for node in (one, two)] == ["one", "two"]
+    assert one.user == "w"
 
 
 def test_the_password_is_not_shown() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from producer_sdk.wire import QueueType
 from worker.broker.comparison import Difference
+from worker.broker.management import Replicas
 from worker.cli.doctor import broker, clock, endpoint, host
 from worker.cli.doctor.finding import (
     BROKER,
@@ -103,6 +105,53 @@ def test_a_connection_needs_a_channel_for_each_lane(
     lanes: int, offered: int, severity: Severity
 ) -> None:
     assert broker.channels(lanes, offered).severity is severity
+
+
+@pytest.mark.parametrize(
+    ("configured", "version", "severity", "said"),
+    [
+        ("classic", "3.10.8", OK, "one node"),
+        ("classic", "4.3.6", OK, "one node"),
+        ("quorum", "3.10.8", FAIL, "no priorities"),
+        ("quorum", "3.13.7", FAIL, "no priorities"),
+        ("quorum", "4.0.5", WARN, "only priority high"),
+        ("quorum", "4.2.10", WARN, "only priority high"),
+        ("quorum", "4.3.5", OK, "strict"),
+        ("quorum", "5.0.0", OK, "strict"),
+        ("quorum", "unreadable", OK, "strict"),
+    ],
+)
+def test_a_queue_type_is_judged_by_the_priorities_that_it_has(
+    configured: QueueType, version: str, severity: Severity, said: str
+) -> None:
+    found = broker.queue_type(configured, version)
+    assert found.severity is severity
+    assert said in found.detail
+    assert bool(found.mend) is (severity is not OK)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "members", "online", "told"),
+    [
+        (3, 3, 3, [(OK, "every queue lives on 3 nodes")]),
+        (0, 3, 3, []),
+        (5, 3, 3, [(OK, "every queue lives on 3 nodes")]),
+        (3, 1, 1, [(WARN, "on fewer than 3 nodes: q")]),
+        (3, 3, 2, [(WARN, "not on all their nodes now: q")]),
+        (1, 1, 1, [(WARN, "the cluster has 1 of the 3 nodes")]),
+        (2, 1, 1, [(WARN, "the cluster has 2 of"), (WARN, "on fewer than 2 nodes: q")]),
+    ],
+)
+def test_queues_are_judged_by_the_nodes_that_they_live_on(
+    nodes: int, members: int, online: int, told: list[tuple[Severity, str]]
+) -> None:
+    found = list(broker.replicas(nodes, {"q": Replicas(members=members, online=online)}))
+    assert [each.severity for each in found] == [severity for severity, _ in told]
+    assert all(said in each.detail for each, (_, said) in zip(found, told, strict=True))
+
+
+def test_classic_queues_have_no_replicas_to_judge() -> None:
+    assert list(broker.replicas(1, {})) == []
 
 
 def test_a_queue_that_is_refused_is_named() -> None:
