@@ -333,31 +333,9 @@ def _bodies() -> list[Kind]:
 
 def _forged() -> list[Kind]:
     """Give what Warren or the broker write, from a producer: nobody believes it, and the message is in order."""
-    dead = table(
-        [
-            (b"queue", text(b"warren.park.2s")),
-            (b"count", integer(99)),
-            (b"reason", text(b"expired")),
-            (b"exchange", text(b"warren.park")),
-        ]
-    )
     return [
-        Kind(name=f"a forged {name.decode()}", change=_header(name, value), to=_NONE)
-        for name, value in (
-            (b"x-warren-tenant", text(b"stranger")),
-            (b"x-warren-run", integer(7)),
-            (b"x-warren-run", text(b"many")),
-            (b"x-warren-generation", integer(7)),
-            (b"x-warren-generation", integer(-7)),
-            (b"x-warren-attempts", integer(2**40)),
-            (b"x-warren-received", integer(1)),
-            (b"x-warren-not-before", integer(253_370_764_800_000)),
-            (b"x-warren-reason", text(b"because")),
-            (b"x-delivery-count", integer(99)),
-            (b"x-first-death-exchange", text(b"warren.return")),
-            (b"x-death", b"A" + long(b"F" + dead)),
-            (b"x-death", text(b"none")),
-        )
+        Kind(name=f"a forged {name.decode()}, {number}", change=_header(name, value), to=_NONE)
+        for number, (name, value) in enumerate(FORGED)
     ]
 
 
@@ -383,6 +361,38 @@ def _every_type(draft: Draft) -> Draft:
     more = tuple((kind.encode(), value) for kind, value in _TYPED.items())
     return replace(draft, headers=(*draft.headers, *more))
 
+
+_DEATH: Final = table(
+    [
+        (b"queue", text(b"warren.park.2s")),
+        (b"count", integer(99)),
+        (b"reason", text(b"expired")),
+        (b"exchange", text(b"warren.park")),
+    ]
+)
+# Headers that only Warren or the broker may write.
+FORGED: Final = (
+    (b"x-warren-tenant", text(b"producer")),
+    (b"x-warren-tenant", text(b"stranger")),
+    (b"x-warren-run", integer(2)),
+    (b"x-warren-run", integer(7)),
+    (b"x-warren-run", text(b"many")),
+    (b"x-warren-generation", integer(7)),
+    (b"x-warren-generation", integer(-7)),
+    (b"x-warren-attempts", integer(2**40)),
+    (b"x-warren-received", integer(1)),
+    (b"x-warren-not-before", integer(253_370_764_800_000)),
+    (b"x-warren-job", text(b"0" * 32)),
+    (b"x-warren-tier", text(b"premium")),
+    (b"x-warren-lane", text(b"bulk")),
+    (b"x-warren-reason", text(b"because")),
+    (b"x-warren-wire", text(b"because")),
+    (b"x-delivery-count", integer(99)),
+    (b"x-first-death-exchange", text(b"warren.return")),
+    (b"x-first-death-reason", text(b"expired")),
+    (b"x-death", b"A" + long(b"F" + _DEATH)),
+    (b"x-death", text(b"none")),
+)
 
 KINDS: Final = (
     *_properties(),
