@@ -49,7 +49,7 @@ _SIZES: Final = MappingProxyType(
     dict(zip(b"tbBsuIilLfdDTV", (1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8, 5, 8, 0), strict=True))
 )
 _TABLE, _ARRAY = b"FA"
-_OF_A_LENGTH: Final = b"Sx"
+_OF_A_LENGTH: Final = b"SxFA"
 
 
 class TolerantTransport(TransportFactory):
@@ -91,8 +91,7 @@ class TolerantReader(StreamReader):
         kind, channel, length = _HEAD.unpack(head)
         rest = await self._source.readexactly(length + 1)
         if kind == _CONTENT_HEADER:
-            payload = rest[:-1]
-            made = _with_wire(payload) if _decodable(payload) else _replaced(payload)
+            made = _made_decodable(rest[:-1])
         elif kind == _METHOD and rest.startswith((_DELIVER, _GET_OK)):
             made = _readable(rest[:-1])
         else:
@@ -100,14 +99,16 @@ class TolerantReader(StreamReader):
         return _HEAD.pack(kind, channel, len(made)) + made + rest[-1:]
 
 
-def _decodable(payload: bytes) -> bool:
+def _made_decodable(payload: bytes) -> bytes:
+    """Give the payload as the library is to have it, and can: it is decoded here once, to be sure."""
     try:
-        if not _bearable(payload):
-            return False
-        ContentHeader().unmarshal(payload)
-    except Exception:  # noqa: BLE001  # whatever the decoder raises here, it would raise in the library
-        return False
-    return True
+        if _bearable(payload):
+            made = _with_wire(payload)
+            ContentHeader().unmarshal(made)
+            return made
+    except Exception:  # noqa: BLE001, S110  # whatever the decoder raises here, it would raise in the library
+        pass
+    return _replaced(payload)
 
 
 def _table_at(payload: bytes) -> int:
@@ -121,7 +122,7 @@ def _table_at(payload: bytes) -> int:
 
 
 def _bearable(payload: bytes) -> bool:
-    """Tell whether the tables are neither deep nor long, without decoding a value."""
+    """Tell whether the tables are whole, and neither deep nor long, without decoding a value."""
     (flags,) = struct.unpack_from(">H", payload, _FLAGS_AT)
     if flags & _MORE_FLAGS:
         return False
@@ -131,24 +132,25 @@ def _bearable(payload: bytes) -> bool:
     left = [(at + 4, _after(payload, at), True, 0)]
     while left:
         at, end, named, depth = left.pop()
-        if depth > _MAX_DEPTH:
-            return False
         while at < end:
             values += 1
-            if values > _MAX_VALUES:
-                return False
             if named:
                 at += 1 + payload[at]
-            kind = payload[at]
-            at += 1
+            kind, inside = payload[at], at + 5
+            at = _behind(payload, at)
             if kind in {_TABLE, _ARRAY}:
-                left.append((at + 4, _after(payload, at), kind == _TABLE, depth + 1))
-                at = _after(payload, at)
-            elif kind in _OF_A_LENGTH:
-                at = _after(payload, at)
-            else:
-                at += _SIZES[kind]
+                left.append((inside, at, kind == _TABLE, depth + 1))
+            if values > _MAX_VALUES or depth > _MAX_DEPTH:
+                return False
+        if at != end:  # the last value is longer than its table
+            return False
     return True
+
+
+def _behind(payload: bytes, at: int) -> int:
+    """Give where a value ends whose type stands here."""
+    kind = payload[at]
+    return _after(payload, at + 1) if kind in _OF_A_LENGTH else at + 1 + _SIZES[kind]
 
 
 def _after(payload: bytes, at: int) -> int:

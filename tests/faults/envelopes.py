@@ -66,9 +66,8 @@ def message(noise: Noise) -> DeliveredMessage:
         properties[name] for name in BITS if name in properties
     )
     payload = raw[:12] + noise.damaged(raw[12:], share=wild / 2)
-    decodable = tolerance._decodable(payload)
     header = ContentHeader()
-    header.unmarshal(tolerance._with_wire(payload) if decodable else tolerance._replaced(payload))
+    header.unmarshal(tolerance._made_decodable(payload))
     exchange = noise.chance.choice(_EXCHANGES) if noise.often(0.4) else _EXCHANGES[0]
     delivery = Basic.Deliver(exchange=exchange, routing_key="standard.interactive")
     return DeliveredMessage(delivery=delivery, header=header, body=body, channel=None)  # type: ignore[arg-type]  # nothing is done on it

@@ -101,6 +101,7 @@ def nested(depth: int) -> bytes:
         (1 << 15, b""),
         (1 << 15 | 1, b"\x00\x00\x01t"),
         (1 << 13, table(b"\x00V" * 513)),
+        (1 << 13, struct.pack(">I", 6) + shortstr(b"a") + b"I\x00\x00\x00\x01"),
         (1 << 13, table(shortstr(b"a") + b"A" + table(b"V" * 513))),
     ],
 )
