@@ -139,11 +139,14 @@ class RawClient:
         code = struct.unpack_from(">H", rest)[0]
         return f"{code} {rest[3 : 3 + rest[2]].decode(errors='replace')}"
 
-    def fetch(self, queue: str) -> tuple[bytes, bytes] | None:
-        """Take a message off a queue: the payload of its content header, and its body."""
+    def fetch(self, queue: str, *, keep: bool = False) -> tuple[bytes, bytes] | None:
+        """Take a message off a queue: the payload of its content header, and its body.
+
+        `keep`: it is not acknowledged, and goes back when the connection ends.
+        """
         if self._socket is None:
             self._open()
-        get = struct.pack(">HHH", 60, 70, 0) + short(queue.encode()) + b"\x01"
+        get = struct.pack(">HHH", 60, 70, 0) + short(queue.encode()) + bytes([not keep])
         self._send(self._frame(_METHOD, get))
         said, _ = self._method()
         if said == _GET_EMPTY:
