@@ -46,6 +46,7 @@ class Account:
     unheard: int = 0
     reconnects: int = 0
     unreasoned: int = 0
+    secrets: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
