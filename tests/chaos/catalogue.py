@@ -21,7 +21,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         name="permission matrix",
         title="every operation as every role of the broker",
         promise="as written by hand",
-        minutes=1,
+        minutes=3,
         run="tests.chaos.permissions:run",
     ),
     Experiment(
