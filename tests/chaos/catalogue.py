@@ -7,7 +7,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         name="wire poison",
         title="messages that no producer should send, among innocents",
         promise="no connection lost, no innocent set aside, all poison in quarantine with its bytes",
-        minutes=25,
+        minutes=40,
         run="tests.chaos.poison:run",
     ),
     Experiment(

@@ -108,13 +108,16 @@ def _publish(
 ) -> None:
     for name, kind in chunk:
         for sort, base in ((REQUEST, request), (ASK, ask)):
+            called = f"{sort}: {kind.name}"
+            if called in account.refused:  # as it would be again
+                continue
             draft = kind.change(base(name))
             account.sent += 1
             said = producer.publish(draft)
             if said is not None:
-                account.refused[f"{sort}: {kind.name}"] = said
+                account.refused[called] = said
             elif sort in kind.to:
-                sent.poison[draft.body] = f"{sort}: {kind.name}"
+                sent.poison[draft.body] = called
             elif sort == REQUEST:
                 sent.jobs[job_id("producer", name)] = kind.name
 
