@@ -19,7 +19,7 @@ from tests.faults.stage import Stage, chat
 from tests.faults.vhost import Vhost
 from worker.core.model import State
 
-_DUST_S: Final = 120
+_DUST_S: Final = 600
 # Kinds between two groups of innocents, and how many are in such a group.
 _CHUNK, _INNOCENTS = 12, 3
 # Bytes of a message's properties that quarantine keeps.
@@ -68,7 +68,7 @@ async def besiege(stage: Stage, *, rounds: int, kinds: Sequence[Kind] = KINDS) -
                 await asyncio.to_thread(_publish, producer, chunk, sent, account)
                 innocents = [chat(f"innocent {number} {n}") for n in range(_INNOCENTS)]
                 jobs += await stage.submit(client, innocents)
-                asks.append(asyncio.create_task(client.result(f"{number:032x}")))
+                asks.append(asyncio.create_task(client.result(f"{number:032x}", timeout=_DUST_S)))
         worker = await stage.started()
         before = await asyncio.to_thread(connections, stage.vhost, "worker")
         heard = await stage.hear(jobs, _DUST_S)
