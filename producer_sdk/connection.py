@@ -29,6 +29,7 @@ from producer_sdk.errors import (
     TopologyMissing,
 )
 from producer_sdk.hosts import one_each
+from producer_sdk.tolerance import TolerantTransport
 
 # What a lost connection, or one that cannot be made, looks like. RuntimeError as a whole is not in it: the
 # library raises it for closed channels, as the subclass named here, but bugs are RuntimeErrors too.
@@ -130,6 +131,8 @@ async def connect(
             ssl_context=tls,
             client_properties={"connection_name": f"warren producer, {purpose}"},
         )
+        # The library passes these on to the one below it, which alone knows transports.
+        connection.kwargs["transport_factory"] = TolerantTransport()
         try:
             await connection.connect(timeout=within.total_seconds() / len(urls))
         except BaseException as error:

@@ -20,6 +20,7 @@ from simulator import Simulator
 from stack.auditor import Findings, audit
 from stack.records import json_lines
 from stack.services import free_port
+from tests.faults import canaries
 from tests.faults.room import RedisRoom
 from tests.faults.vhost import ROOT, Vhost
 from worker.core.letters import Explanation
@@ -27,6 +28,8 @@ from worker.settings import load
 from worker.stores import archive
 
 READY_S = 30
+# Completions that are looked for afterwards where they must not be.
+_COMPLETIONS = 50
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +76,8 @@ class Stage:
     heard: dict[str, int] = field(default_factory=dict)
     room: RedisRoom | None = None
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    errors: set[str] = field(default_factory=set)
+    completions: set[str] = field(default_factory=set)
 
     @property
     def config(self) -> Path:
@@ -105,7 +110,7 @@ class Stage:
         self.config.write_text(
             f'[broker]\nurl = "{broker or self.vhost.url("worker")}"\nqueue_type = "{self.vhost.queue_type}"\n'
             f"{self._store_table()}"
-            f'[endpoints.main]\nbase_url = "{self.simulator.url}/v1"\nkey = "canary-key-3141"\n'
+            f'[endpoints.main]\nbase_url = "{self.simulator.url}/v1"\nkey = "{canaries.KEY}"\n'
             f"{tables}{more}",
             encoding="utf-8",
         )
@@ -191,6 +196,10 @@ class Stage:
         except JobError as error:
             heard = error
         self.heard[job.submission_id] = heard.run
+        if isinstance(heard, JobError):
+            self.errors.add(str(heard))
+        elif len(self.completions) < _COMPLETIONS and heard.text:
+            self.completions.add(heard.text)
         told = heard.body if isinstance(heard, Reply) else str(heard.kind).encode()
         self.journal.append(
             {
@@ -211,11 +220,23 @@ class Stage:
         return audit(self.journal, calls, self.ledger())
 
     async def settled(self, within_s: float = 30) -> Findings:
-        """Wait for the dust to settle (no delivery out, no copy parked), then audit."""
+        """Wait for the dust to settle (no delivery out, no copy parked), look for secrets, then audit."""
         async with asyncio.timeout(within_s):
             while await asyncio.to_thread(self._moving):  # noqa: ASYNC110  # only the broker knows
                 await asyncio.sleep(0.1)
+        assert await self.canaries() == []
         return self.audit()
+
+    async def canaries(self) -> list[str]:
+        """Give each place outside the requests' own bodies in which a secret, a prompt or a completion stands."""
+        texts = {f"completion {number}": text for number, text in enumerate(self.completions)}
+        return await canaries.hits(
+            self.vhost,
+            canaries.planted(self.vhost, **texts),
+            logs=[worker.log for worker in self.processes],
+            ports=[worker.port for worker in self.processes if worker.process.returncode is None],
+            texts=self.errors,
+        )
 
     def _moving(self) -> bool:
         return any(
@@ -258,7 +279,8 @@ def chat(
     lane: LaneName = "interactive",
 ) -> Request:
     """Give a request; `plan` is what the simulator does with its calls, in order."""
-    body: dict[str, Any] = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": text}]}
+    messages = [{"role": "user", "content": text}, {"role": "user", "content": canaries.PROMPT}]
+    body: dict[str, Any] = {"model": "gpt-5-mini", "messages": messages}
     if plan is not None:
         body["user"] = f"sim:{plan}"
     return Request(

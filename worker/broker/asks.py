@@ -5,6 +5,7 @@ from typing import Final
 
 from aiormq.abc import DeliveredMessage
 
+from producer_sdk.tolerance import UNDECODABLE
 from producer_sdk.wire import (
     REQUESTS_EXCHANGE,
     Ask,
@@ -90,7 +91,7 @@ def read_ask(incoming: Incoming) -> tuple[Verb, Asked]:
     Raises:
         Unreadable: it does not follow the wire contract, or comes from where no ask comes from.
     """
-    if names.UNDECODABLE in incoming.headers:
+    if UNDECODABLE in incoming.headers:
         raise Unreadable("its properties cannot be decoded")
     ask = _ask(incoming)
     if incoming.exchange == names.CONTROL_EXCHANGE:

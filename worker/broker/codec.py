@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from producer_sdk.tolerance import UNDECODABLE
 from producer_sdk.wire import (
     REQUESTS_EXCHANGE,
     CompletionRequest,
@@ -65,7 +66,7 @@ def read(incoming: Incoming, *, rules: TierRules, now: datetime) -> Job:
     Raises:
         Unreadable: it does not follow the wire contract, or comes from where no job comes from.
     """
-    if names.UNDECODABLE in incoming.headers:
+    if UNDECODABLE in incoming.headers:
         raise Unreadable("its properties cannot be decoded")
     now = from_ms(to_ms(now))
     if incoming.exchange == REQUESTS_EXCHANGE:

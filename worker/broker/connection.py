@@ -17,8 +17,8 @@ from aiormq.abc import ChannelFrame
 from aiormq.channel import Channel
 from aiormq.connection import Connection
 
+from producer_sdk.tolerance import TolerantTransport
 from worker.broker.address import Address, describe, explain, is_loss
-from worker.broker.tolerance import TolerantTransport
 from worker.broker.trouble import Troubles
 from worker.errors import BrokerUnavailable
 

@@ -1,6 +1,7 @@
 """Dead letters and replay copies, and what is set aside because it cannot be read."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any, Final
 
 from aiormq.abc import DeliveredMessage
 
+from producer_sdk.tolerance import UNDECODABLE
 from producer_sdk.wire import Dedupe, Envelope, HeaderValue, Lane, from_ms, to_ms
 from worker.broker import names
 from worker.broker.codec import TierRules, build, envelope, instant, job_headers, read_standing
@@ -18,6 +20,7 @@ from worker.errors import Unreadable
 # Bytes. All headers of a message share one AMQP frame, 128 KiB by default.
 _HISTORY_ROOM: Final = 16 * 1024
 _ORIGINAL_ROOM: Final = 16 * 1024
+_WIRE_ROOM: Final = 64 * 1024
 _VALUE_ROOM: Final = 1024
 _CODE_ROOM: Final = 128
 _SHORTEST_SPAN: Final = timedelta(minutes=1)
@@ -107,12 +110,19 @@ def replay_copy(dead: DeadJob, *, now: datetime, span: timedelta | None) -> tupl
 def quarantined(
     message: DeliveredMessage, *, tier: str, lane: Lane, reason: str, now: datetime
 ) -> Envelope:
-    """Give the envelope under which a message is set aside; its body is the message's, byte for byte."""
+    """Give the envelope under which a message is set aside; its body is the message's, byte for byte.
+
+    So are its properties, in one header, as long as they are shorter than 64 KiB.
+    """
+    wire = (message.header.properties.headers or {}).get(names.WIRE, b"")
+    wire = wire if isinstance(wire, bytes | bytearray) else b""  # always bytes, from our own reader
     headers: dict[str, HeaderValue] = {
         names.REASON: reason,
         names.TIER: tier,
         names.LANE: lane.value,
         names.ORIGINAL: _told(message),
+        names.WIRE: b64encode(wire[:_WIRE_ROOM]).decode(),
+        names.WIRE_SIZE: len(wire),
         names.DIED: to_ms(now),
     }
     return Envelope(
@@ -159,6 +169,8 @@ def _told(message: DeliveredMessage) -> str:
     room = _ORIGINAL_ROOM - len(_dense(told))
     headers: Mapping[str, object] = message.header.properties.headers or {}
     for name, content in headers.items():
+        if name in {names.WIRE, UNDECODABLE}:
+            continue
         said = _text(content)
         room -= len(_dense([name, said]))
         if room < 0:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from producer_sdk import tolerance
 from producer_sdk.wire import Lane
 
 RETURN_EXCHANGE: Final = "warren.return"
@@ -33,8 +34,8 @@ DIED: Final = "x-warren-died"
 # ... on quarantined messages ...
 REASON: Final = "x-warren-reason"
 ORIGINAL: Final = "x-warren-original"
-# ... and in place of properties that could not be decoded: their raw bytes.
-UNDECODABLE: Final = "x-warren-undecodable"
+WIRE: Final = tolerance.WIRE
+WIRE_SIZE: Final = "x-warren-wire-size"
 
 
 def jobs_queue(tier: str, lane: Lane) -> str:

@@ -81,9 +81,9 @@ def _staff() -> tuple[Permission, ...]:
     return (
         Permission(
             user="worker",
-            configure=r"^warren\.control\.worker\..*$",
-            write=r"^(warren\.(park|dead|replies)|warren\.control\.worker\..*)$",
-            read=r"^(warren\.jobs\..*|warren\.asks|warren\.control|warren\.control\.worker\..*)$",
+            configure=_NOTHING,
+            write=r"^warren\.(park|dead|replies)$",
+            read=r"^(warren\.jobs\..*|warren\.asks)$",
         ),
         Permission(
             user="operator",

@@ -55,7 +55,9 @@ def letter(outcome: Outcome | None, *, of: Job | None = None) -> Envelope:
 def aside() -> Envelope:
     message = DeliveredMessage(
         delivery=Basic.Deliver(exchange="warren.requests", routing_key="standard.interactive"),
-        header=ContentHeader(properties=Basic.Properties(headers={"x": 1})),
+        header=ContentHeader(
+            properties=Basic.Properties(headers={"x": 1, names.WIRE: bytearray(b"w")})
+        ),
         body=b"",
         channel=None,  # type: ignore[arg-type]  # nothing is done on it
     )

@@ -95,7 +95,6 @@ def test_nobody_at_run_time_writes_the_return_or_the_default_exchange(
             "read",
             {
                 "warren.asks",
-                "warren.control",
                 "warren.jobs.premium.interactive",
                 "warren.jobs.premium.bulk",
                 "warren.jobs.standard.interactive",
@@ -129,8 +128,8 @@ def test_a_role_reaches_exactly_its_share(user: str, verb: str, allowed: set[str
         ("producer", "warren.reply.producer.client-1", True),
         ("producer", "warren.reply.producers.client-1", False),
         ("producer", "warren.reply.other.client-1", False),
-        ("worker", "warren.control.worker.boot-1", True),
-        ("worker", "warren.control.operator.x", False),
+        ("worker", "warren.control.worker.boot-1", False),
+        ("worker", "warren.reply.worker.x", False),
         ("operator", "anything", False),
     ],
 )

@@ -1,5 +1,6 @@
 import pytest
 
+from producer_sdk.tolerance import UNDECODABLE
 from producer_sdk.wire import REQUESTS_EXCHANGE, Ask, Verb, job_id
 from worker.broker import names
 from worker.broker.asks import read_ask
@@ -62,7 +63,7 @@ def test_an_operator_is_told_by_the_exchange_and_gets_no_route() -> None:
         (incoming(headers={"x-warren-job": b"\xff"}), "UTF-8"),
         (incoming(headers={"x-warren-key": "k"}), "name the job"),
         (incoming(headers={"x-warren-version": 2}), "version"),
-        (incoming(headers={names.UNDECODABLE: b""}), "decoded"),
+        (incoming(headers={UNDECODABLE: b""}), "decoded"),
         (
             incoming(
                 Ask(ask_id="a1", verb=Verb.CANCEL, idempotency_key="k"),

@@ -1,4 +1,5 @@
 import json
+from base64 import b64decode
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from producer_sdk.wire import Lane
+from producer_sdk.wire import Envelope, Lane
 from tests.unit.worker.broker.jobs import NOW, RULES, arrived, jobs
 from worker.broker.codec import read
 from worker.broker.deadletters import dead_letter, quarantined, read_letter, replay_copy
 from worker.broker.incoming import Incoming
+from worker.broker.publisher import _properties
 from worker.core.kinds import Kind
 from worker.core.model import Failed, HistoryEntry, Job, Outcome, Record, State, Tally
 from worker.errors import Unreadable
@@ -132,3 +134,24 @@ def test_a_quarantined_message_tells_its_properties_in_bounded_json(
     assert set(parsed["headers"]) <= set(headers)
     assert parsed.get("headers_left_out", False) or set(parsed["headers"]) == set(headers)
     assert (told["x-warren-reason"], told["x-warren-lane"]) == ("why", "bulk")
+
+
+@pytest.mark.parametrize("size", [0, 200, 64 * 1024, 128 * 1024])
+def test_a_quarantined_message_keeps_the_bytes_of_its_properties_and_fits_a_frame(
+    size: int,
+) -> None:
+    wire = bytearray(byte % 256 for byte in range(size))
+    headers = {"a" * 100 + str(number): "b" * 2000 for number in range(50)} | {
+        "x-warren-wire": wire
+    }
+    message = delivered(headers)
+    written = quarantined(message, tier="standard", lane=Lane.BULK, reason="r" * 500, now=NOW)
+    assert b64decode(str(written.headers["x-warren-wire"])) == wire[: 64 * 1024]
+    assert written.headers["x-warren-wire-size"] == size
+    assert "x-warren-wire" not in json.loads(str(written.headers["x-warren-original"]))["headers"]
+    assert len(worker_frame(written)) < 131_072
+
+
+def worker_frame(envelope: Envelope) -> bytes:
+    raw: bytes = ContentHeader(properties=_properties(envelope, "id")).marshal()
+    return raw
