@@ -52,4 +52,11 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         run="tests.chaos.alarms:run",
         in_ci=False,
     ),
+    Experiment(
+        name="mutants",
+        title="workers with planted bugs",
+        promise="The auditor finds out every bug, and accuses no sound worker.",
+        minutes=2,
+        run="tests.chaos.mutants:run",
+    ),
 )
