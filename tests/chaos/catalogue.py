@@ -59,4 +59,11 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         minutes=2,
         run="tests.chaos.mutants:run",
     ),
+    Experiment(
+        name="crash points",
+        title="workers that die at each named point",
+        promise="No call more at points 1-3 and 8-13, at most the one in flight at 4-7; nothing lost.",
+        minutes=8,
+        run="tests.chaos.crash_points:run",
+    ),
 )

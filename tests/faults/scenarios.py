@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from producer_sdk import CompletionClient, Job, Request
 from tests.acceptance.cli import warren
 from tests.faults.broken import Broken, broken
+from tests.faults.logged import logged
 from tests.faults.mutants.table import SOUND
 from tests.faults.stage import Stage, WorkerProcess, chat
 from tests.faults.tap import Tap, tapped
 
-_LOOK_S = 0.05
 _ONE_TRY = '[retry]\nattempt_backoffs = ["500ms"]\ntries = 1\n'
 
 
@@ -48,13 +48,6 @@ class Play:
         for tap in self.taps:
             self.stage.journal.extend(await tap.drain())
         return broken(self.stage, spared=spared)
-
-
-async def logged(worker: WorkerProcess, *texts: str, within_s: float = 20) -> None:
-    """Wait until one of the texts stands in a worker's log."""
-    async with asyncio.timeout(within_s):
-        while not any(text in worker.log.read_text() for text in texts):  # noqa: ASYNC110  # only the file tells
-            await asyncio.sleep(_LOOK_S)
 
 
 @asynccontextmanager
@@ -192,11 +185,12 @@ async def one_letter_comes_twice(stage: Stage, bug: str) -> Broken:
 
 async def two_tenants_ask_the_same(stage: Stage, bug: str) -> Broken:
     """Two tenants ask for the same, and both let an earlier answer serve."""
-    stage.vhost.add_tenant("blue")
+    tenant = f"blue-{stage.vhost.name}"  # users are the node's, not the virtual host's
+    stage.vhost.add_tenant(tenant)
     async with (
         playing(stage, bug) as play,
-        tapped(stage.vhost, "blue") as tap,
-        CompletionClient(stage.vhost.url("blue"), name="stage") as blue,
+        tapped(stage.vhost, tenant) as tap,
+        CompletionClient(stage.vhost.url(tenant), name="stage") as blue,
     ):
         play.taps.append(tap)
         await play.worker()

@@ -1,0 +1,15 @@
+"""Waiting for what a worker writes into its log."""
+
+import asyncio
+from typing import Final
+
+from tests.faults.stage import WorkerProcess
+
+_LOOK_S: Final = 0.05
+
+
+async def logged(worker: WorkerProcess, *texts: str, within_s: float = 20) -> None:
+    """Wait until one of the texts stands in a worker's log."""
+    async with asyncio.timeout(within_s):
+        while not any(text in worker.log.read_text() for text in texts):  # noqa: ASYNC110  # only the file tells
+            await asyncio.sleep(_LOOK_S)
