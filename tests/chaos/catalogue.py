@@ -66,4 +66,25 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         minutes=8,
         run="tests.chaos.crash_points:run",
     ),
+    Experiment(
+        name="upstream",
+        title="an upstream that fails seven calls of ten",
+        promise="All jobs end, with calls within the policy; every caller hears.",
+        minutes=8,
+        run="tests.chaos.upstream:run",
+    ),
+    Experiment(
+        name="copies",
+        title="copies of one job over several workers",
+        promise="One call, and one for each kill in it; every submission hears the same.",
+        minutes=2,
+        run="tests.chaos.copies:run",
+    ),
+    Experiment(
+        name="replay kills",
+        title="a replay of all dead letters, killed again and again",
+        promise="Nothing lost, no call for a completed job, every letter replayed.",
+        minutes=6,
+        run="tests.chaos.replay_kills:run",
+    ),
 )
