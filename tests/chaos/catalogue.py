@@ -87,4 +87,11 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         minutes=6,
         run="tests.chaos.replay_kills:run",
     ),
+    Experiment(
+        name="soak",
+        title="many jobs and cut connections through one worker and one client",
+        promise="Memory, tasks, threads, file descriptors and metric series stay flat.",
+        minutes=5,
+        run="tests.chaos.soak:run",
+    ),
 )

@@ -40,7 +40,7 @@ _SHARES: Final = {
     "drip(0.2)": 0.02,
 }
 # An absurd wait stops its endpoint for minutes, so it comes seldom.
-_ABSURD: Final = "429(retry-after=1000000000)!"
+_ABSURD: Final = "429(retry-after=1000000000),ok"
 _ABSURDS: Final = 2
 
 

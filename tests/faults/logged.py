@@ -8,8 +8,8 @@ from tests.faults.stage import WorkerProcess
 _LOOK_S: Final = 0.05
 
 
-async def logged(worker: WorkerProcess, *texts: str, within_s: float = 20) -> None:
-    """Wait until one of the texts stands in a worker's log."""
+async def logged(worker: WorkerProcess, *texts: str, times: int = 1, within_s: float = 20) -> None:
+    """Wait until one of the texts stands so many times in a worker's log."""
     async with asyncio.timeout(within_s):
-        while not any(text in worker.log.read_text() for text in texts):  # noqa: ASYNC110  # only the file tells
+        while not any(worker.log.read_text().count(text) >= times for text in texts):  # noqa: ASYNC110  # only the file tells
             await asyncio.sleep(_LOOK_S)
