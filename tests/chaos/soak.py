@@ -64,16 +64,18 @@ async def run(ground: Ground) -> Measured:
 
 
 async def _client(stage: Stage) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.faults.soaking_client",
-        stage.vhost.url("producer"),
-        str(_JOBS),
-        cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    with (stage.folder / "client.log").open("wb") as log:  # the library tells of every cut
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.faults.soaking_client",
+            stage.vhost.url("producer"),
+            str(_JOBS),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
 
 
 async def _one_round(
