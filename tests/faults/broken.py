@@ -2,27 +2,39 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
+from stack.auditor import audit
+from stack.records import json_lines
 from tests.faults.stage import Stage
 from worker.core.letters import Explanation
 
 Broken: TypeAlias = frozenset[str]
 
-_FINDINGS: Final = ("lost", "open_jobs", "unheard", "strays", "differing", "late_calls")
-
 
 def broken(stage: Stage, *, spared: int = 0) -> Broken:
-    """Audit a stage; `spared` calls may have been cut off by deaths and lost leases."""
-    findings = stage.audit()
-    found = {name for name in _FINDINGS if getattr(findings, name)}
-    if len(findings.unrecorded_calls) > spared:
-        found.add("unrecorded_calls")
+    """Audit a stage at rest; `spared` calls may have been cut off by deaths and lost leases."""
+    ledger = stage.ledger()
+    findings = audit(
+        stage.journal, json_lines(stage.folder / "calls.jsonl"), ledger, queues=_at_work(stage)
+    )
+    found = {name for name, each in findings.faults.items() if each}
+    if len(findings.extra_calls) <= spared:
+        found.discard("extra_calls")
     if heard_by_another_tenant(stage.journal):
         found.add("heard_by_another_tenant")
-    if burnt_attempts(stage.ledger()):
+    if burnt_attempts(ledger):
         found.add("burnt_attempts")
     return frozenset(found)
+
+
+def _at_work(stage: Stage) -> dict[str, int]:
+    """Give the depths of the queues that are empty when all work is done."""
+    return {
+        name: depth
+        for name, depth in stage.vhost.depths().items()
+        if not name.startswith(("warren.dead.", "warren.reply."))
+    }
 
 
 def heard_by_another_tenant(journal: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

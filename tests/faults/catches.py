@@ -51,9 +51,9 @@ def _catch(bug: str, scenario: Scenario, finding: str) -> Catch:
 FIRST: Final = (
     _catch("acks-before-record", scenarios.killed_in_a_call, "lost"),
     _catch("replies-before-record", scenarios.killed_after_its_reply, "differing"),
-    _catch("takes-living-claims", scenarios.redelivered_to_another, "unrecorded_calls"),
+    _catch("takes-living-claims", scenarios.redelivered_to_another, "extra_calls"),
     _catch("ends-unowned", scenarios.suspended_past_its_lease, "late_calls"),
-    _catch("requeues-to-retry", scenarios.fails_twice, "unrecorded_calls"),
+    _catch("requeues-to-retry", scenarios.fails_twice, "extra_calls"),
 )
 
 CATCHES: Final = (
@@ -62,8 +62,8 @@ CATCHES: Final = (
     _catch("marks-before-confirm", scenarios.killed_when_its_copy_is_marked, "lost"),
     _catch("publishes-unconfirmed", scenarios.callers_queue_is_full, "unheard"),
     _catch("forgets-records", scenarios.killed_after_its_reply, "late_calls"),
-    _catch("calls-belong-to-channel", scenarios.cut_in_its_calls, "unrecorded_calls"),
-    _catch("redelivery-is-death", scenarios.redelivered_to_another, "unrecorded_calls"),
+    _catch("calls-belong-to-channel", scenarios.cut_in_its_calls, "extra_calls"),
+    _catch("redelivery-is-death", scenarios.redelivered_to_another, "extra_calls"),
     _catch("counts-before-find", scenarios.hangs_once, "burnt_attempts"),
     _catch("replays-completed", scenarios.one_letter_comes_twice, "late_calls"),
     _catch("shares-across-tenants", scenarios.two_tenants_ask_the_same, "heard_by_another_tenant"),

@@ -19,6 +19,8 @@ from tests.faults.mutants.table import SOUND
 from tests.faults.stage import Stage, WorkerProcess, chat
 from tests.faults.tap import Tap, tapped
 
+# Longer than anybody is suspended in a scenario, on however slow a machine.
+_LONG_LEASE = "120"
 _ONE_TRY = '[retry]\nattempt_backoffs = ["500ms"]\ntries = 1\n'
 
 
@@ -125,9 +127,9 @@ async def redelivered_to_another(stage: Stage, bug: str) -> Broken:
     """A worker's connections are cut in a call, and the redelivery lands on another; no process dies."""
     async with playing(stage, bug) as play:
         await play.submit(chat("lands on another", plan="slow(1)"))
-        first = await play.worker()
+        first = await play.worker("--lease", _LONG_LEASE)
         await stage.simulator.wait_for(lambda calls: len(calls) == 1, timeout_s=20)
-        # Stopped, it cannot take its own redelivery; its lease is longer than that.
+        # Stopped, it cannot take its own redelivery.
         first.process.send_signal(signal.SIGSTOP)
         await asyncio.to_thread(stage.vhost.close_connections, "worker")
         second = await play.worker()
@@ -144,7 +146,7 @@ async def suspended_past_its_lease(stage: Stage, bug: str) -> Broken:
         await stage.simulator.wait_for(lambda calls: len(calls) == 1, timeout_s=20)
         first.process.send_signal(signal.SIGSTOP)
         await asyncio.to_thread(stage.vhost.close_connections, "worker")
-        second = await play.worker("--stop", "begun", "-", "1", bug=SOUND)
+        second = await play.worker("--stop", "begun", "-", "1", "--lease", _LONG_LEASE, bug=SOUND)
         await logged(second, "step begun")
         first.process.send_signal(signal.SIGCONT)
         await logged(first, "step acked")
