@@ -74,11 +74,11 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         run="tests.chaos.upstream:run",
     ),
     Experiment(
-        name="copies",
-        title="copies of one job over several workers",
+        name="copies killed",
+        title="copies of one job, whose callers die",
         promise="one call, and one for each kill in it; every submission hears the same",
         minutes=2,
-        run="tests.chaos.copies:run",
+        run="tests.chaos.copies_killed:run",
     ),
     Experiment(
         name="replay kills",

@@ -40,10 +40,10 @@ class Seen:
 
 
 CASES: Final = (
-    Case(name="one key", one_key=True),
-    Case(name="one request, cached", one_key=False),
-    Case(name="one key, workers killed", one_key=True, kills=_KILLS),
-    Case(name="one request, cached, workers killed", one_key=False, kills=_KILLS),
+    Case(name="one key, nobody dies", one_key=True),
+    Case(name="one request, cached, nobody dies", one_key=False),
+    Case(name="one key", one_key=True, kills=_KILLS),
+    Case(name="one request, cached", one_key=False, kills=_KILLS),
 )
 
 
