@@ -58,6 +58,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         promise="the auditor finds out every bug, and accuses no sound worker",
         minutes=2,
         run="tests.chaos.mutants:run",
+        in_ci=False,
     ),
     Experiment(
         name="crash points",
@@ -65,6 +66,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         promise="no call more at points 1-3 and 8-13, at most the one in flight at 4-7; nothing lost",
         minutes=8,
         run="tests.chaos.crash_points:run",
+        in_ci=False,
     ),
     Experiment(
         name="upstream",
@@ -79,6 +81,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         promise="one call, and one for each kill in it; every submission hears the same",
         minutes=2,
         run="tests.chaos.copies_killed:run",
+        in_ci=False,
     ),
     Experiment(
         name="replay kills",
@@ -93,5 +96,6 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         promise="memory, tasks, threads, file descriptors and metric series stay flat",
         minutes=5,
         run="tests.chaos.soak:run",
+        in_ci=False,
     ),
 )
