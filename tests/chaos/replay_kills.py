@@ -22,7 +22,7 @@ _LETTERS: Final = 20_000
 _KILLS: Final = 50
 _WORKERS: Final = 2
 # A replay is killed at some moment of its work, and one of ten at some moment before.
-_AT_WORK_S: Final = 0.3
+_AT_WORK_S: Final = 0.8
 _EARLY: Final = 0.1
 _EARLIEST_S: Final = 1.5
 _LOOK_S: Final = 0.02
