@@ -52,12 +52,12 @@ FIRST: Final = (
     _catch("acks-before-record", scenarios.killed_in_a_call, "lost"),
     _catch("replies-before-record", scenarios.killed_after_its_reply, "differing"),
     _catch("takes-living-claims", scenarios.redelivered_to_another, "extra_calls"),
-    _catch("ends-unowned", scenarios.suspended_past_its_lease, "late_calls"),
     _catch("requeues-to-retry", scenarios.fails_twice, "extra_calls"),
 )
 
 CATCHES: Final = (
     *FIRST,
+    _catch("ends-unowned", scenarios.suspended_past_its_lease, "late_calls"),
     _catch("marks-before-confirm", scenarios.killed_when_all_is_marked, "unheard"),
     _catch("marks-before-confirm", scenarios.killed_when_its_copy_is_marked, "lost"),
     _catch("publishes-unconfirmed", scenarios.callers_queue_is_full, "unheard"),
