@@ -118,9 +118,9 @@ async def _worker(stage: Stage) -> WorkerProcess:
 
 async def _kill_who_calls(stage: Stage, workers: Sequence[WorkerProcess], *, calls: int) -> None:
     """Kill the worker that makes the one call, once that has reached the upstream."""
-    await stage.simulator.wait_for(lambda made: len(made) >= calls, timeout_s=60)
+    await stage.simulator.wait_for(lambda made: len(made) >= calls, timeout_s=120)
     alive = [worker for worker in workers if worker.process.returncode is None]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             callers = [worker for worker in alive if "step calling" in worker.log.read_text()]
             if callers:

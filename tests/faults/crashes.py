@@ -17,6 +17,8 @@ from tests.faults.stage import Stage, WorkerProcess, chat
 
 _QUICK = '[retry]\nattempt_backoffs = ["100ms"]\ntry_backoff_base = "10ms"\n'
 _LEASE_S = 1.0
+# A worker's start takes that long on a machine that is busy with others.
+_SLOW_S = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +82,15 @@ async def crash(stage: Stage, point: Point, times: int) -> Crashed:
         left = list[Job]()
         for key, job in zip(keys, ids, strict=True):
             worker = await _dying(stage, point, job)
-            await stage.hear(left)
+            await stage.hear(left, _SLOW_S)
             request = chat(key, plan=point.plan, idempotency_key=key)
             left = await stage.submit(client, (request,))
             if point.step is None or point.draining:
                 await _harm(stage, point, worker, job)
-            assert await worker.ended() == -signal.SIGKILL
+            assert await worker.ended(_SLOW_S) == -signal.SIGKILL
         await stage.start()
-        await stage.hear(left)
-        await stage.settled()
+        await stage.hear(left, _SLOW_S)
+        await stage.settled(_SLOW_S)
     made = [str(call.id).partition(".")[0] for call in stage.simulator.calls]
     added = [made.count(job) - point.calls for job in ids]
     return Crashed(
@@ -111,7 +113,7 @@ async def _dying(stage: Stage, point: Point, job: str) -> WorkerProcess:
 async def _harm(stage: Stage, point: Point, worker: WorkerProcess, job: str) -> None:
     """Do from outside what the worker does not do to itself, once its call has reached the upstream."""
     await stage.simulator.wait_for(
-        lambda calls: any(str(call.id).startswith(job) for call in calls), timeout_s=30
+        lambda calls: any(str(call.id).startswith(job) for call in calls), timeout_s=_SLOW_S
     )
     if point.draining:
         worker.process.send_signal(signal.SIGTERM)
