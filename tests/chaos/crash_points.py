@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.experiment import Bound, Ground, Measured
+from tests.faults.aside import opened
 from tests.faults.crashes import POINTS, Crashed, Point, crash
 from tests.faults.stage import open_stage
 
@@ -23,9 +24,8 @@ async def run(ground: Ground) -> Measured:
         async with places:
             folder = Path(ground.folder) / f"{number}"
             folder.mkdir()
-            with ground.vhost() as vhost:
-                async with open_stage(vhost, folder) as stage:
-                    crashed = await crash(stage, point, times)
+            async with opened(ground.vhost) as vhost, open_stage(vhost, folder) as stage:
+                crashed = await crash(stage, point, times)
         ended.append(crashed)
         ground.tell(f"{sum(each.crashes for each in ended)} crashes, {len(ended)} points done")
         return crashed

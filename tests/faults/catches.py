@@ -2,19 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from tests.faults import scenarios
+from tests.faults.aside import Opening, opened
 from tests.faults.broken import Broken
 from tests.faults.mutants.table import SOUND
 from tests.faults.stage import Stage, open_stage
-from tests.faults.vhost import Vhost
 
 Scenario: TypeAlias = Callable[[Stage, str], Awaitable[Broken]]
-Opening: TypeAlias = Callable[[], AbstractContextManager[Vhost]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +36,8 @@ class Catch:
     async def _play(self, bug: str, opening: Opening, folder: Path) -> Broken:
         mine = folder / f"{self.name}-{bug}"
         mine.mkdir()
-        with opening() as vhost:
-            async with open_stage(vhost, mine) as stage:
-                return await self.scenario(stage, bug)
+        async with opened(opening) as vhost, open_stage(vhost, mine) as stage:
+            return await self.scenario(stage, bug)
 
 
 def _catch(bug: str, scenario: Scenario, finding: str) -> Catch:
