@@ -64,7 +64,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
         name="crash points",
         title="workers that die at each named point",
         promise="no call more at points 1-3 and 8-13, at most the one in flight at 4-7; nothing lost",
-        minutes=8,
+        minutes=12,
         run="tests.chaos.crash_points:run",
         in_ci=False,
     ),
