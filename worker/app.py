@@ -247,8 +247,9 @@ async def _build(
             readiness.consumer(key, consuming=intake.consuming or intake.paused)
 
     _background(resources, listener, lambda: _every(_BEAT_S, beat), "beat")
-    # Not with the first publish: a worker that cannot publish should say so before it takes a job.
-    _background(resources, listener, connections.open, "connect")
+    # Not with the first publish: a worker that cannot publish should say so before it takes a job, and one that
+    # has nothing to publish is no less ready for that.
+    _background(resources, listener, connections.stay, "connect")
     return _Worker(
         crew=crew,
         line=line,

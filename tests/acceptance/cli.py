@@ -29,9 +29,9 @@ async def started(stage: Stage, *arguments: str, piped: bool = False) -> asyncio
     )
 
 
-async def warren(stage: Stage, *arguments: str, status: int = 0) -> str:
-    """Run `warren` and give what it printed; its exit status must be `status`."""
+async def warren(stage: Stage, *arguments: str, status: int = 0, errors: bool = False) -> str:
+    """Run `warren` and give what it printed, or its errors; its exit status must be `status`."""
     process = await started(stage, *arguments)
-    output, errors = await process.communicate()
-    assert process.returncode == status, errors.decode()
-    return output.decode()
+    output, complaints = await process.communicate()
+    assert process.returncode == status, complaints.decode()
+    return (complaints if errors else output).decode()

@@ -2,9 +2,11 @@
 
 import asyncio
 
+import aio_pika
 import pytest
 
 from producer_sdk import JobFailed, Reply
+from tests.acceptance.cli import warren
 from tests.faults.stage import Stage, chat
 
 # The step, the copy that it concerns, what the simulator does, and how many calls more than without the
@@ -120,3 +122,44 @@ async def test_a_crash_at_the_renewal_of_the_lease_costs_the_calls_in_flight_at_
     findings = await stage.settled()
     assert not findings.lost
     assert findings.calls <= 8
+
+
+async def test_a_letter_that_a_killed_replay_left_behind_is_taken_away_by_the_next_one(
+    stage: Stage,
+) -> None:
+    await stage.started()
+    dead_queue = "warren.dead.standard"
+    async with stage.client() as client:
+        jobs = await stage.submit(client, [chat("left behind", plan="400!,ok")])
+        await stage.hear(jobs)
+        await stage.settled()
+        async with await aio_pika.connect(stage.vhost.url("operator")) as operator:
+            channel = await operator.channel()
+            queue = await channel.get_queue(dead_queue, ensure=False)
+            letter = await queue.get()
+        stage.simulator.heal()
+        await warren(stage, "dead", "replay", jobs[0].id)
+        (healed,) = await stage.hear(jobs)
+        # As after a kill between the copy's confirm and the letter's ack.
+        async with await aio_pika.connect(stage.vhost.url("worker")) as worker:
+            channel = await worker.channel()
+            exchange = await channel.get_exchange("warren.dead", ensure=False)
+            left = aio_pika.Message(
+                letter.body,
+                headers=letter.headers,
+                correlation_id=letter.correlation_id,
+                reply_to=letter.reply_to,
+                priority=letter.priority,
+                type=letter.type,
+                content_type=letter.content_type,
+            )
+            await exchange.publish(left, "standard")
+        assert "replayed 1 of 1" in await warren(stage, "dead", "replay", "--all", "--yes")
+        findings = await stage.settled()
+        assert "no dead letter" in await warren(
+            stage, "dead", "replay", "--all", "--yes", status=1, errors=True
+        )
+    assert isinstance(healed, Reply)
+    assert stage.vhost.depths()[dead_queue] == 0
+    assert findings.clean, findings
+    assert findings.calls == 2

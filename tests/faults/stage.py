@@ -96,6 +96,7 @@ class Stage:
         concurrency: int = 4,
         tiers: Iterable[str] = ("standard",),
         broker: str | None = None,
+        attempt_timeout: str = "30s",
         each: str = "",
         more: str = "",
     ) -> None:
@@ -104,7 +105,7 @@ class Stage:
         `broker` is another URL to reach the broker by, such as a proxy's.
         """
         tables = "".join(
-            f'[tiers.{tier}]\nconcurrency = {concurrency}\nendpoints = ["main"]\nattempt_timeout = "30s"\n{each}'
+            f'[tiers.{tier}]\nconcurrency = {concurrency}\nendpoints = ["main"]\nattempt_timeout = "{attempt_timeout}"\n{each}'
             for tier in tiers
         )
         self.config.write_text(

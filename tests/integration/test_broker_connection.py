@@ -111,6 +111,23 @@ async def test_the_three_connections_have_names_for_operators(house: House) -> N
     await connections.close()
 
 
+async def test_connections_that_nobody_uses_are_made_again_when_they_are_lost(
+    house: House,
+) -> None:
+    ears = Ears()
+    connections = Connections.to(house.address(), troubles=Troubles(ears))
+    staying = asyncio.create_task(connections.stay())
+    async with asyncio.timeout(30):
+        await connections.open()
+        await asyncio.to_thread(house.admin.close_connections, "worker")
+        await ears.until(lambda: len(ears.of(Trouble)) == 3)
+        while not (connections.connected and connections.control.connected):  # noqa: ASYNC110  # no event tells
+            await asyncio.sleep(0.05)
+    staying.cancel()
+    await asyncio.wait({staying})
+    await connections.close()
+
+
 async def test_who_waits_to_write_on_a_connection_that_dies_is_released(house: House) -> None:
     lost = link(house.vhost.url("worker"))
     channel = await lost.channel(confirms=False)

@@ -104,6 +104,17 @@ class Link:
                 await asyncio.sleep(self.reconnect_s)
         return connection
 
+    async def stay(self) -> None:
+        """Keep the connection up, also while nobody uses it; runs until cancelled.
+
+        Raises:
+            BrokerUnavailable: the link was closed for good.
+        """
+        while True:
+            connection = await self.ready()
+            await asyncio.wait({connection.closing})
+            await asyncio.sleep(self.reconnect_s)
+
     async def connect(self) -> None:
         """Make the connection if there is none, in one attempt at each node.
 
@@ -242,6 +253,12 @@ class Connections:
         """Return once all three stand, however long that takes."""
         for link in (self.consume, self.publish, self.control):
             await link.ready()
+
+    async def stay(self) -> None:
+        """Keep all three up, also while nobody uses them; runs until cancelled."""
+        async with asyncio.TaskGroup() as staying:
+            for link in (self.consume, self.publish, self.control):
+                staying.create_task(link.stay())
 
     async def close(self) -> None:
         """Close all three for good."""

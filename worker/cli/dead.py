@@ -16,7 +16,7 @@ from worker.broker.publisher import Publisher
 from worker.broker.replay import Progress as Replayed
 from worker.broker.replay import Replay
 from worker.broker.trouble import Troubles
-from worker.cli.configured import archive_of, config_option
+from worker.cli.configured import archive_of, config_option, settings_of
 from worker.cli.output import FAILED, as_json, fail, show, told
 from worker.cli.seconds import seconds
 from worker.clock import SystemClock
@@ -27,6 +27,7 @@ from worker.errors import SettingsError
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
+_NONE = "no dead letter is selected; `warren dead list` shows what there is"
 _COLUMNS = ("job_id", "tier", "kind", "status", "attempts", "run", "at", "model")
 
 
@@ -179,15 +180,20 @@ def replay_letters(  # noqa: PLR0917  # one parameter for each option, by name
     if dry_run:
         show([_row(letter) for letter in letters], columns=_COLUMNS, json_too=as_json)
         return
-    if not letters:
-        fail("no dead letter is selected; `warren dead list` shows what there is")
+    # A replay that was killed may leave letters behind whose jobs it has brought back: the ledger has them no more.
+    looked_at = {letter.tier for letter in letters} or (_tiers(config) if everything else set())
+    if not looked_at:
+        fail(_NONE)
     if url is None:
         raise click.UsageError("--url or WARREN_OPERATOR_URL must name the broker, as an operator")
     address = _operator(url)
     if len(letters) > 1 and not yes:
         click.confirm(f"replay {len(letters)} dead letters?", abort=True, err=True)
-    found = sorted({letter.tier for letter in letters})
-    done = _replay(address, selection, found, deadline, total=len(letters), quiet=as_json)
+    done = _replay(
+        address, selection, sorted(looked_at), deadline, total=len(letters), quiet=as_json
+    )
+    if not (letters or done.total):
+        fail(_NONE)
     if as_json:
         show([asdict(done)], columns=(), json_too=True)
     else:
@@ -250,6 +256,11 @@ class _Stderr:
 def _letters(config: str | None, selection: Selection) -> list[Letter]:
     with told():
         return list(archive_of(config).letters(selection))
+
+
+def _tiers(config: str | None) -> set[str]:
+    with told():
+        return set(settings_of(config).tiers)
 
 
 def _resolve(config: str | None, jobs: tuple[str, ...]) -> frozenset[str]:

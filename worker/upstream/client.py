@@ -64,7 +64,8 @@ class UpstreamClient:
         """Make one attempt: at most `calls_left` quick tries, over one or more endpoints.
 
         When every endpoint of the tier is held it makes no call and gives the kind of the hold that ends first,
-        with the time left as `retry_after`. Raises nothing for what an upstream does.
+        with the time left as `retry_after`. What one endpoint asked for is given on only until another takes
+        calls. Raises nothing for what an upstream does.
 
         Raises:
             ValueError: `calls_left` is less than one.
@@ -74,6 +75,8 @@ class UpstreamClient:
         outcome = await self._try(job, spent, avoid=None)
         if isinstance(outcome, Failed) and spent.tries:
             outcome = await self._try_again(job, outcome, spent, policy, may_call=may_call)
+        if isinstance(outcome, Failed):
+            outcome = self._no_later_than_others(job.tier, outcome)
         return Attempted(outcome=outcome, work=spent.work())
 
     async def aclose(self) -> None:
@@ -199,6 +202,14 @@ class UpstreamClient:
         if left_s and outcome.retry_after is None and endpoint.hold.kind is outcome.kind:
             return replace(outcome, retry_after=timedelta(seconds=left_s))
         return outcome
+
+    def _no_later_than_others(self, tier: str, failed: Failed) -> Failed:
+        """Let a wait that an endpoint asked for end when another endpoint of the tier takes calls."""
+        others = [end for end in self._tiers[tier] if end.spec.name != failed.endpoint]
+        if failed.retry_after is None or not others:
+            return failed
+        left = timedelta(seconds=min(map(self._left_s, others)))
+        return replace(failed, retry_after=min(failed.retry_after, left) or None)
 
     def _held(self, tier: str) -> Failed:
         endpoint = self._soonest(tier)

@@ -196,6 +196,22 @@ async def test_a_refusal_moves_on_at_once_where_another_endpoint_is_free() -> No
     assert bench.client.ready_at("small") is None
 
 
+async def test_a_job_waits_for_the_endpoint_that_refused_it_only_until_another_takes_calls() -> (
+    None
+):
+    bench = Bench(a=answering(429, retry_after="60"), b=answering(429, retry_after="3600"))
+    failed = await bench.fail()
+    assert bench.asked == ["a", "b"]
+    assert failed.retry_after == timedelta(seconds=60 - 0.25)  # b's own call took that
+
+
+async def test_a_job_does_not_wait_for_the_endpoint_that_refused_it_where_another_is_free() -> None:
+    refusing = answering(429, retry_after="3600")
+    bench = Bench(tries=1, a=refusing, b=good)
+    assert (await bench.fail()).retry_after is None
+    assert isinstance((await bench.attempt()).outcome, Completed)
+
+
 async def test_a_short_retry_after_is_waited_out_in_place() -> None:
     bench = Bench(a=in_turn(answering(429, retry_after_ms="1500"), good))
     attempted = await bench.attempt()
