@@ -239,14 +239,17 @@ class Line:
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         asked = self.clock.monotonic()
         beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
-        fresh = permit.number is None or self.clock.monotonic() - asked < _PERMIT_S
+        fresh = self.clock.monotonic() - asked < _PERMIT_S
+        if isinstance(beginning, Started) and permit.number is None and not fresh:
+            # This process may have been suspended, and the job be another's by now.
+            fresh = await self.ledger.holds(job)
         if isinstance(beginning, Started) and fresh and gate.closed() is None:
             delivery.let_next()
             return await self._call(job, beginning.tally)
         await gate.give_back(permit)
         if isinstance(beginning, Started):
-            # While the ledger was asked, the lane has closed or the permit has grown old: nothing was called, so
-            # nothing counts.
+            # While the ledger was asked, the lane has closed, the permit has grown old or the claim was lost:
+            # nothing was called, so nothing counts.
             return await self._park_until(job, self._opens_at(job, self.clock.now()), claimed=True)
         return await self._instead(job, beginning)
 
