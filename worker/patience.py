@@ -154,7 +154,7 @@ class PatientLedger(_Patient):
 
     async def holds(self, job: Job) -> bool:
         """Tell whether the claim is still ours; see `Ledger.holds`."""
-        return await self._prompt(lambda: self.ledger.holds(job), writes=False)
+        return await self._prompt(lambda: self.ledger.holds(job))
 
     async def result(self, asked: Asked) -> AskAnswer:
         """Tell how a job ended; see `Ledger.result`."""

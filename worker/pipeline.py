@@ -73,8 +73,6 @@ _NO_ENDPOINT: Final = "no endpoint takes calls"
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 # For how long a permit is good: a call that starts later reaches the upstream in another minute.
 _PERMIT_S: Final = 1.0
-# For how long a claim is ours without a doubt: less than what a lease has left when it is about to be renewed.
-_SURE_S: Final = 5.0
 
 
 class _Look(Enum):
@@ -331,19 +329,18 @@ class Line:
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         asked = self.clock.monotonic()
         beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
-        took_s = self.clock.monotonic() - asked
-        fresh = permit.number is None or took_s < _PERMIT_S
-        if isinstance(beginning, Started) and took_s > _SURE_S and not await self.ledger.holds(job):
-            # This process was stopped for longer than its lease: another has the claim, or has answered.
-            await gate.give_back(permit)
-            return _Look.AGAIN
+        fresh = self.clock.monotonic() - asked < _PERMIT_S
+        if isinstance(beginning, Started) and permit.number is None and not fresh:
+            # This process may have been suspended, and the job be another's by now.
+            with suppress(StoreUnavailable):
+                fresh = await self.ledger.holds(job)
         if isinstance(beginning, Started) and fresh and gate.closed() is None:
             delivery.let_next()
             return await self._call(job, beginning.tally, claims=self.ledger)
         await gate.give_back(permit)
         if isinstance(beginning, Started):
-            # While the ledger was asked, the lane has closed or the permit has grown old: nothing was called, so
-            # nothing counts.
+            # While the ledger was asked, the lane has closed, the permit has grown old or the claim was lost:
+            # nothing was called, so nothing counts.
             return await self._park_until(job, self._opens_at(job, self.clock.now()), claimed=True)
         return await self._instead(job, beginning)
 

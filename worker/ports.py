@@ -130,7 +130,10 @@ class Ledger(Protocol):
         ...
 
     async def holds(self, job: Job) -> bool:
-        """Tell whether this process still may call for the job: it holds the claim, and is not to close the call."""
+        """Tell whether this process still may call for the job.
+
+        It holds the claim, nobody takes that over for as long as a lease lasts, and it is not to close the call.
+        """
         ...
 
     async def result(self, asked: Asked) -> AskAnswer:

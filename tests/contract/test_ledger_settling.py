@@ -210,6 +210,18 @@ async def test_a_process_knows_whether_it_still_holds_the_claim(fleet: Fleet) ->
     assert not await caller.ledger.holds(make_job())
 
 
+async def test_nobody_takes_over_a_claim_right_after_its_holder_was_told_that_it_holds_it(
+    worker: Worker, fleet: Fleet
+) -> None:
+    other = await fleet.join()
+    await worker.ledger.begin(make_job(), max_attempts=3)
+    fleet.clock.pass_by(timedelta(seconds=20))
+    await other.renew()
+    held = await worker.ledger.holds(make_job())
+    begun = await other.ledger.begin(make_job(), max_attempts=3)
+    assert isinstance(begun, Follow if held else Started)
+
+
 async def test_no_job_is_begun_again_after_its_end(ledger: Ledger) -> None:
     await complete(ledger, make_job())
     assert isinstance(await ledger.begin(make_job(), max_attempts=9), Ended)

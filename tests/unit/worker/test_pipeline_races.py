@@ -243,6 +243,28 @@ async def test_a_process_that_was_stopped_at_the_start_of_its_call_makes_none_fo
     assert delivery.log == ["ack"]
 
 
+async def test_a_worker_that_slept_while_it_began_calls_for_no_job_that_another_has_ended(
+    fleet: EmbeddedFleet,
+) -> None:
+    here, there = await stand_of(fleet), await stand_of(fleet)
+    duplicate = FakeDelivery(make_job())
+
+    class Asleep(Spy):
+        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+            begun = await self.real.begin(job, max_attempts=max_attempts)
+            fleet.clock.pass_by(timedelta(seconds=20))
+            await there.store.renew()
+            await there.line().handle(duplicate)
+            await here.store.renew()
+            return begun
+
+    delivery = FakeDelivery(make_job())
+    await here.line(ledger=lambda real: Asleep(real, [])).handle(delivery)
+    assert len(there.upstream.calls) == 1
+    assert here.upstream.calls == []
+    assert delivery.acks == duplicate.acks == 1
+
+
 async def test_a_stopped_crew_takes_nothing(stand: Stand) -> None:
     crew, delivery = crew_of(stand.line(), stand), FakeDelivery(make_job())
     await crew.stop()

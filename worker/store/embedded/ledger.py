@@ -148,9 +148,12 @@ class EmbeddedLedger:
         def held(transaction: Transaction) -> bool:
             claim = claims.of_job(transaction, job.id)
             mine = claim is not None and claim.owner == transaction.me and claim.run == job.run
+            if mine:
+                # A process that was suspended, or whose store was down, would lose the claim at any moment.
+                self._owner.renew(transaction.connection)
             return mine and job.id not in calling_off.mine(transaction)
 
-        return await self._run(held, writes=False)
+        return await self._run(held)
 
     async def result(self, asked: Asked) -> AskAnswer:
         """Tell how a job ended, to the asker alone."""

@@ -1,4 +1,10 @@
+-- Whoever is told yes is not taken over for as long as a lease lasts: a process that was suspended would lose the
+-- claim at any moment.
 local id = argument()
 local run = tonumber(argument())
 local claim = claim_of(id)
-return claim and claim.owner == me and claim.run == run and not is_to_close(id) and 1 or 0
+local mine = claim and claim.owner == me and claim.run == run
+if mine then
+  redis.call('ZADD', key('owners'), server_now() + tonumber(redis.call('GET', key('lease'))), me)
+end
+return mine and not is_to_close(id) and 1 or 0
