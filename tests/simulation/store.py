@@ -126,20 +126,16 @@ class SimulatedOwner(Owner):
     """A life sign whose kernel lock is the simulated process's life."""
 
     def __init__(self, process: "Process", clock: Clock, lease_s: float) -> None:
+        super().__init__(_NOWHERE.parent, clock, lease_s)
         self._boot_id = _BOOT
         self.token = process.owner
-        self._clock = clock
-        self._lease_s = lease_s
         self._living = process.world.living
 
     def hold(self) -> None:
         pass
 
-    def alive(self, connection: apsw.Connection, owner: str) -> bool:
-        found = connection.execute(
-            "SELECT lease_until FROM owners WHERE owner = ?", (owner,)
-        ).fetchone()
-        return found is not None and found[0] > self._clock.monotonic() and self._living(owner)
+    def _locked(self, owner: str) -> bool:
+        return self._living(owner)
 
     def leave(self) -> None:
         pass

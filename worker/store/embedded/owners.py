@@ -85,7 +85,10 @@ class Owner:
         booted, lease_until = found
         now = self._clock.monotonic()
         ran_out = lease_until <= now and self._works_since <= now - self._lease_s
-        return booted == self._boot_id and not ran_out and locked(lock_path(self._folder, owner))
+        return booted == self._boot_id and not ran_out and self._locked(owner)
+
+    def _locked(self, owner: str) -> bool:
+        return locked(lock_path(self._folder, owner))
 
     def retire(self, connection: apsw.Connection) -> None:
         """Remove the row: claims that are still held may be taken over from now on."""
