@@ -329,6 +329,16 @@ async def test_a_replay_is_not_answered_with_the_failure_that_it_is_to_mend(ledg
     assert isinstance(await ledger.begin(replay(jobs[0]), max_attempts=3), Started)
 
 
+async def test_an_answer_of_a_run_that_was_replayed_since_is_shared_with_nobody(
+    ledger: Ledger,
+) -> None:
+    leader = make_job("k1", dedupe=Dedupe.INFLIGHT)
+    await dead_letter(ledger, leader)
+    await complete(ledger, replay(replace(leader, dedupe=Dedupe.OFF)))
+    follower = make_job("k2", dedupe=Dedupe.INFLIGHT)
+    assert isinstance(await ledger.begin(follower, max_attempts=3), Started)
+
+
 async def test_no_attempts_left_is_exhausted_and_counts_nothing(ledger: Ledger) -> None:
     copy = await park(ledger, await park(ledger, make_job()))
     for _ in range(2):
