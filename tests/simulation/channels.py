@@ -6,7 +6,7 @@ the connection's pipes alone.
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
 
 from aiormq.abc import DeliveredMessage
@@ -53,7 +53,10 @@ class Channel:
     async def basic_qos(self, *, prefetch_count: int) -> None:
         await self._ask(self._set_prefetch, prefetch_count)
 
-    async def basic_consume(self, queue: str, callback: OnMessage) -> Basic.ConsumeOk:
+    async def basic_consume(
+        self, queue: str, callback: OnMessage, *, arguments: Mapping[str, object] | None = None
+    ) -> Basic.ConsumeOk:
+        assert arguments is None  # the queues are classic
         tag = f"c{next(self._tags)}"
         self._callbacks[tag] = callback
         await self._ask(self._consume, queue, tag)

@@ -137,6 +137,8 @@ class WorkerProcess(Process):
         if self.world.orders:
             work.append(self.lanes.run())
         self.background = [asyncio.ensure_future(each) for each in work]
+        for task in self.background:
+            task.add_done_callback(self._note)
         self.serving = True
 
     async def down(self, grace: timedelta) -> bool:

@@ -140,7 +140,10 @@ class World:
         rest, workers = self._rest, self.alive()
         if rest is None or rest.done() or self.broker.busy or self.clients.unsent or not workers:
             return
-        if any(worker.crew.held or not worker.serving for worker in workers):
+        if any(
+            worker.crew.held or not worker.serving or not worker.outage.answering
+            for worker in workers
+        ):
             return
         if any(operator.alive and operator.tasks() for operator in self.clients.operators):
             return
