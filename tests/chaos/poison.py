@@ -9,7 +9,7 @@ from tests.faults.siege import Account, besiege
 from tests.faults.stage import open_stage
 
 _PREFETCHES: Final = (1, 2, 16, 256)
-_EACH: Final = 50
+_EACH: Final = 10
 # Rounds for one worker: the quarantine keeps 10,000 messages.
 _ROUNDS: Final = 10
 _RELEASES: Final = (None, "sid")
