@@ -3,6 +3,7 @@
 The tests run on the machine's RabbitMQ (Debian 12: 3.10). With WARREN_TEST_RELEASE, as in CI, those of the integration
 tests that speak to the broker run again on the RabbitMQ of that Debian release (trixie: 4.0, sid: 4.3), and those of the second
 store on its Valkey (trixie: 8.1), where they can be had.
+All tests run in as many processes as there are processors, since most wait for others' processes most of the time.
 The last step is a few minutes of chaos, from the seed WARREN_SEED or 1. Arguments choose among the tests, and then there is
 no chaos.
 """
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from stack import interrupts
@@ -26,6 +28,7 @@ _CHAOS_MINUTES = 4
 def main(arguments: list[str]) -> int:
     """Run the checks; `arguments` go to pytest. Gives the status of the first that fails, or 0."""
     release = os.environ.get("WARREN_TEST_RELEASE")
+    _fetch_servers()
     for name, command in [*steps(arguments), *_again(release, arguments), *_slice(arguments)]:
         print(f"── {name} ", flush=True)
         begin = time.monotonic()
@@ -38,6 +41,18 @@ def main(arguments: list[str]) -> int:
             return status
         print(f"── {name} passed in {took:.0f} s", flush=True)
     return 0
+
+
+def _fetch_servers() -> None:
+    """Have the servers that the tests start unpacked: test processes side by side would all begin to."""
+    with suppress(BrokerNotFound, RedisNotFound):  # the tests tell what is missing
+        find_server(_ROOT / ".warren/servers")
+        find_redis(_ROOT / ".warren/servers")
+
+
+def _side_by_side(arguments: list[str]) -> list[str]:
+    """Give pytest's arguments: all tests at once in a process for each processor, or as somebody asks for."""
+    return arguments or ["-n", str(os.cpu_count() or 1), "--dist", "worksteal"]
 
 
 def chaos(arguments: list[str]) -> int:
@@ -117,5 +132,5 @@ def steps(arguments: list[str]) -> list[tuple[str, list[str]]]:
         ("format", [*python, "ruff", "format", "--check"]),
         ("types", [*python, "mypy"]),
         ("imports", [sys.executable, "-c", importlinter]),
-        ("tests", [*python, "pytest", *arguments]),
+        ("tests", [*python, "pytest", *_side_by_side(arguments)]),
     ]

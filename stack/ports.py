@@ -56,7 +56,8 @@ def keep_ports(last: Sequence[int], alive: Sequence[bool], count: int) -> tuple[
 def free_port(taken: set[int]) -> int:
     """Give a port that nobody listens on now; a rival may still take it first."""
     candidates = list(_PORTS)
-    random.shuffle(candidates)
+    # Not by a seed: test processes side by side have the same one, and would reach for the same ports.
+    random.SystemRandom().shuffle(candidates)
     return next(port for port in candidates if port not in taken and is_free(port))
 
 

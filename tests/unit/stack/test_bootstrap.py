@@ -157,6 +157,11 @@ def test_checks_end_with_pytest_and_give_it_the_arguments() -> None:
     assert checks.steps(["-k", "one"])[-1][1][-3:] == ["pytest", "-k", "one"]
 
 
+def test_all_tests_run_side_by_side_and_some_as_is_asked_for() -> None:
+    assert "-n" in checks.steps([])[-1][1]
+    assert "-n" not in checks.steps(["-x"])[-1][1]
+
+
 def test_checks_stop_at_the_first_that_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -164,6 +169,7 @@ def test_checks_stop_at_the_first_that_fails(
         code = f"open({str(tmp_path / str(number))!r}, 'w').close(); raise SystemExit({status})"
         return str(number), [sys.executable, "-c", code]
 
+    monkeypatch.setattr(checks, "_fetch_servers", lambda: None)
     monkeypatch.setattr(checks, "steps", lambda _: [write(1, 0), write(2, 5), write(3, 0)])
 
     assert checks.main([]) == 5
