@@ -95,7 +95,10 @@ def read_deaths(producer: Iterable[Line]) -> list[Death]:
 def in_flight(
     calls: Iterable[Call], deaths: Iterable[Death], ledger: Mapping[str, Explanation]
 ) -> list[Call]:
-    """Give the calls that a death cut off: begun by then, and neither ended long before nor recorded."""
+    """Give the calls that a death cut off: begun by then, and neither ended long before nor recorded.
+
+    An attempt is recorded as a whole, so an earlier try of one that was cut off is lost with it.
+    """
     known = list(calls)
     by_client: dict[str | None, list[Call]] = defaultdict(list)
     for call in known:
@@ -104,9 +107,15 @@ def in_flight(
     for death in deaths:
         nameless = by_client[None]
         suspects = known if death.client is None else [*by_client[death.client], *nameless]
-        for call in suspects:
-            if _cut_off(call, death, ledger.get(call.job)):
-                found[id(call)] = call
+        cut = [call for call in suspects if _cut_off(call, death, ledger.get(call.job))]
+        last = {(call.job, call.run): call.began for call in cut}
+        cut += [
+            call
+            for call in suspects
+            if call.began < last.get((call.job, call.run), 0)
+            and not _recorded(call, death, ledger.get(call.job))
+        ]
+        found |= {id(call): call for call in cut}
     return list(found.values())
 
 
@@ -115,13 +124,15 @@ def _cut_off(call: Call, death: Death, job: Explanation | None) -> bool:
         return False
     if call.ended is None:
         return True
-    if call.ended < death.at - _UNRECORDED_S:
-        return False
-    recorded = job is not None and any(
+    return call.ended >= death.at - _UNRECORDED_S and not _recorded(call, death, job)
+
+
+def _recorded(call: Call, death: Death, job: Explanation | None) -> bool:
+    """Tell whether an attempt of the call's run was recorded between its begin and the death."""
+    return job is not None and any(
         entry.calls and entry.run == call.run and call.began <= entry.at.timestamp() <= death.at
         for entry in job.history
     )
-    return not recorded
 
 
 def _call(begun: Line, end: Line) -> Call | None:

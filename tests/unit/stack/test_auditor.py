@@ -134,6 +134,15 @@ def test_a_call_that_a_death_cut_off_may_be_repeated(producer: list[Any], calls:
     assert not findings.clean
 
 
+def test_an_earlier_try_of_an_attempt_that_a_death_cut_off_is_lost_with_it() -> None:
+    refused = [FIRST | {"at": T0 - 20}, CUT | {"at": T0 - 19.9, "status": 429}]
+    second = [FIRST | {"call": 3}, CUT | {"call": 3}]
+    findings = audit([*HEARD, DEATH], [*refused, *second, SECOND, DONE], [ENDED])
+    assert findings.in_flight == 2
+    assert findings.extra_calls == ()
+    assert audit([*HEARD, DEATH], [*refused, SECOND, DONE], [ENDED]).extra_calls == (JOB,)
+
+
 @pytest.mark.parametrize(
     ("producer", "calls", "extra"),
     [
