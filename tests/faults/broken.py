@@ -16,7 +16,7 @@ def broken(stage: Stage, *, spared: int = 0) -> Broken:
     """Audit a stage at rest; `spared` calls may have been cut off by deaths and lost leases."""
     ledger = stage.ledger()
     findings = audit(
-        stage.journal, json_lines(stage.folder / "calls.jsonl"), ledger, queues=_at_work(stage)
+        stage.journal, json_lines(stage.folder / "calls.jsonl"), ledger, queues=_queues(stage)
     )
     found = {name for name, each in findings.faults.items() if each}
     if len(findings.extra_calls) <= spared:
@@ -28,12 +28,12 @@ def broken(stage: Stage, *, spared: int = 0) -> Broken:
     return frozenset(found)
 
 
-def _at_work(stage: Stage) -> dict[str, int]:
-    """Give the depths of the queues that are empty when all work is done."""
+def _queues(stage: Stage) -> dict[str, int]:
+    """Give the depths of all queues but the callers' own, in which replies may wait."""
     return {
         name: depth
         for name, depth in stage.vhost.depths().items()
-        if not name.startswith(("warren.dead.", "warren.reply."))
+        if not name.startswith("warren.reply.")
     }
 
 
