@@ -62,19 +62,21 @@ class Death:
 
 
 def read_calls(log: Iterable[Line]) -> list[Call]:
-    """Give the calls that carry a job's id, in order; those of another shape are no calls of a worker."""
-    begun: dict[int, Line] = {}
+    """Give the calls that carry a job's id, in order; those of another shape are no calls of a worker.
+
+    A simulator that was started again begins anew with its numbers.
+    """
+    begun: list[Line] = []
     ends: dict[int, Line] = {}
-    odd: list[Line] = []
+    places: dict[int, int] = {}
     for line in log:
-        if line["event"] == "start" and "call" in line:
-            begun[line["call"]] = line
-        elif line["event"] == "start":
-            odd.append(line)
-        elif line["event"] == "end":
-            ends[line["call"]] = line
-    found = [_call(line, ends.get(number, {})) for number, line in begun.items()]
-    found += [_call(line, {}) for line in odd]
+        if line["event"] == "start":
+            if "call" in line:
+                places[line["call"]] = len(begun)
+            begun.append(line)
+        elif line["event"] == "end" and line["call"] in places:
+            ends[places[line["call"]]] = line
+    found = [_call(line, ends.get(place, {})) for place, line in enumerate(begun)]
     return [call for call in found if call is not None]
 
 

@@ -181,6 +181,12 @@ def test_a_call_that_was_recorded_before_the_death_was_not_in_flight() -> None:
     assert findings.clean
 
 
+def test_the_calls_of_a_simulator_that_was_started_again_are_counted_with_those_of_before() -> None:
+    again = [SECOND | {"call": 1}, DONE | {"call": 1}]
+    findings = audit(HEARD, [FIRST, CUT | {"status": 200}, *again], [ENDED])
+    assert (findings.calls, findings.extra_calls) == (2, (JOB,))
+
+
 @pytest.mark.parametrize(
     ("producer", "found"),
     [
