@@ -1,15 +1,16 @@
 """The auditor: holds what the producers, the simulator, the ledger and the broker each logged against the promise.
 
 It believes nobody's own summary. A job is lost when the broker confirmed it and the ledger has no terminal
-record of it; a call is late when it starts after its job's outcome was recorded; a call is unrecorded when
-the ledger has no outcome for it, and extra when no process died, or lost its lease, with that call in flight.
+record of it; a call is late when it starts after its job's outcome was recorded, unless a process that was suspended
+with it in its hands sent it on waking; a call is unrecorded when the ledger has no outcome for it, and extra when no
+process died, or lost its lease, with that call in flight.
 """
 
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from stack.callbook import Call, Line, in_flight, read_calls, read_deaths
+from stack.callbook import Call, Line, handed_over, in_flight, read_calls, read_deaths
 from stack.hearings import read_hearings
 from worker.core.letters import Explanation
 from worker.core.model import State
@@ -90,8 +91,8 @@ def audit(
     known = {job.job_id: job for job in ledger}
     lines = list(producer)
     hearings = read_hearings(lines)
-    calls = read_calls(simulator)
-    cut_off = in_flight(calls, read_deaths(lines), known)
+    calls, deaths = read_calls(simulator), read_deaths(lines)
+    cut_off = in_flight(calls, deaths, known)
     unrecorded = _unrecorded(calls, known)
     return Findings(
         accepted=len(hearings.confirmed),
@@ -107,7 +108,11 @@ def audit(
         strangers=hearings.strangers,
         differing=hearings.differing,
         ended_twice=tuple(sorted(job for job, it in known.items() if _ended_twice(it))),
-        late_calls=tuple(call.job for call in calls if _is_late(call, known.get(call.job))),
+        late_calls=tuple(
+            call.job
+            for call in calls
+            if _is_late(call, known.get(call.job)) and not handed_over(call, deaths)
+        ),
         unrecorded_calls=_each(unrecorded),
         extra_calls=_each(unrecorded - Counter(call.job for call in cut_off)),
         calls_over_policy=() if most_calls is None else _over(calls, cut_off, most_calls),

@@ -121,6 +121,19 @@ def in_flight(
     return list(found.values())
 
 
+def handed_over(call: Call, deaths: Iterable[Death]) -> bool:
+    """Tell whether a suspended process had begun this call, and sent it when it woke.
+
+    Between its last look at its claim and a call's first byte there is always an instant.
+    """
+    return any(
+        death.lives_on
+        and death.gone <= call.began <= death.last
+        and (None in {death.client, call.client} or death.client == call.client)
+        for death in deaths
+    )
+
+
 def _cut_off(call: Call, death: Death, job: Explanation | None) -> bool:
     if call.began > death.last:
         return False

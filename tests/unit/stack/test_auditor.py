@@ -181,6 +181,27 @@ def test_a_call_that_was_recorded_before_the_death_was_not_in_flight() -> None:
     assert findings.clean
 
 
+@pytest.mark.parametrize(
+    ("death", "began", "late"),
+    [
+        ({}, T0 + 5.05, 0),
+        ({"client": None}, T0 + 5.05, 0),
+        ({"client": "w3"}, T0 + 5.05, 1),
+        ({"lives_on": False}, T0 + 5.05, 1),
+        ({}, T0 + 4.9, 1),
+        ({}, T0 + 5.2, 1),
+    ],
+    ids=["on-waking", "any-process", "another's", "dead", "asleep", "well-awake"],
+)
+def test_a_call_after_the_record_is_late_unless_its_process_was_suspended_with_it(
+    death: dict[str, Any], began: float, late: int
+) -> None:
+    asleep = DEATH | {"at": T0 - 20, "gone": T0 + 5, "lives_on": True} | death
+    findings = audit([*HEARD, asleep], [SECOND, DONE, FIRST | {"at": began}], [ENDED])
+    assert findings.late_calls == (JOB,) * late
+    assert findings.kept is not bool(late)
+
+
 def test_the_calls_of_a_simulator_that_was_started_again_are_counted_with_those_of_before() -> None:
     again = [SECOND | {"call": 1}, DONE | {"call": 1}]
     findings = audit(HEARD, [FIRST, CUT | {"status": 200}, *again], [ENDED])
