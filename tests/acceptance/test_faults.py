@@ -127,11 +127,14 @@ async def test_a_crash_at_the_renewal_of_the_lease_costs_the_calls_in_flight_at_
 async def test_a_letter_that_a_killed_replay_left_behind_is_taken_away_by_the_next_one(
     stage: Stage,
 ) -> None:
+    stage.configure(tiers=("standard", "budget"))
     await stage.started()
     dead_queue = "warren.dead.standard"
     async with stage.client() as client:
         jobs = await stage.submit(client, [chat("left behind", plan="400!,ok")])
-        await stage.hear(jobs)
+        # The ledger goes on listing this one, of another tier.
+        listed = await stage.submit(client, [chat("listed", tier="budget", plan="400!,ok")])
+        await stage.hear([*jobs, *listed])
         await stage.settled()
         async with await aio_pika.connect(stage.vhost.url("operator")) as operator:
             channel = await operator.channel()
@@ -154,7 +157,8 @@ async def test_a_letter_that_a_killed_replay_left_behind_is_taken_away_by_the_ne
                 content_type=letter.content_type,
             )
             await exchange.publish(left, "standard")
-        assert "replayed 1 of 1" in await warren(stage, "dead", "replay", "--all", "--yes")
+        assert "replayed 2 of 2" in await warren(stage, "dead", "replay", "--all", "--yes")
+        await stage.hear(listed)
         findings = await stage.settled()
         assert "no dead letter" in await warren(
             stage, "dead", "replay", "--all", "--yes", status=1, errors=True
@@ -162,4 +166,4 @@ async def test_a_letter_that_a_killed_replay_left_behind_is_taken_away_by_the_ne
     assert isinstance(healed, Reply)
     assert stage.vhost.depths()[dead_queue] == 0
     assert findings.clean, findings
-    assert findings.calls == 2
+    assert findings.calls == 4

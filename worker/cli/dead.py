@@ -181,7 +181,7 @@ def replay_letters(  # noqa: PLR0917  # one parameter for each option, by name
         show([_row(letter) for letter in letters], columns=_COLUMNS, json_too=as_json)
         return
     # A replay that was killed may leave letters behind whose jobs it has brought back: the ledger has them no more.
-    looked_at = {letter.tier for letter in letters} or (_tiers(config) if everything else set())
+    looked_at = {letter.tier for letter in letters} | (_tiers(config) if everything else set())
     if not looked_at:
         fail(_NONE)
     if url is None:
