@@ -162,6 +162,8 @@ CASES: list[tuple[tuple[str, ...], int]] = [
     (("topology", "show", *R), 0),
     (("topology", "show", *B), 1),
     (("topology", "show", "--nonsense", *R), 2),
+    *((("topology", "show", "--tenant", each, *R), 2) for each in ("a.b", "a|b", "", "worker")),
+    (("topology", "apply", "--tenant", "a.b", *R, *NO_API), 2),
     (("doctor", *B), 1),
     (("doctor", "--nonsense", *R), 2),
     (("doctor", "--management-url", "nonsense", *R), 2),

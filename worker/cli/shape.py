@@ -5,19 +5,36 @@ from dataclasses import asdict
 
 import click
 
+from producer_sdk.wire import WireError, reply_route
 from worker.broker.comparison import Difference
 from worker.broker.definitions import to_definitions
 from worker.broker.management import Management
 from worker.broker.queues import Priorities, priorities
+from worker.broker.rights import users
 from worker.broker.topology import Topology
 from worker.broker.topology import topology as topology_of
 from worker.cli.configured import config_option, management_of, management_option, settings_of
 from worker.cli.output import FAILED, as_json, show, told
 from worker.errors import SettingsError
 
+
+def _tenants(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the names back; they stand in the patterns of permissions, and a worker reads no other's jobs."""
+    staff = {user.name for user in users(())}
+    for name in names:
+        try:
+            reply_route(name, "any")
+        except WireError as error:
+            raise click.BadParameter(f"{name!r}: {error}") from None
+        if name in staff:
+            raise click.BadParameter(f"{name!r} is the name of a user who is no tenant")
+    return names
+
+
 tenants_option = click.option(
     "--tenant",
     "tenants",
+    callback=_tenants,
     multiple=True,
     default=("producer",),
     show_default=True,
