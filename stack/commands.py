@@ -45,7 +45,7 @@ COMMANDS = (
     ),
     Command(
         name="chaos",
-        summary="try to break Warren's promise, and tell what was measured; about 90 minutes, or --minutes",
+        summary="try to break Warren's promise, and tell what was measured; about 110 minutes, or --minutes",
         target="stack.checks:chaos",
     ),
     Command(

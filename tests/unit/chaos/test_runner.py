@@ -207,3 +207,9 @@ def test_every_experiment_has_a_name_of_its_own_and_a_function_that_is_there() -
     for each in EXPERIMENTS:
         module, _, name = each.run.partition(":")
         __import__(module, fromlist=[name])
+
+
+@pytest.mark.parametrize("path", ["docs/testing.md", "stack/commands.py"])
+def test_how_long_the_full_run_takes_is_told_as_the_catalogue_has_it(path: str) -> None:
+    minutes = round(sum(each.minutes for each in EXPERIMENTS), -1)
+    assert f"about {minutes:.0f} minutes" in (ROOT / path).read_text(encoding="utf-8")
