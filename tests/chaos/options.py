@@ -49,6 +49,8 @@ def read(arguments: Sequence[str], catalogue: Sequence[Experiment] = EXPERIMENTS
         parser.error("--write-docs writes the whole table: it goes with neither --only nor --ci")
     if given.json is not None and not given.json.absolute().parent.is_dir():
         parser.error(f"--json {given.json}: there is no such folder")
+    if given.json is not None and given.json.is_dir():
+        parser.error(f"--json {given.json}: is a folder; name a file")
     chosen = [each for each in catalogue if each.in_ci or not given.ci]
     if given.only:
         chosen = [each for each in chosen if each.name in given.only]

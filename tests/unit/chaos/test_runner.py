@@ -175,6 +175,7 @@ def test_a_page_without_its_markers_is_left_alone(tmp_path: Path, text: str) -> 
         ["--seed", "x"],
         ["--only", "nothing"],
         ["--json", "no/such/folder/file"],
+        ["--json", "."],
         ["--only", "kept", "--write-docs"],
         ["--ci", "--only", "failing"],
     ],
