@@ -101,7 +101,7 @@ class Publisher:
 
         Raises:
             TierUnknown, QueueFull, PublishRefused, AccessRefused, TopologyMissing: the broker said no.
-            PublishUnconfirmed: it was sent and not confirmed in time.
+            PublishUnconfirmed: it was sent and not confirmed in time, or sent again and refused.
             PublishUnsent: it could not be sent in time; nothing was stored.
         """
         outgoing = _Outgoing(
@@ -130,7 +130,12 @@ class Publisher:
                         sends += 1
                         await self._publish_once(outgoing)
                     except _MAY_BE_REPEATED as error:
-                        self._judge(error, outgoing)
+                        try:
+                            self._judge(error, outgoing)
+                        except (QueueFull, TierUnknown) as refusal:
+                            if sends == 1:
+                                raise
+                            raise _unsure(refusal, outgoing, timeout_s) from None
                         _log.info(
                             "publishing submission %s again: %s",
                             outgoing.id,
@@ -206,6 +211,16 @@ class Publisher:
                 submission_id=outgoing.id, publish_timeout_s=timeout_s, obstacle=why
             )
         return PublishUnsent(submission_id=outgoing.id, publish_timeout_s=timeout_s, obstacle=why)
+
+
+def _unsure(refusal: WarrenError, outgoing: _Outgoing, timeout_s: float) -> PublishUnconfirmed:
+    """Give what a refusal means when an earlier send of the same has been lost with its confirm."""
+    found = "found its queue full" if isinstance(refusal, QueueFull) else "was returned: no queue"
+    return PublishUnconfirmed(
+        submission_id=outgoing.id,
+        publish_timeout_s=timeout_s,
+        obstacle=f"the confirm of an earlier send was lost, and the last one {found}",
+    )
 
 
 def _unroutable(outgoing: _Outgoing, address: Address) -> WarrenError:

@@ -132,6 +132,13 @@ async def test_a_refusal_is_told_and_not_repeated(
     assert len(broker.sent) == 1
 
 
+async def test_a_refusal_after_a_lost_confirm_does_not_say_that_nothing_was_stored() -> None:
+    broker = FakeBroker(AMQPConnectionError("lost"), DeliveryError(None, Basic.Nack()))
+    with pytest.raises(PublishUnconfirmed, match=r"queue full.* may or may not have been stored"):
+        await publish(publisher(broker))
+    assert len(broker.sent) == 2
+
+
 async def test_without_a_confirm_in_time_the_request_may_or_may_not_be_stored() -> None:
     broker = FakeBroker(silent=True)
     to = publisher(broker)
