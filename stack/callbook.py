@@ -31,6 +31,7 @@ class Call:
 
     job: str
     run: int
+    generation: int
     client: str | None
     began: float
     ended: float | None = None
@@ -99,7 +100,8 @@ def in_flight(
 ) -> list[Call]:
     """Give the calls that a death cut off: begun by then, and neither ended long before nor recorded.
 
-    An attempt is recorded as a whole, so an earlier try of one that was cut off is lost with it.
+    An attempt is recorded as a whole, so an earlier try of one that was cut off is lost with it; the copies of another
+    generation are other attempts.
     """
     known = list(calls)
     by_client: dict[str | None, list[Call]] = defaultdict(list)
@@ -110,11 +112,11 @@ def in_flight(
         nameless = by_client[None]
         suspects = known if death.client is None else [*by_client[death.client], *nameless]
         cut = [call for call in suspects if _cut_off(call, death, ledger.get(call.job))]
-        last = {(call.job, call.run): call.began for call in cut}
+        last = {(call.job, call.run, call.generation): call.began for call in cut}
         cut += [
             call
             for call in suspects
-            if call.began < last.get((call.job, call.run), 0)
+            if call.began < last.get((call.job, call.run, call.generation), 0)
             and not _recorded(call, death, ledger.get(call.job))
         ]
         found |= {id(call): call for call in cut}
@@ -153,10 +155,11 @@ def _recorded(call: Call, death: Death, job: Explanation | None) -> bool:
 def _call(begun: Line, end: Line) -> Call | None:
     if not begun.get("id"):
         return None
-    job, run, *_ = f"{begun['id']}.1".split(".")
+    job, run, generation, *_ = f"{begun['id']}..".split(".")
     return Call(
         job=job,
         run=int(run) if run.isdecimal() else 1,
+        generation=int(generation) if generation.isdecimal() else 0,
         client=begun.get("client"),
         began=begun["at"],
         ended=end.get("at"),

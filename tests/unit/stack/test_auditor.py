@@ -181,6 +181,14 @@ def test_a_call_that_was_recorded_before_the_death_was_not_in_flight() -> None:
     assert findings.clean
 
 
+def test_a_death_excuses_no_unrecorded_call_of_an_earlier_attempt() -> None:
+    before = FIRST | {"call": 3, "at": T0 - 600}
+    over = {"event": "end", "call": 3, "at": T0 - 599, "status": 503}
+    first, second = ({**call, "id": f"{JOB}.1.1.1"} for call in (FIRST, SECOND))
+    findings = audit([*HEARD, DEATH], [before, over, first, CUT, second, DONE], [ENDED])
+    assert (findings.in_flight, findings.extra_calls) == (1, (JOB,))
+
+
 @pytest.mark.parametrize(
     ("death", "began", "late"),
     [
