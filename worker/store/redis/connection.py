@@ -123,6 +123,7 @@ class RedisConnection:
                 self._broken(error)
             finally:
                 await connection.disconnect(nowait=True)
+        self._all_fail(self._waiting, self._is_closed())  # what was to be sent again
 
     async def _talk(self, connection: AbstractConnection) -> None:
         writing = asyncio.create_task(self._write(connection), name="redis-writer")
