@@ -26,6 +26,7 @@ from tests.contract.world import (
     make_job,
     park,
 )
+from tests.faults import stores
 from tests.faults.room import RedisRoom
 from tests.integration.cutter import Cutter
 from worker.clock import SystemClock
@@ -227,6 +228,33 @@ async def test_a_server_without_memory_begins_nothing_and_still_records_what_was
     told = fleet.archive().explain(make_job("k2").id)
     assert told is not None
     assert [line.what for line in told.history] == ["retry"]
+
+
+async def test_a_server_without_memory_still_records_what_others_may_share(
+    fleet: RedisFleet, redis_room: RedisRoom
+) -> None:
+    store, job = await fleet.join(), make_job("k1", dedupe=Dedupe.INFLIGHT)
+    await begin(store, job)
+    async with stores.without_memory(redis_room.redis):
+        ended = await store.ledger.end(job, ANSWER, DONE, work=ONE_CALL, claimed=True)
+        assert as_ended(ended).written
+    follower = make_job("k2", dedupe=Dedupe.INFLIGHT)
+    assert isinstance(await begin(store, follower), Answered)
+
+
+async def test_a_server_without_memory_is_swept_of_open_jobs_too(
+    fleet: RedisFleet, redis_room: RedisRoom
+) -> None:
+    store, called_for, open_job = await fleet.join(), make_job("k1"), make_job("k2")
+    await begin(store, open_job)
+    await park(store.ledger, open_job)
+    await begin(store, called_for)
+    fleet.clock.pass_by(timedelta(days=11))
+    await store.renew()
+    async with stores.without_memory(redis_room.redis):
+        await store.sweep()
+    assert fleet.archive().explain(open_job.id) is None
+    assert await store.ledger.holds(called_for)
 
 
 async def test_what_has_outlived_its_time_leaves_no_key_behind(
