@@ -34,6 +34,7 @@ from worker.core.model import Answered, Follow, Job, Retry, Started, Tally, next
 from worker.errors import StoreUnavailable
 from worker.store.redis import encoding
 from worker.store.redis.archive import RedisArchive
+from worker.store.redis.direct import direct
 from worker.store.redis.store import RedisStore
 
 FIRST = Started(attempt=1, tally=Tally(attempts=1))
@@ -255,6 +256,18 @@ async def test_a_server_without_memory_is_swept_of_open_jobs_too(
         await store.sweep()
     assert fleet.archive().explain(open_job.id) is None
     assert await store.ledger.holds(called_for)
+
+
+async def test_a_call_that_begins_before_the_next_renewal_outlives_the_loss_of_all_data(
+    fleet: RedisFleet, redis_room: RedisRoom
+) -> None:
+    caller, other = await fleet.join(), await fleet.join()
+    with direct(options_of(redis_room)) as redis:
+        lost = redis.command("KEYS", redis.key("*").replace("{", "[{]"))
+        redis.command("DEL", *lost)
+    assert await begin(caller, make_job()) == FIRST
+    assert isinstance(await begin(other, make_job()), Follow)
+    assert await caller.ledger.holds(make_job())
 
 
 async def test_what_has_outlived_its_time_leaves_no_key_behind(

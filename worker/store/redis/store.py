@@ -147,9 +147,7 @@ class RedisStore:
     async def _renew(self) -> None:
         loop = asyncio.get_running_loop()
         began, was_away, self._was_away = loop.time(), self._was_away, True
-        await self._procedures.submit(
-            self._procedures.scripts.renew, span_us(self._options.lease), int(was_away)
-        )
+        await self._procedures.submit(self._procedures.scripts.renew, int(was_away))
         # Whoever else wanted to renew has waited as long.
         self._was_away = loop.time() - began > self._options.renew_every.total_seconds()
 
