@@ -258,12 +258,15 @@ class Line:
         """Give the task that a delivery has to join.
 
         Not for another submission's message: that one only has its route noted, by `begin`, and must not hold
-        its place for as long as the call takes.
+        its place for as long as the call takes. Where nothing can be noted it waits for the answer, or it would
+        be called for a second time.
         """
         calling = self._calling.get(job.id)
-        if calling is None or (job.first and job.submission.id != calling.submission):
+        if calling is None:
             return None
-        return calling.task
+        noted = self.late is None or self.outage.answering
+        another = job.first and job.submission.id != calling.submission
+        return None if noted and another else calling.task
 
     async def _answer_or_postpone(self, job: Job) -> "Decided | Follow | _Look | None":
         """Do what needs no call and so counts no attempt: refuse, expire, answer from the cache, wait."""

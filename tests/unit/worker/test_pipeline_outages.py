@@ -401,3 +401,26 @@ async def test_a_job_past_its_deadline_is_answered_without_a_ledger_and_not_call
     assert delivery.replies[0][0].status is Status.EXPIRED
     assert house.stand.upstream.calls == []
     await house.until_recorded()
+
+
+@pytest.mark.parametrize("begun_in_it", [False, True])
+async def test_a_second_submission_in_the_outage_waits_for_the_firsts_call(
+    house: House, *, begun_in_it: bool
+) -> None:
+    house.stand.upstream.gate.clear()
+    if begun_in_it:
+        await house.known()
+    line, first = house.calling_line(), FakeDelivery(make_job())
+    calling = asyncio.create_task(line.handle(first))
+    await house.stand.upstream.begun.wait()
+    await house.known()
+    second = FakeDelivery(make_job("k1", "s2"))
+    handling = asyncio.create_task(line.handle(second))
+    await asyncio.sleep(0.05)
+    assert len(house.stand.upstream.calls) == 1
+    house.stand.upstream.gate.set()
+    await asyncio.wait_for(asyncio.gather(calling, handling), 5)
+    assert [it.log for it in (first, second)] == [["reply", "ack"]] * 2
+    assert second.replies[0][0].body == ANSWER.body
+    assert len(house.stand.upstream.calls) == 1
+    await house.until_recorded()
