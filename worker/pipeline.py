@@ -150,6 +150,11 @@ class Line:
         return self.late is not None and not self.gates[key].rationed
 
     @property
+    def _lasting(self) -> Ledger:
+        """The ledger that waits for its store also where there is another way."""
+        return self.ledger if self.late is None else self.late.ledger
+
+    @property
     def calls(self) -> int:
         """How many jobs' calls are made here now."""
         return len(self._calling)
@@ -344,7 +349,7 @@ class Line:
         if isinstance(beginning, Started):
             # While the ledger was asked, the lane has closed, the permit has grown old or the claim was lost:
             # nothing was called, so nothing counts.
-            return await self._park_until(job, self._opens_at(job, self.clock.now()), claimed=True)
+            return await self._park_until(job, self._opens_at(job, self.clock.now()), begun=True)
         return await self._instead(job, beginning)
 
     async def _instead(self, job: Job, beginning: Beginning) -> "Decided | Follow | _Look":
@@ -385,8 +390,9 @@ class Line:
         except Exception:
             # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
             bug = Failed(kind=Kind.INTERNAL_ERROR)
-            with suppress(StoreUnavailable):
-                await self._end(job, bug, settle_uncalled(bug), claimed=True)
+            if claims is not NO_CLAIMS:
+                settlement = settle_uncalled(bug)
+                await self._end(job, bug, settlement, claimed=True, ledger=self._lasting)
             raise
 
     async def _called(
@@ -463,20 +469,31 @@ class Line:
         *,
         work: Work = _NO_WORK,
         claimed: bool = False,
+        ledger: Ledger | None = None,
     ) -> Decided | Follow:
-        decided = await self.ledger.end(job, outcome, settlement, work=work, claimed=claimed)
+        decided = await (ledger or self.ledger).end(
+            job, outcome, settlement, work=work, claimed=claimed
+        )
         self._step(Step.RECORDED, job)
         if isinstance(decided, Ended) and decided.written:
             self.listener.tell(JobEnded(job=job, record=decided.record))
         return decided
 
     async def _park_until(
-        self, job: Job, until: datetime | None, *, claimed: bool = False
+        self, job: Job, until: datetime | None, *, begun: bool = False
     ) -> Decided:
-        """Snooze the job until then, at the longest until its deadline; None: not at all."""
+        """Snooze the job until then, at the longest until its deadline; None: not at all.
+
+        `begun`: under a claim, which must not outlive this. So it waits for its store whatever is chosen.
+        """
         now = self.clock.now()
         wait = min(until or now, job.deadline) - now
-        return await self._park(job, Snooze(after=max(wait, timedelta())), claimed=claimed)
+        return await self._park(
+            job,
+            Snooze(after=max(wait, timedelta())),
+            claimed=begun,
+            ledger=self._lasting if begun else None,
+        )
 
     async def _park(
         self,
@@ -486,9 +503,10 @@ class Line:
         work: Work = _NO_WORK,
         why: Failed | None = None,
         claimed: bool = False,
+        ledger: Ledger | None = None,
     ) -> Decided:
         until = self.clock.now() + settlement.after
-        decided = await self.ledger.park(
+        decided = await (ledger or self.ledger).park(
             job, settlement, until, work=work, why=why, claimed=claimed
         )
         self._step(Step.RECORDED, job)

@@ -117,7 +117,7 @@ class LateRecords:
         listener: Listener,
         most_bytes: int = _MOST_BYTES,
     ) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._spawn = spawn
         self._listener = listener
         self._room = most_bytes
@@ -206,9 +206,9 @@ class LateRecords:
                 # parked, and cancelled meanwhile.
                 others = [each for each in hear if not ended or each.id != job.submission.id]
                 await asyncio.gather(*(_reply(delivery, record, each) for each in others))
-                await self._ledger.carried(job, hear, letter=letter)
+                await self.ledger.carried(job, hear, letter=letter)
             case Parked(carried=False):
-                await self._ledger.carried(job, (), letter=False)
+                await self.ledger.carried(job, (), letter=False)
             case _:
                 pass  # somebody else carries the job, or has ended it: that stands
 
@@ -218,11 +218,11 @@ class LateRecords:
             case Retry() | Snooze() as settlement:
                 why = answer.outcome if isinstance(answer.outcome, Failed) else None
                 until = answer.now + settlement.after
-                return await self._ledger.park(
+                return await self.ledger.park(
                     job, settlement, until, work=answer.work, why=why, claimed=True
                 )
             case Reply() | DeadLetter() as settlement:
-                return await self._ledger.end(
+                return await self.ledger.end(
                     job, answer.outcome, settlement, work=answer.work, claimed=True
                 )
 

@@ -11,9 +11,10 @@ import pytest
 
 from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, make_job
-from tests.unit.worker.stand import FakeDelivery, Spy, Stand
+from tests.unit.worker.stand import FakeDelivery, FakeGate, Spy, Stand
 from worker.core.events import CalledUnrecorded, JobParked, RecordedLate, StoreBack
 from worker.core.kinds import Kind
+from worker.core.lanes import Closed
 from worker.core.model import (
     Beginning,
     CalledOff,
@@ -401,6 +402,50 @@ async def test_a_job_past_its_deadline_is_answered_without_a_ledger_and_not_call
     assert delivery.replies[0][0].status is Status.EXPIRED
     assert house.stand.upstream.calls == []
     await house.until_recorded()
+
+
+class LostAfterBegin(Faulty):
+    """A ledger that is lost once a call has begun; the lane `closes` meanwhile, if it is given."""
+
+    closes: FakeGate | None = None
+
+    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        begun = await self.real.begin(job, max_attempts=max_attempts)
+        if self.closes is not None:
+            self.closes.shut = Closed(reason="an operator", until=None)
+        self.down = True
+        return begun
+
+
+async def test_a_claim_under_which_nothing_was_called_does_not_outlive_an_outage(
+    house: House,
+) -> None:
+    house.ledger = ledger = LostAfterBegin(house.stand.store.ledger)
+    ledger.closes = house.stand.gate
+    house.stand.gate.rationed, house.stand.gate.permits = True, 9
+    delivery = FakeDelivery(make_job())
+    handling = asyncio.create_task(house.calling_line().handle(delivery))
+    await until(lambda: house.stand.outage.waiting == 1)
+    house.stand.gate.shut = None
+    house.ledger.down = False
+    async with house.stand.looking():
+        await asyncio.wait_for(handling, 5)
+    assert delivery.log == ["park", "ack"]
+    assert not await house.stand.store.ledger.holds(make_job())
+
+
+async def test_a_claim_of_a_call_in_which_the_line_failed_does_not_outlive_an_outage(
+    house: House,
+) -> None:
+    house.ledger = LostAfterBegin(house.stand.store.ledger)
+    house.stand.upstream.bug = RuntimeError("a bug")
+    handling = asyncio.create_task(house.calling_line().handle(FakeDelivery(make_job())))
+    await until(lambda: house.stand.outage.waiting == 1 or handling.done())
+    house.ledger.down = False
+    async with house.stand.looking():
+        with pytest.raises(RuntimeError, match="a bug"):
+            await asyncio.wait_for(handling, 5)
+    assert not await house.stand.store.ledger.holds(make_job())
 
 
 @pytest.mark.parametrize("begun_in_it", [False, True])
