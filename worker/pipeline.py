@@ -433,7 +433,10 @@ class Line:
                 await self.cache.put(job.fingerprint, outcome)
             return await self._end(job, outcome, settlement, work=work, claimed=True)
         except StoreUnavailable:  # the ledger raises it here only where there is another way
-            return Unrecorded.of(job, outcome, settlement, work=work, now=self.clock.now())
+            begun = claims is not NO_CLAIMS
+            return Unrecorded.of(
+                job, outcome, settlement, work=work, now=self.clock.now(), begun=begun
+            )
 
     async def _follow(
         self, delivery: Delivery, follow: Follow, *, again: bool

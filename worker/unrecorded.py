@@ -48,7 +48,8 @@ class Unrecorded:
     """What becomes of a delivery whose ledger cannot be told now.
 
     `record` is what the caller hears; it counts what this process and the message know. `again`: it was
-    carried out before, for another handing-over of the job.
+    carried out before, for another handing-over of the job. `begun`: the ledger knows of the call, whose claim
+    and attempt only a record can settle.
     """
 
     outcome: Outcome
@@ -57,10 +58,18 @@ class Unrecorded:
     record: Record
     now: datetime
     again: bool = False
+    begun: bool = False
 
     @classmethod
     def of(
-        cls, job: Job, outcome: Outcome, settlement: Settlement, *, work: Work, now: datetime
+        cls,
+        job: Job,
+        outcome: Outcome,
+        settlement: Settlement,
+        *,
+        work: Work,
+        now: datetime,
+        begun: bool = False,
     ) -> "Unrecorded":
         """Make it from what an attempt, or the want of one, has yielded."""
         tally = spent(job).plus(work)
@@ -75,7 +84,14 @@ class Unrecorded:
             upstream=work.upstream,
             total=total,
         )
-        return cls(outcome=outcome, settlement=settlement, work=work, record=record, now=now)
+        return cls(
+            outcome=outcome,
+            settlement=settlement,
+            work=work,
+            record=record,
+            now=now,
+            begun=begun,
+        )
 
     @property
     def held_bytes(self) -> int:
@@ -162,7 +178,8 @@ class LateRecords:
 
     def _keep(self, delivery: Delivery, answer: Unrecorded) -> None:
         job, size = delivery.job, len(delivery.job.body) + answer.held_bytes
-        if size > self._room:
+        # Of calls that were begun there are no more than the lanes had slots, so they need not ask for room.
+        if size > self._room and not answer.begun:
             self._listener.tell(RecordedLate(job=job, written=False))
             return
         self._room -= size

@@ -372,6 +372,24 @@ async def test_memory_for_late_records_is_bounded_and_what_has_no_room_is_told(
     assert line.late._room == len(ANSWER.body) + len(make_job().body)
 
 
+async def test_what_was_begun_before_the_outage_is_recorded_though_there_is_no_room(
+    house: House,
+) -> None:
+    house.stand.upstream.gate.clear()
+    line, delivery = house.calling_line(), FakeDelivery(make_job())
+    assert line.late is not None
+    line.late._room = 0
+    handling = asyncio.create_task(line.handle(delivery))
+    await house.stand.upstream.begun.wait()
+    await house.known()
+    house.stand.upstream.gate.set()
+    await asyncio.wait_for(handling, 5)
+    await house.until_recorded()
+    assert [event.written for event in house.heard(RecordedLate)] == [True]
+    assert not await house.stand.store.ledger.holds(make_job())  # else others would follow a ghost
+    assert line.late._room == 0
+
+
 async def test_a_record_that_a_worker_takes_to_its_grave_is_told(house: House) -> None:
     await house.known()
     await house.calling_line().handle(FakeDelivery(make_job()))
