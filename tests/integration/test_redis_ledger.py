@@ -20,6 +20,7 @@ from tests.contract.world import (
     TIMEOUT,
     Ear,
     as_ended,
+    asked,
     carry_all,
     complete,
     dead_letter,
@@ -30,7 +31,7 @@ from tests.faults import stores
 from tests.faults.room import RedisRoom
 from tests.integration.cutter import Cutter
 from worker.clock import SystemClock
-from worker.core.model import Answered, Follow, Job, Retry, Started, Tally, next_generation
+from worker.core.model import Answered, Follow, Job, Retry, Settled, Started, Tally, next_generation
 from worker.errors import StoreUnavailable
 from worker.store.redis import encoding
 from worker.store.redis.archive import RedisArchive
@@ -187,6 +188,26 @@ async def test_an_end_whose_answer_is_lost_and_that_is_repeated_is_told_as_writt
         assert [line.what for line in ended.history] == ["completed"]
         again = await store.ledger.end(make_job(), ANSWER, DONE, work=ONE_CALL, claimed=True)
         assert not as_ended(again).written
+
+
+async def test_an_end_is_not_told_as_written_because_a_cancelling_was_that_nobody_heard_of(
+    cutter: Cutter, redis_room: RedisRoom
+) -> None:
+    async with behind(cutter, redis_room) as store:
+        await begin(store, make_job())
+        await park(store.ledger, make_job())
+        await store.ledger.cancel(asked(make_job("other")))  # so that the server knows the script
+        ask = asked(make_job())
+        cutter.answers_to_lose = 2
+        with pytest.raises(StoreUnavailable):
+            await store.ledger.cancel(ask)
+        told = await store.ledger.end(make_job(), ANSWER, DONE, work=ONE_CALL, claimed=False)
+        ended = as_ended(told)
+        assert not ended.written
+        assert ended.record.outcome == encoding.CANCELLED
+        again = await store.ledger.cancel(ask)
+        assert isinstance(again, Settled)
+        assert again.ended.written
 
 
 @pytest.mark.parametrize("lost", [1, 2])
