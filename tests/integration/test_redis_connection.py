@@ -176,3 +176,18 @@ async def test_closing_leaves_nobody_waiting_also_where_a_script_has_to_be_loade
     await connection.close()
     with pytest.raises(StoreUnavailable, match="stopping"):
         await asyncio.wait_for(running, 5)
+
+
+async def test_closing_does_not_look_for_a_server_that_does_not_answer(
+    redis_room: RedisRoom,
+) -> None:
+    connection = RedisConnection(replace(options_of(redis_room), timeout=timedelta(seconds=1)))
+    await connection.open()
+    redis_room.redis.send(signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailable):
+            await connection.run(ECHO, "1")
+        async with asyncio.timeout(0.5):
+            await connection.close()
+    finally:
+        redis_room.redis.send(signal.SIGCONT)
