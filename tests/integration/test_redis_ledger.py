@@ -31,6 +31,7 @@ from tests.faults import stores
 from tests.faults.room import RedisRoom
 from tests.integration.cutter import Cutter
 from worker.clock import SystemClock
+from worker.core.events import LeaseRenewed, Trouble
 from worker.core.model import Answered, Follow, Job, Retry, Settled, Started, Tally, next_generation
 from worker.errors import StoreUnavailable
 from worker.store.redis import encoding
@@ -359,6 +360,25 @@ async def test_a_process_that_shows_no_life_for_its_lease_loses_its_claim(
         await other.ledger.released(make_job().claim_key, at_most=timedelta(seconds=10))
         assert isinstance(await begin(other, make_job()), Started)
         assert not await holder.ledger.holds(make_job())
+
+
+async def test_a_lease_is_renewed_again_after_a_renewal_that_failed_for_whatever_reason(
+    redis_room: RedisRoom,
+) -> None:
+    options = replace(options_of(redis_room), renew_every=timedelta(milliseconds=20))
+    ear = Ear()
+    async with RedisStore(options, clock=SystemClock(), listener=ear) as store:
+        with direct(options) as redis:
+            redis.command("SET", redis.key("owners"), "of another type")
+            async with asyncio.timeout(5):
+                while not any(isinstance(one, Trouble) for one in ear.heard):  # noqa: ASYNC110  # of what was told
+                    await asyncio.sleep(0.005)
+            redis.command("DEL", redis.key("owners"))
+        ear.heard.clear()
+        async with asyncio.timeout(5):
+            while LeaseRenewed() not in ear.heard:  # noqa: ASYNC110  # of what was told
+                await asyncio.sleep(0.005)
+        assert await begin(store, make_job()) == FIRST
 
 
 async def test_a_release_is_told_to_those_who_wait_and_to_nobody_else(fleet: RedisFleet) -> None:
