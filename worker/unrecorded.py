@@ -6,6 +6,7 @@ memory alone: when that dies, the job was answered and is not known.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,6 +29,7 @@ from worker.core.model import (
     Retry,
     Settlement,
     Snooze,
+    Stale,
     State,
     Submission,
     Tally,
@@ -35,12 +37,15 @@ from worker.core.model import (
     next_generation,
 )
 from worker.core.replies import reply
+from worker.errors import StoreUnavailable
 from worker.ports import Delivery, Ledger, Listener
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 # Jobs with their answers that wait for their records: what a process may hold of them.
 _MOST_BYTES: Final = 64 * 1024 * 1024
+# For so long a record waits for a claim of another process; few calls take longer.
+_LONGEST_CLAIM: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +219,7 @@ class LateRecords:
 
     async def _write(self, delivery: Delivery, answer: Unrecorded) -> None:
         job = delivery.job
-        decided = await self._settle(job, answer)
+        decided = await self._settle_after_others(job, answer)
         match decided:
             case Ended(written=True, record=record, hear=hear, letter_due=letter):
                 self._listener.tell(JobEnded(job=job, record=record))
@@ -228,6 +233,21 @@ class LateRecords:
                 await self.ledger.carried(job, (), letter=False)
             case _:
                 pass  # somebody else carries the job, or has ended it: that stands
+
+    async def _settle_after_others(self, job: Job, answer: Unrecorded) -> Decided | Follow:
+        """Settle, once more where a claim of somebody else was in the way.
+
+        It is of a call from before the outage, by a process that has died in it (which shows only a lease after the
+        outage) or whose own late record parks the job: then nobody but us has the job's answer.
+        """
+        waited = False
+        while True:
+            decided = await self._settle(job, answer)
+            if waited or not isinstance(decided, Stale):
+                return decided
+            with suppress(StoreUnavailable):
+                await self.ledger.released(job.claim_key, at_most=_LONGEST_CLAIM)
+                waited = True
 
     async def _settle(self, job: Job, answer: Unrecorded) -> Decided | Follow:
         # As if under a claim, also where there is none: a claim that was begun before the outage ends with it.

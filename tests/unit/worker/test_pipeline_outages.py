@@ -102,6 +102,7 @@ class House:
 
     stand: Stand
     ledger: Faulty
+    fleet: EmbeddedFleet
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -134,7 +135,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     store = await fleet.join()
     stand = Stand(store=store, clock=fleet.clock, ear=fleet.ear)
     stand.outage._probe = lambda: asyncio.sleep(0, result=True)
-    yield House(stand, Faulty(store.ledger))
+    yield House(stand, Faulty(store.ledger), fleet)
     await fleet.close()
 
 
@@ -272,6 +273,28 @@ async def test_whoever_joined_a_job_before_the_outage_hears_when_it_is_recorded(
     await house.until_recorded()
     assert [told.submission_id for told, _ in first.replies] == ["s1", "s2"]
     assert {told.body for told, _ in first.replies} == {ANSWER.body}
+
+
+async def test_an_answer_in_the_place_of_a_process_that_died_in_the_outage_is_recorded(
+    house: House,
+) -> None:
+    other = await house.fleet.join()
+    await other.ledger.begin(make_job(), max_attempts=3)
+    await other.ledger.begin(make_job("k1", "s2"), max_attempts=3)
+    await house.known()
+    line, delivery = house.calling_line(), FakeDelivery(make_job())
+    await asyncio.wait_for(line.handle(delivery), 5)
+    house.ledger.down = False
+    async with asyncio.timeout(10), house.stand.looking():
+        await until(lambda: "end" in house.ledger.tried)
+        await asyncio.sleep(
+            0.05
+        )  # the other's claim still stands, as it does for a lease after an outage
+        await house.fleet.kill(other)
+        await asyncio.gather(*house.tasks)
+    found: Any = await house.stand.store.ledger.find(make_job())
+    assert found.record.state is State.COMPLETED
+    assert [told.submission_id for told, _ in delivery.replies] == ["s1", "s2"]
 
 
 async def test_retries_without_a_ledger_are_bounded_by_the_message_itself(house: House) -> None:
