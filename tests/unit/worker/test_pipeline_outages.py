@@ -30,6 +30,7 @@ from worker.core.model import (
     Work,
 )
 from worker.core.retry import RetryPolicy
+from worker.crew import Crew
 from worker.errors import StoreUnavailable
 from worker.pipeline import Line
 from worker.ports import Ledger
@@ -411,6 +412,30 @@ async def test_what_was_begun_before_the_outage_is_recorded_though_there_is_no_r
     assert [event.written for event in house.heard(RecordedLate)] == [True]
     assert not await house.stand.store.ledger.holds(make_job())  # else others would follow a ghost
     assert line.late._room == 0
+
+
+async def test_a_worker_that_goes_down_has_its_grace_period_for_late_records_too(
+    house: House,
+) -> None:
+    def spawn(work: Coroutine[Any, Any, None]) -> None:
+        crew.spawn(work)
+
+    house.stand.upstream.gate.clear()
+    await house.known()
+    line = house.stand.line(ledger=lambda _: house.ledger, spawn=spawn)
+    crew = Crew(handle=line.handle, set_aside=line.set_aside, listener=house.stand.ear)
+    crew.take(FakeDelivery(make_job()))
+    await house.stand.upstream.begun.wait()
+    draining = asyncio.create_task(crew.drain(timedelta(seconds=10)))
+    await asyncio.sleep(0)  # it knows of the call, and of no record yet
+    house.stand.upstream.gate.set()
+    await until(lambda: house.stand.outage.waiting == 1)
+    assert not draining.done()
+    house.ledger.down = False
+    async with house.stand.looking():
+        assert await draining
+    await crew.stop()
+    assert [event.written for event in house.heard(RecordedLate)] == [True]
 
 
 async def test_a_record_that_a_worker_takes_to_its_grave_is_told(house: House) -> None:
