@@ -145,6 +145,18 @@ class Line:
         """Let deliveries that wait for a permit go unsettled, now and from now on: the worker goes down."""
         self._quiet.set()
 
+    async def until_down(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do other work with the ledger; what waits for the store when the worker goes down is left, unsettled."""
+        doing = asyncio.ensure_future(work())
+        quiet = asyncio.ensure_future(self._quiet.wait())
+        try:
+            await asyncio.wait({doing, quiet}, return_when=asyncio.FIRST_COMPLETED)
+            if doing.done() or self.outage.answering:
+                await doing
+        finally:
+            doing.cancel()
+            quiet.cancel()
+
     def calls_on(self, key: str) -> bool:
         """Tell whether a lane's jobs are called for while the store does not answer: never uncounted where it counts."""
         return self.late is not None and not self.gates[key].rationed

@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
-from producer_sdk.wire import Dedupe, Status
-from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, make_job
+from producer_sdk.wire import Dedupe, Status, Verb
+from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, asked, make_job
 from tests.unit.worker.stand import FakeDelivery, FakeGate, Spy, Stand
+from tests.unit.worker.test_asking import FakeAsk
+from worker.asking import Asking
 from worker.core.events import CalledUnrecorded, JobParked, RecordedLate, StoreBack
 from worker.core.kinds import Kind
 from worker.core.lanes import Closed
 from worker.core.model import (
+    AskAnswer,
+    Asked,
     Beginning,
     CalledOff,
     Decided,
@@ -85,6 +89,10 @@ class Faulty(Spy):
         self._try("park")
         await self.parks.wait()
         return await self.real.park(job, settlement, until, work=work, why=why, claimed=claimed)
+
+    async def result(self, asked: Asked) -> AskAnswer:
+        self._try("result")
+        return await self.real.result(asked)
 
     async def released(self, claim_key: str, *, at_most: timedelta) -> None:
         if self.away_from_released:
@@ -182,6 +190,29 @@ async def test_a_worker_that_goes_down_leaves_what_waits_for_the_store(house: Ho
     line.quiet()
     await asyncio.wait_for(handling, 5)
     assert delivery.log == []
+
+
+async def test_a_worker_that_goes_down_leaves_an_ask_that_waits_for_the_store(
+    house: House,
+) -> None:
+    await house.known()
+    line, waiting = house.waiting_line(), FakeAsk(Verb.RESULT, asked(make_job()))
+    asking = Asking(ledger=line.ledger, listener=house.stand.ear, noted=lambda: None)
+    crew = Crew(handle=line.handle, set_aside=line.set_aside, listener=house.stand.ear)
+    crew.spawn(line.until_down(lambda: asking.own(waiting)))
+    await until(lambda: house.stand.outage.waiting == 1)
+    line.quiet()
+    assert await crew.drain(timedelta(seconds=10))
+    assert waiting.log == []
+    assert house.stand.outage.waiting == 0
+
+
+async def test_a_worker_that_goes_down_answers_the_asks_that_need_not_wait(house: House) -> None:
+    line, about = house.waiting_line(), FakeAsk(Verb.RESULT, asked(make_job()))
+    asking = Asking(ledger=line.ledger, listener=house.stand.ear, noted=lambda: None)
+    line.quiet()
+    await line.until_down(lambda: asking.own(about))
+    assert about.log == ["reply", "ack"]
 
 
 async def test_an_answer_waits_for_its_record_and_is_not_called_for_again(house: House) -> None:
