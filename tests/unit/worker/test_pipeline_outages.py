@@ -33,9 +33,11 @@ from worker.core.model import (
     Terminal,
     Work,
 )
+from worker.core.rations import NoPermit, Permit
 from worker.core.retry import RetryPolicy
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
+from worker.patience import PatientRationing
 from worker.pipeline import Line
 from worker.ports import Ledger
 
@@ -247,6 +249,33 @@ async def test_a_store_that_can_be_read_and_not_written_gets_no_call(house: Hous
     # Of six jobs one at a time asks again: not all six at each look.
     assert house.ledger.tried.count("begin") <= 10 + 2 * len(deliveries)
     assert len(house.stand.upstream.calls) == 6
+
+
+class Counting(FakeGate):
+    """A gate whose permits the store counts."""
+
+    rationing: PatientRationing
+
+    async def permit(self) -> Permit | NoPermit:
+        return await self.rationing.permit("small.interactive", per_minute=6000)
+
+
+async def test_a_store_that_can_count_a_permit_and_not_write_a_record_is_not_taken_for_back(
+    house: House,
+) -> None:
+    gate = Counting()
+    gate.rationing = PatientRationing(house.stand.store.rationing, house.stand.outage)
+    house.stand.gate = gate
+    house.ledger.down, house.ledger.but = True, frozenset({"find"})
+    deliveries = [FakeDelivery(make_job(f"k{n}", f"s{n}")) for n in range(3)]
+    line = house.waiting_line()
+    handlings = [asyncio.create_task(line.handle(delivery)) for delivery in deliveries]
+    async with house.stand.looking():
+        await until(lambda: house.ledger.tried.count("begin") >= 6)
+        assert not house.heard(StoreBack)
+        house.ledger.down = False
+        await asyncio.wait_for(asyncio.gather(*handlings), 5)
+    assert [delivery.log for delivery in deliveries] == [["reply", "ack"]] * 3
 
 
 async def test_where_it_is_chosen_a_job_is_called_and_answered_and_recorded_late(
