@@ -328,7 +328,7 @@ def _take_asks(
         link=link,
         outlet=outlet,
         troubles=troubles,
-        take=lambda ask: crew.spawn(asking.own(ask)),
+        take=lambda ask: crew.spawn(line.until_down(lambda: asking.own(ask))),
         spawn=crew.spawn,
     )
     _background(resources, line.listener, asks.run, "intake asks")

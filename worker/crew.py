@@ -50,11 +50,17 @@ class Crew:
         return len(self._tasks)
 
     async def drain(self, grace: timedelta) -> bool:
-        """Wait until all that is held is settled; False when the grace period ended first."""
-        if not self._tasks:
-            return True
-        _, pending = await asyncio.wait(set(self._tasks), timeout=grace.total_seconds())
-        return not pending
+        """Wait until all that is held is settled; False when the grace period ended first.
+
+        What is held may leave more work behind, such as a record that is written late.
+        """
+        now = asyncio.get_running_loop().time
+        end = now() + grace.total_seconds()
+        while self._tasks:
+            _, pending = await asyncio.wait(set(self._tasks), timeout=max(end - now(), 0))
+            if pending:
+                return False
+        return True
 
     async def stop(self) -> None:
         """Cancel what is still held: calls are closed, deliveries stay unsettled for the broker.

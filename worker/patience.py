@@ -71,8 +71,13 @@ class PatientRationing(_Patient):
         self.rationing = rationing
 
     async def permit(self, lane: str, *, per_minute: int) -> Permit | NoPermit:
-        """Give a permit, or say how long to wait; see `Rationing.permit`."""
-        return await self._prompt(lambda: self.rationing.permit(lane, per_minute=per_minute))
+        """Give a permit, or say how long to wait; see `Rationing.permit`.
+
+        It is a small write, such as the probe: that it works does not say that a job's record can be written.
+        """
+        return await self._prompt(
+            lambda: self.rationing.permit(lane, per_minute=per_minute), writes=False
+        )
 
     async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back an unused permit; see `Rationing.give_back`."""

@@ -145,9 +145,26 @@ class Line:
         """Let deliveries that wait for a permit go unsettled, now and from now on: the worker goes down."""
         self._quiet.set()
 
+    async def until_down(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do other work with the ledger; what waits for the store when the worker goes down is left, unsettled."""
+        doing = asyncio.ensure_future(work())
+        quiet = asyncio.ensure_future(self._quiet.wait())
+        try:
+            await asyncio.wait({doing, quiet}, return_when=asyncio.FIRST_COMPLETED)
+            if doing.done() or self.outage.answering:
+                await doing
+        finally:
+            doing.cancel()
+            quiet.cancel()
+
     def calls_on(self, key: str) -> bool:
         """Tell whether a lane's jobs are called for while the store does not answer: never uncounted where it counts."""
         return self.late is not None and not self.gates[key].rationed
+
+    @property
+    def _lasting(self) -> Ledger:
+        """The ledger that waits for its store also where there is another way."""
+        return self.ledger if self.late is None else self.late.ledger
 
     @property
     def calls(self) -> int:
@@ -258,12 +275,15 @@ class Line:
         """Give the task that a delivery has to join.
 
         Not for another submission's message: that one only has its route noted, by `begin`, and must not hold
-        its place for as long as the call takes.
+        its place for as long as the call takes. Where nothing can be noted it waits for the answer, or it would
+        be called for a second time.
         """
         calling = self._calling.get(job.id)
-        if calling is None or (job.first and job.submission.id != calling.submission):
+        if calling is None:
             return None
-        return calling.task
+        noted = self.late is None or self.outage.answering
+        another = job.first and job.submission.id != calling.submission
+        return None if noted and another else calling.task
 
     async def _answer_or_postpone(self, job: Job) -> "Decided | Follow | _Look | None":
         """Do what needs no call and so counts no attempt: refuse, expire, answer from the cache, wait."""
@@ -341,7 +361,7 @@ class Line:
         if isinstance(beginning, Started):
             # While the ledger was asked, the lane has closed, the permit has grown old or the claim was lost:
             # nothing was called, so nothing counts.
-            return await self._park_until(job, self._opens_at(job, self.clock.now()), claimed=True)
+            return await self._park_until(job, self._opens_at(job, self.clock.now()), begun=True)
         return await self._instead(job, beginning)
 
     async def _instead(self, job: Job, beginning: Beginning) -> "Decided | Follow | _Look":
@@ -382,8 +402,9 @@ class Line:
         except Exception:
             # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
             bug = Failed(kind=Kind.INTERNAL_ERROR)
-            with suppress(StoreUnavailable):
-                await self._end(job, bug, settle_uncalled(bug), claimed=True)
+            if claims is not NO_CLAIMS:
+                settlement = settle_uncalled(bug)
+                await self._end(job, bug, settlement, claimed=True, ledger=self._lasting)
             raise
 
     async def _called(
@@ -424,7 +445,10 @@ class Line:
                 await self.cache.put(job.fingerprint, outcome)
             return await self._end(job, outcome, settlement, work=work, claimed=True)
         except StoreUnavailable:  # the ledger raises it here only where there is another way
-            return Unrecorded.of(job, outcome, settlement, work=work, now=self.clock.now())
+            begun = claims is not NO_CLAIMS
+            return Unrecorded.of(
+                job, outcome, settlement, work=work, now=self.clock.now(), begun=begun
+            )
 
     async def _follow(
         self, delivery: Delivery, follow: Follow, *, again: bool
@@ -460,20 +484,31 @@ class Line:
         *,
         work: Work = _NO_WORK,
         claimed: bool = False,
+        ledger: Ledger | None = None,
     ) -> Decided | Follow:
-        decided = await self.ledger.end(job, outcome, settlement, work=work, claimed=claimed)
+        decided = await (ledger or self.ledger).end(
+            job, outcome, settlement, work=work, claimed=claimed
+        )
         self._step(Step.RECORDED, job)
         if isinstance(decided, Ended) and decided.written:
             self.listener.tell(JobEnded(job=job, record=decided.record))
         return decided
 
     async def _park_until(
-        self, job: Job, until: datetime | None, *, claimed: bool = False
+        self, job: Job, until: datetime | None, *, begun: bool = False
     ) -> Decided:
-        """Snooze the job until then, at the longest until its deadline; None: not at all."""
+        """Snooze the job until then, at the longest until its deadline; None: not at all.
+
+        `begun`: under a claim, which must not outlive this. So it waits for its store whatever is chosen.
+        """
         now = self.clock.now()
         wait = min(until or now, job.deadline) - now
-        return await self._park(job, Snooze(after=max(wait, timedelta())), claimed=claimed)
+        return await self._park(
+            job,
+            Snooze(after=max(wait, timedelta())),
+            claimed=begun,
+            ledger=self._lasting if begun else None,
+        )
 
     async def _park(
         self,
@@ -483,9 +518,10 @@ class Line:
         work: Work = _NO_WORK,
         why: Failed | None = None,
         claimed: bool = False,
+        ledger: Ledger | None = None,
     ) -> Decided:
         until = self.clock.now() + settlement.after
-        decided = await self.ledger.park(
+        decided = await (ledger or self.ledger).park(
             job, settlement, until, work=work, why=why, claimed=claimed
         )
         self._step(Step.RECORDED, job)

@@ -6,6 +6,7 @@ memory alone: when that dies, the job was answered and is not known.
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,6 +29,7 @@ from worker.core.model import (
     Retry,
     Settlement,
     Snooze,
+    Stale,
     State,
     Submission,
     Tally,
@@ -35,12 +37,15 @@ from worker.core.model import (
     next_generation,
 )
 from worker.core.replies import reply
+from worker.errors import StoreUnavailable
 from worker.ports import Delivery, Ledger, Listener
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 # Jobs with their answers that wait for their records: what a process may hold of them.
 _MOST_BYTES: Final = 64 * 1024 * 1024
+# For so long a record waits for a claim of another process; few calls take longer.
+_LONGEST_CLAIM: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,8 @@ class Unrecorded:
     """What becomes of a delivery whose ledger cannot be told now.
 
     `record` is what the caller hears; it counts what this process and the message know. `again`: it was
-    carried out before, for another handing-over of the job.
+    carried out before, for another handing-over of the job. `begun`: the ledger knows of the call, whose claim
+    and attempt only a record can settle.
     """
 
     outcome: Outcome
@@ -57,10 +63,18 @@ class Unrecorded:
     record: Record
     now: datetime
     again: bool = False
+    begun: bool = False
 
     @classmethod
     def of(
-        cls, job: Job, outcome: Outcome, settlement: Settlement, *, work: Work, now: datetime
+        cls,
+        job: Job,
+        outcome: Outcome,
+        settlement: Settlement,
+        *,
+        work: Work,
+        now: datetime,
+        begun: bool = False,
     ) -> "Unrecorded":
         """Make it from what an attempt, or the want of one, has yielded."""
         tally = spent(job).plus(work)
@@ -75,7 +89,14 @@ class Unrecorded:
             upstream=work.upstream,
             total=total,
         )
-        return cls(outcome=outcome, settlement=settlement, work=work, record=record, now=now)
+        return cls(
+            outcome=outcome,
+            settlement=settlement,
+            work=work,
+            record=record,
+            now=now,
+            begun=begun,
+        )
 
     @property
     def held_bytes(self) -> int:
@@ -117,7 +138,7 @@ class LateRecords:
         listener: Listener,
         most_bytes: int = _MOST_BYTES,
     ) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._spawn = spawn
         self._listener = listener
         self._room = most_bytes
@@ -162,7 +183,8 @@ class LateRecords:
 
     def _keep(self, delivery: Delivery, answer: Unrecorded) -> None:
         job, size = delivery.job, len(delivery.job.body) + answer.held_bytes
-        if size > self._room:
+        # Of calls that were begun there are no more than the lanes had slots, so they need not ask for room.
+        if size > self._room and not answer.begun:
             self._listener.tell(RecordedLate(job=job, written=False))
             return
         self._room -= size
@@ -197,7 +219,7 @@ class LateRecords:
 
     async def _write(self, delivery: Delivery, answer: Unrecorded) -> None:
         job = delivery.job
-        decided = await self._settle(job, answer)
+        decided = await self._settle_after_others(job, answer)
         match decided:
             case Ended(written=True, record=record, hear=hear, letter_due=letter):
                 self._listener.tell(JobEnded(job=job, record=record))
@@ -206,11 +228,26 @@ class LateRecords:
                 # parked, and cancelled meanwhile.
                 others = [each for each in hear if not ended or each.id != job.submission.id]
                 await asyncio.gather(*(_reply(delivery, record, each) for each in others))
-                await self._ledger.carried(job, hear, letter=letter)
+                await self.ledger.carried(job, hear, letter=letter)
             case Parked(carried=False):
-                await self._ledger.carried(job, (), letter=False)
+                await self.ledger.carried(job, (), letter=False)
             case _:
                 pass  # somebody else carries the job, or has ended it: that stands
+
+    async def _settle_after_others(self, job: Job, answer: Unrecorded) -> Decided | Follow:
+        """Settle, once more where a claim of somebody else was in the way.
+
+        It is of a call from before the outage, by a process that has died in it (which shows only a lease after the
+        outage) or whose own late record parks the job: then nobody but us has the job's answer.
+        """
+        waited = False
+        while True:
+            decided = await self._settle(job, answer)
+            if waited or not isinstance(decided, Stale):
+                return decided
+            with suppress(StoreUnavailable):
+                await self.ledger.released(job.claim_key, at_most=_LONGEST_CLAIM)
+                waited = True
 
     async def _settle(self, job: Job, answer: Unrecorded) -> Decided | Follow:
         # As if under a claim, also where there is none: a claim that was begun before the outage ends with it.
@@ -218,11 +255,11 @@ class LateRecords:
             case Retry() | Snooze() as settlement:
                 why = answer.outcome if isinstance(answer.outcome, Failed) else None
                 until = answer.now + settlement.after
-                return await self._ledger.park(
+                return await self.ledger.park(
                     job, settlement, until, work=answer.work, why=why, claimed=True
                 )
             case Reply() | DeadLetter() as settlement:
-                return await self._ledger.end(
+                return await self.ledger.end(
                     job, answer.outcome, settlement, work=answer.work, claimed=True
                 )
 

@@ -162,3 +162,32 @@ async def test_where_nobody_listens_the_store_is_unavailable() -> None:
         await connection.open()
     with pytest.raises(StoreUnavailable, match="is closed"):
         await connection.run(ECHO, "1")
+
+
+async def test_closing_leaves_nobody_waiting_also_where_a_script_has_to_be_loaded(
+    redis_room: RedisRoom,
+) -> None:
+    connection = RedisConnection(options_of(redis_room))
+    await connection.open()
+    redis_room.redis.ask("SCRIPT", "FLUSH")
+    running = connection.submit(ECHO, "1")
+    while not connection._sent:  # noqa: ASYNC110  # nobody tells that it is on its way
+        await asyncio.sleep(0)
+    await connection.close()
+    with pytest.raises(StoreUnavailable, match="stopping"):
+        await asyncio.wait_for(running, 5)
+
+
+async def test_closing_does_not_look_for_a_server_that_does_not_answer(
+    redis_room: RedisRoom,
+) -> None:
+    connection = RedisConnection(replace(options_of(redis_room), timeout=timedelta(seconds=1)))
+    await connection.open()
+    redis_room.redis.send(signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailable):
+            await connection.run(ECHO, "1")
+        async with asyncio.timeout(0.5):
+            await connection.close()
+    finally:
+        redis_room.redis.send(signal.SIGCONT)

@@ -20,19 +20,23 @@ from tests.contract.world import (
     TIMEOUT,
     Ear,
     as_ended,
+    asked,
     carry_all,
     complete,
     dead_letter,
     make_job,
     park,
 )
+from tests.faults import stores
 from tests.faults.room import RedisRoom
 from tests.integration.cutter import Cutter
 from worker.clock import SystemClock
-from worker.core.model import Answered, Follow, Job, Retry, Started, Tally, next_generation
+from worker.core.events import LeaseRenewed, Trouble
+from worker.core.model import Answered, Follow, Job, Retry, Settled, Started, Tally, next_generation
 from worker.errors import StoreUnavailable
 from worker.store.redis import encoding
 from worker.store.redis.archive import RedisArchive
+from worker.store.redis.direct import direct
 from worker.store.redis.store import RedisStore
 
 FIRST = Started(attempt=1, tally=Tally(attempts=1))
@@ -187,6 +191,26 @@ async def test_an_end_whose_answer_is_lost_and_that_is_repeated_is_told_as_writt
         assert not as_ended(again).written
 
 
+async def test_an_end_is_not_told_as_written_because_a_cancelling_was_that_nobody_heard_of(
+    cutter: Cutter, redis_room: RedisRoom
+) -> None:
+    async with behind(cutter, redis_room) as store:
+        await begin(store, make_job())
+        await park(store.ledger, make_job())
+        await store.ledger.cancel(asked(make_job("other")))  # so that the server knows the script
+        ask = asked(make_job())
+        cutter.answers_to_lose = 2
+        with pytest.raises(StoreUnavailable):
+            await store.ledger.cancel(ask)
+        told = await store.ledger.end(make_job(), ANSWER, DONE, work=ONE_CALL, claimed=False)
+        ended = as_ended(told)
+        assert not ended.written
+        assert ended.record.outcome == encoding.CANCELLED
+        again = await store.ledger.cancel(ask)
+        assert isinstance(again, Settled)
+        assert again.ended.written
+
+
 @pytest.mark.parametrize("lost", [1, 2])
 async def test_a_park_whose_answer_is_lost_and_that_is_repeated_counts_once(
     cutter: Cutter, redis_room: RedisRoom, lost: int
@@ -227,6 +251,45 @@ async def test_a_server_without_memory_begins_nothing_and_still_records_what_was
     told = fleet.archive().explain(make_job("k2").id)
     assert told is not None
     assert [line.what for line in told.history] == ["retry"]
+
+
+async def test_a_server_without_memory_still_records_what_others_may_share(
+    fleet: RedisFleet, redis_room: RedisRoom
+) -> None:
+    store, job = await fleet.join(), make_job("k1", dedupe=Dedupe.INFLIGHT)
+    await begin(store, job)
+    async with stores.without_memory(redis_room.redis):
+        ended = await store.ledger.end(job, ANSWER, DONE, work=ONE_CALL, claimed=True)
+        assert as_ended(ended).written
+    follower = make_job("k2", dedupe=Dedupe.INFLIGHT)
+    assert isinstance(await begin(store, follower), Answered)
+
+
+async def test_a_server_without_memory_is_swept_of_open_jobs_too(
+    fleet: RedisFleet, redis_room: RedisRoom
+) -> None:
+    store, called_for, open_job = await fleet.join(), make_job("k1"), make_job("k2")
+    await begin(store, open_job)
+    await park(store.ledger, open_job)
+    await begin(store, called_for)
+    fleet.clock.pass_by(timedelta(days=11))
+    await store.renew()
+    async with stores.without_memory(redis_room.redis):
+        await store.sweep()
+    assert fleet.archive().explain(open_job.id) is None
+    assert await store.ledger.holds(called_for)
+
+
+async def test_a_call_that_begins_before_the_next_renewal_outlives_the_loss_of_all_data(
+    fleet: RedisFleet, redis_room: RedisRoom
+) -> None:
+    caller, other = await fleet.join(), await fleet.join()
+    with direct(options_of(redis_room)) as redis:
+        lost = redis.command("KEYS", redis.key("*").replace("{", "[{]"))
+        redis.command("DEL", *lost)
+    assert await begin(caller, make_job()) == FIRST
+    assert isinstance(await begin(other, make_job()), Follow)
+    assert await caller.ledger.holds(make_job())
 
 
 async def test_what_has_outlived_its_time_leaves_no_key_behind(
@@ -297,6 +360,25 @@ async def test_a_process_that_shows_no_life_for_its_lease_loses_its_claim(
         await other.ledger.released(make_job().claim_key, at_most=timedelta(seconds=10))
         assert isinstance(await begin(other, make_job()), Started)
         assert not await holder.ledger.holds(make_job())
+
+
+async def test_a_lease_is_renewed_again_after_a_renewal_that_failed_for_whatever_reason(
+    redis_room: RedisRoom,
+) -> None:
+    options = replace(options_of(redis_room), renew_every=timedelta(milliseconds=20))
+    ear = Ear()
+    async with RedisStore(options, clock=SystemClock(), listener=ear) as store:
+        with direct(options) as redis:
+            redis.command("SET", redis.key("owners"), "of another type")
+            async with asyncio.timeout(5):
+                while not any(isinstance(one, Trouble) for one in ear.heard):  # noqa: ASYNC110  # of what was told
+                    await asyncio.sleep(0.005)
+            redis.command("DEL", redis.key("owners"))
+        ear.heard.clear()
+        async with asyncio.timeout(5):
+            while LeaseRenewed() not in ear.heard:  # noqa: ASYNC110  # of what was told
+                await asyncio.sleep(0.005)
+        assert await begin(store, make_job()) == FIRST
 
 
 async def test_a_release_is_told_to_those_who_wait_and_to_nobody_else(fleet: RedisFleet) -> None:

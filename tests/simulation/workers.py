@@ -130,7 +130,10 @@ class WorkerProcess(Process):
         if self.world.asks:
             closing = asyncio.Event()
             asking = Asking(ledger=self.ledger, listener=self, noted=closing.set)
-            asks = AskIntake(take=lambda ask: self.crew.spawn(asking.own(ask)), **common)
+            asks = AskIntake(
+                take=lambda ask: self.crew.spawn(self.line.until_down(lambda: asking.own(ask))),
+                **common,
+            )
             work += [asks.run(), _call_off(self.line, closing)]
             self.intakes["asks"] = cast("TierIntake", asks)
         _pause_for(self.outage, list(self.intakes.values()))

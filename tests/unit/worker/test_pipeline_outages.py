@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 
-from producer_sdk.wire import Dedupe, Status
-from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, make_job
-from tests.unit.worker.stand import FakeDelivery, Spy, Stand
+from producer_sdk.wire import Dedupe, Status, Verb
+from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, asked, make_job
+from tests.unit.worker.stand import FakeDelivery, FakeGate, Spy, Stand
+from tests.unit.worker.test_asking import FakeAsk
+from worker.asking import Asking
 from worker.core.events import CalledUnrecorded, JobParked, RecordedLate, StoreBack
 from worker.core.kinds import Kind
+from worker.core.lanes import Closed
 from worker.core.model import (
+    AskAnswer,
+    Asked,
     Beginning,
     CalledOff,
     Decided,
@@ -28,8 +33,11 @@ from worker.core.model import (
     Terminal,
     Work,
 )
+from worker.core.rations import NoPermit, Permit
 from worker.core.retry import RetryPolicy
+from worker.crew import Crew
 from worker.errors import StoreUnavailable
+from worker.patience import PatientRationing
 from worker.pipeline import Line
 from worker.ports import Ledger
 
@@ -84,6 +92,10 @@ class Faulty(Spy):
         await self.parks.wait()
         return await self.real.park(job, settlement, until, work=work, why=why, claimed=claimed)
 
+    async def result(self, asked: Asked) -> AskAnswer:
+        self._try("result")
+        return await self.real.result(asked)
+
     async def released(self, claim_key: str, *, at_most: timedelta) -> None:
         if self.away_from_released:
             self.away_from_released = False
@@ -101,6 +113,7 @@ class House:
 
     stand: Stand
     ledger: Faulty
+    fleet: EmbeddedFleet
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -133,7 +146,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     store = await fleet.join()
     stand = Stand(store=store, clock=fleet.clock, ear=fleet.ear)
     stand.outage._probe = lambda: asyncio.sleep(0, result=True)
-    yield House(stand, Faulty(store.ledger))
+    yield House(stand, Faulty(store.ledger), fleet)
     await fleet.close()
 
 
@@ -181,6 +194,29 @@ async def test_a_worker_that_goes_down_leaves_what_waits_for_the_store(house: Ho
     assert delivery.log == []
 
 
+async def test_a_worker_that_goes_down_leaves_an_ask_that_waits_for_the_store(
+    house: House,
+) -> None:
+    await house.known()
+    line, waiting = house.waiting_line(), FakeAsk(Verb.RESULT, asked(make_job()))
+    asking = Asking(ledger=line.ledger, listener=house.stand.ear, noted=lambda: None)
+    crew = Crew(handle=line.handle, set_aside=line.set_aside, listener=house.stand.ear)
+    crew.spawn(line.until_down(lambda: asking.own(waiting)))
+    await until(lambda: house.stand.outage.waiting == 1)
+    line.quiet()
+    assert await crew.drain(timedelta(seconds=10))
+    assert waiting.log == []
+    assert house.stand.outage.waiting == 0
+
+
+async def test_a_worker_that_goes_down_answers_the_asks_that_need_not_wait(house: House) -> None:
+    line, about = house.waiting_line(), FakeAsk(Verb.RESULT, asked(make_job()))
+    asking = Asking(ledger=line.ledger, listener=house.stand.ear, noted=lambda: None)
+    line.quiet()
+    await line.until_down(lambda: asking.own(about))
+    assert about.log == ["reply", "ack"]
+
+
 async def test_an_answer_waits_for_its_record_and_is_not_called_for_again(house: House) -> None:
     house.stand.upstream.gate.clear()
     delivery = FakeDelivery(make_job())
@@ -213,6 +249,33 @@ async def test_a_store_that_can_be_read_and_not_written_gets_no_call(house: Hous
     # Of six jobs one at a time asks again: not all six at each look.
     assert house.ledger.tried.count("begin") <= 10 + 2 * len(deliveries)
     assert len(house.stand.upstream.calls) == 6
+
+
+class Counting(FakeGate):
+    """A gate whose permits the store counts."""
+
+    rationing: PatientRationing
+
+    async def permit(self) -> Permit | NoPermit:
+        return await self.rationing.permit("small.interactive", per_minute=6000)
+
+
+async def test_a_store_that_can_count_a_permit_and_not_write_a_record_is_not_taken_for_back(
+    house: House,
+) -> None:
+    gate = Counting()
+    gate.rationing = PatientRationing(house.stand.store.rationing, house.stand.outage)
+    house.stand.gate = gate
+    house.ledger.down, house.ledger.but = True, frozenset({"find"})
+    deliveries = [FakeDelivery(make_job(f"k{n}", f"s{n}")) for n in range(3)]
+    line = house.waiting_line()
+    handlings = [asyncio.create_task(line.handle(delivery)) for delivery in deliveries]
+    async with house.stand.looking():
+        await until(lambda: house.ledger.tried.count("begin") >= 6)
+        assert not house.heard(StoreBack)
+        house.ledger.down = False
+        await asyncio.wait_for(asyncio.gather(*handlings), 5)
+    assert [delivery.log for delivery in deliveries] == [["reply", "ack"]] * 3
 
 
 async def test_where_it_is_chosen_a_job_is_called_and_answered_and_recorded_late(
@@ -271,6 +334,28 @@ async def test_whoever_joined_a_job_before_the_outage_hears_when_it_is_recorded(
     await house.until_recorded()
     assert [told.submission_id for told, _ in first.replies] == ["s1", "s2"]
     assert {told.body for told, _ in first.replies} == {ANSWER.body}
+
+
+async def test_an_answer_in_the_place_of_a_process_that_died_in_the_outage_is_recorded(
+    house: House,
+) -> None:
+    other = await house.fleet.join()
+    await other.ledger.begin(make_job(), max_attempts=3)
+    await other.ledger.begin(make_job("k1", "s2"), max_attempts=3)
+    await house.known()
+    line, delivery = house.calling_line(), FakeDelivery(make_job())
+    await asyncio.wait_for(line.handle(delivery), 5)
+    house.ledger.down = False
+    async with asyncio.timeout(10), house.stand.looking():
+        await until(lambda: "end" in house.ledger.tried)
+        await asyncio.sleep(
+            0.05
+        )  # the other's claim still stands, as it does for a lease after an outage
+        await house.fleet.kill(other)
+        await asyncio.gather(*house.tasks)
+    found: Any = await house.stand.store.ledger.find(make_job())
+    assert found.record.state is State.COMPLETED
+    assert [told.submission_id for told, _ in delivery.replies] == ["s1", "s2"]
 
 
 async def test_retries_without_a_ledger_are_bounded_by_the_message_itself(house: House) -> None:
@@ -371,6 +456,48 @@ async def test_memory_for_late_records_is_bounded_and_what_has_no_room_is_told(
     assert line.late._room == len(ANSWER.body) + len(make_job().body)
 
 
+async def test_what_was_begun_before_the_outage_is_recorded_though_there_is_no_room(
+    house: House,
+) -> None:
+    house.stand.upstream.gate.clear()
+    line, delivery = house.calling_line(), FakeDelivery(make_job())
+    assert line.late is not None
+    line.late._room = 0
+    handling = asyncio.create_task(line.handle(delivery))
+    await house.stand.upstream.begun.wait()
+    await house.known()
+    house.stand.upstream.gate.set()
+    await asyncio.wait_for(handling, 5)
+    await house.until_recorded()
+    assert [event.written for event in house.heard(RecordedLate)] == [True]
+    assert not await house.stand.store.ledger.holds(make_job())  # else others would follow a ghost
+    assert line.late._room == 0
+
+
+async def test_a_worker_that_goes_down_has_its_grace_period_for_late_records_too(
+    house: House,
+) -> None:
+    def spawn(work: Coroutine[Any, Any, None]) -> None:
+        crew.spawn(work)
+
+    house.stand.upstream.gate.clear()
+    await house.known()
+    line = house.stand.line(ledger=lambda _: house.ledger, spawn=spawn)
+    crew = Crew(handle=line.handle, set_aside=line.set_aside, listener=house.stand.ear)
+    crew.take(FakeDelivery(make_job()))
+    await house.stand.upstream.begun.wait()
+    draining = asyncio.create_task(crew.drain(timedelta(seconds=10)))
+    await asyncio.sleep(0)  # it knows of the call, and of no record yet
+    house.stand.upstream.gate.set()
+    await until(lambda: house.stand.outage.waiting == 1)
+    assert not draining.done()
+    house.ledger.down = False
+    async with house.stand.looking():
+        assert await draining
+    await crew.stop()
+    assert [event.written for event in house.heard(RecordedLate)] == [True]
+
+
 async def test_a_record_that_a_worker_takes_to_its_grave_is_told(house: House) -> None:
     await house.known()
     await house.calling_line().handle(FakeDelivery(make_job()))
@@ -400,4 +527,71 @@ async def test_a_job_past_its_deadline_is_answered_without_a_ledger_and_not_call
     await house.calling_line().handle(delivery)
     assert delivery.replies[0][0].status is Status.EXPIRED
     assert house.stand.upstream.calls == []
+    await house.until_recorded()
+
+
+class LostAfterBegin(Faulty):
+    """A ledger that is lost once a call has begun; the lane `closes` meanwhile, if it is given."""
+
+    closes: FakeGate | None = None
+
+    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        begun = await self.real.begin(job, max_attempts=max_attempts)
+        if self.closes is not None:
+            self.closes.shut = Closed(reason="an operator", until=None)
+        self.down = True
+        return begun
+
+
+async def test_a_claim_under_which_nothing_was_called_does_not_outlive_an_outage(
+    house: House,
+) -> None:
+    house.ledger = ledger = LostAfterBegin(house.stand.store.ledger)
+    ledger.closes = house.stand.gate
+    house.stand.gate.rationed, house.stand.gate.permits = True, 9
+    delivery = FakeDelivery(make_job())
+    handling = asyncio.create_task(house.calling_line().handle(delivery))
+    await until(lambda: house.stand.outage.waiting == 1)
+    house.stand.gate.shut = None
+    house.ledger.down = False
+    async with house.stand.looking():
+        await asyncio.wait_for(handling, 5)
+    assert delivery.log == ["park", "ack"]
+    assert not await house.stand.store.ledger.holds(make_job())
+
+
+async def test_a_claim_of_a_call_in_which_the_line_failed_does_not_outlive_an_outage(
+    house: House,
+) -> None:
+    house.ledger = LostAfterBegin(house.stand.store.ledger)
+    house.stand.upstream.bug = RuntimeError("a bug")
+    handling = asyncio.create_task(house.calling_line().handle(FakeDelivery(make_job())))
+    await until(lambda: house.stand.outage.waiting == 1 or handling.done())
+    house.ledger.down = False
+    async with house.stand.looking():
+        with pytest.raises(RuntimeError, match="a bug"):
+            await asyncio.wait_for(handling, 5)
+    assert not await house.stand.store.ledger.holds(make_job())
+
+
+@pytest.mark.parametrize("begun_in_it", [False, True])
+async def test_a_second_submission_in_the_outage_waits_for_the_firsts_call(
+    house: House, *, begun_in_it: bool
+) -> None:
+    house.stand.upstream.gate.clear()
+    if begun_in_it:
+        await house.known()
+    line, first = house.calling_line(), FakeDelivery(make_job())
+    calling = asyncio.create_task(line.handle(first))
+    await house.stand.upstream.begun.wait()
+    await house.known()
+    second = FakeDelivery(make_job("k1", "s2"))
+    handling = asyncio.create_task(line.handle(second))
+    await asyncio.sleep(0.05)
+    assert len(house.stand.upstream.calls) == 1
+    house.stand.upstream.gate.set()
+    await asyncio.wait_for(asyncio.gather(calling, handling), 5)
+    assert [it.log for it in (first, second)] == [["reply", "ack"]] * 2
+    assert second.replies[0][0].body == ANSWER.body
+    assert len(house.stand.upstream.calls) == 1
     await house.until_recorded()

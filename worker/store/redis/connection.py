@@ -112,8 +112,7 @@ class RedisConnection:
 
     async def _serve(self) -> None:
         connection: AbstractConnection = pool(self.options).make_connection()  # type: ignore[no-untyped-call]  # not typed there
-        while not self._closed:
-            await self._to_send.wait()
+        while not self._closed and await self._wanted():
             self._worked = False
             try:
                 async with asyncio.timeout(self._timeout_s):
@@ -123,6 +122,12 @@ class RedisConnection:
                 self._broken(error)
             finally:
                 await connection.disconnect(nowait=True)
+        self._all_fail(self._waiting, self._is_closed())  # what was to be sent again
+
+    async def _wanted(self) -> bool:
+        """Wait until there is something to send; False: there will be nothing any more."""
+        await self._to_send.wait()
+        return not self._closed
 
     async def _talk(self, connection: AbstractConnection) -> None:
         writing = asyncio.create_task(self._write(connection), name="redis-writer")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from worker.core.events import Trouble
 from worker.core.model import (
@@ -38,6 +38,8 @@ from worker.store.watch import Watch
 _POLL_S: Final = 0.5
 # The oldest ends whose answer was lost are forgotten: then one is told once too little.
 _MOST_UNHEARD: Final = 10_000
+# What may end a job, so that one that is repeated is known again and no other is taken for it: operation, job, outcome.
+_Ending: TypeAlias = tuple[str, str, str]
 
 
 class RedisLedger:
@@ -53,7 +55,7 @@ class RedisLedger:
         self._scripts = procedures.scripts
         self._listener = listener
         self._answers = Answers(self._damaged)
-        self._unheard_ends: dict[str, str] = {}
+        self._unheard_ends: dict[_Ending, str] = {}
         self.calls = Calls(procedures)
         self.watch = Watch(self._held, poll_s=_POLL_S)
 
@@ -79,10 +81,11 @@ class RedisLedger:
         self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
     ) -> Decided | Follow:
         """Record outcome and settlement of the run together, and say who has to hear."""
-        name = self._end_name(job.id)
+        ending = ("end", job.id, outcomes.written(outcome))
+        name = self._end_name(ending)
         answer = await self._end(
             self._scripts.end,
-            job.id,
+            ending,
             name,
             *encoding.job_parts(job),
             encoding.flag(yes=claimed),
@@ -105,10 +108,11 @@ class RedisLedger:
         claimed: bool,
     ) -> Decided:
         """Record that this generation waits as a parked copy."""
-        name = self._end_name(job.id)
+        ending = ("park", job.id, "")
+        name = self._end_name(ending)
         answer = await self._end(
             self._scripts.park,
-            job.id,
+            ending,
             name,
             *encoding.job_parts(job),
             encoding.flag(yes=claimed),
@@ -151,9 +155,10 @@ class RedisLedger:
 
     async def cancel(self, asked: Asked) -> AskAnswer:
         """Cancel a job, or say why not."""
-        name = self._end_name(asked.job_id)
+        ending = ("cancel", asked.job_id, "")
+        name = self._end_name(ending)
         parts = (*encoding.asked_parts(asked), *encoding.cancelled_parts(name, Work()))
-        answer = await self._end(self._scripts.cancel, asked.job_id, name, *parts)
+        answer = await self._end(self._scripts.cancel, ending, name, *parts)
         return self._answers.to_ask(answer, asked)
 
     async def called_off(self) -> frozenset[str]:
@@ -169,17 +174,17 @@ class RedisLedger:
         held = await self._procedures.submit(self._scripts.held, *keys)
         return frozenset(key.decode() for key in held)
 
-    def _end_name(self, job_id: str) -> str:
-        return self._unheard_ends.pop(job_id, None) or self._procedures.name()
+    def _end_name(self, ending: _Ending) -> str:
+        return self._unheard_ends.pop(ending, None) or self._procedures.name()
 
-    async def _end(self, script: Script, job_id: str, name: str, *parts: Part) -> Any:  # noqa: ANN401  # a script's answer
+    async def _end(self, script: Script, ending: _Ending, name: str, *parts: Part) -> Any:  # noqa: ANN401  # a script's answer
         """Run a script that may end the job; where its answer is lost, the next one has the same name."""
         try:
             return await self._procedures.submit(script, *parts)
         except (StoreUnavailable, asyncio.CancelledError):
             while len(self._unheard_ends) >= _MOST_UNHEARD:
                 del self._unheard_ends[next(iter(self._unheard_ends))]
-            self._unheard_ends[job_id] = name
+            self._unheard_ends[ending] = name
             raise
 
     def _damaged(self, job_id: str) -> None:

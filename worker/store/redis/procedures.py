@@ -10,7 +10,7 @@ from worker.store.redis.scripts import LedgerScripts, Script
 
 
 class Procedures:
-    """Runs scripts under this process's token, its clock and the store's lifetimes."""
+    """Runs scripts under this process's token, its clock, the store's lifetimes and its lease."""
 
     def __init__(
         self, connection: RedisConnection, scripts: LedgerScripts, owner: str, *, clock: Clock
@@ -21,14 +21,20 @@ class Procedures:
         self._clock = clock
         self._named = 0
         options = connection.options
-        self._ttls = tuple(
-            span_us(ttl) for ttl in (options.record_ttl, options.result_ttl, options.answer_ttl)
+        self._spans = tuple(
+            span_us(span)
+            for span in (
+                options.record_ttl,
+                options.result_ttl,
+                options.answer_ttl,
+                options.lease,
+            )
         )
 
     def submit(self, script: Script, *arguments: Part) -> asyncio.Future[Any]:
         """Queue a run; cancelling the future may come too late. Errors: as `RedisConnection.run`."""
         return self.connection.submit(
-            script, self.owner, to_us(self._clock.now()), *self._ttls, *arguments
+            script, self.owner, to_us(self._clock.now()), *self._spans, *arguments
         )
 
     def name(self) -> str:

@@ -147,9 +147,7 @@ class RedisStore:
     async def _renew(self) -> None:
         loop = asyncio.get_running_loop()
         began, was_away, self._was_away = loop.time(), self._was_away, True
-        await self._procedures.submit(
-            self._procedures.scripts.renew, span_us(self._options.lease), int(was_away)
-        )
+        await self._procedures.submit(self._procedures.scripts.renew, int(was_away))
         # Whoever else wanted to renew has waited as long.
         self._was_away = loop.time() - began > self._options.renew_every.total_seconds()
 
@@ -163,14 +161,19 @@ class RedisStore:
         pause = every = self._options.renew_every.total_seconds()
         while True:
             await asyncio.sleep(pause)
-            pause = every if await self.renew() else every / _HURRY
+            try:
+                worked = await self.renew()
+            except Exception as error:  # noqa: BLE001  # a task's border: who shows life no more loses its claims
+                self._trouble("the lease could not be renewed, by a mistake of ours", error)
+                worked = False
+            pause = every if worked else every / _HURRY
 
     async def _sweep_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._options.sweep_every.total_seconds())
             try:
                 await self.sweep()
-            except StoreUnavailable as error:
+            except Exception as error:  # noqa: BLE001  # a task's border: the store fills up unless it is tried again
                 self._trouble(
                     "expired records could not be dropped; the next sweep tries again", error
                 )
@@ -179,5 +182,5 @@ class RedisStore:
     def _about(self) -> str:
         return f"the Redis {self.connection.place}"
 
-    def _trouble(self, what: str, error: StoreUnavailable) -> None:
+    def _trouble(self, what: str, error: Exception) -> None:
         self._listener.tell(Trouble(what=what, about=self._about, error=str(error)))

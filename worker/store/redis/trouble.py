@@ -26,6 +26,9 @@ _BY_WORD: Final = (
     ),
     ("NOREPLICAS", "has too few replicas and so takes no writes; bring them back"),
     ("BUSY", "is busy with a script that does not end; look at its slow log"),
+    # Of a script's own commands; the first is what 7.0 says.
+    ("The user executing the script", _DENIED),
+    ("ACL failure in script", _DENIED),
     ("max number of clients", "has no connection left; raise its `maxclients`"),
     ("certificate verify failed", _UNTRUSTED),
 )

@@ -31,6 +31,11 @@ SAID = {
     "NOAUTH Authentication required.": "user, password",
     "WRONGPASS invalid username-password pair or user is disabled.": "user, password",
     "NOPERM this user has no permissions to run the 'evalsha' command": "rights",
+    "NOPERM ACL failure in script: User warren has no permissions to run the 'zadd' command script: 1b, on"
+    " @user_script:1.": "rights",
+    "ERR The user executing the script can't run this command or subcommand script: 1b, on @user_script:1.": "rights",
+    "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments"
+    " script: 1b, on @user_script:1.": "rights",
     "ERR unknown command 'EVALSHA'": "its log",
 }
 

@@ -30,6 +30,7 @@ local now = tonumber(now_text)
 local record_ttl = tonumber(argument())
 local result_ttl = tonumber(argument())
 local answer_ttl = tonumber(argument())
+local lease = tonumber(argument())
 
 local function milliseconds(span)
   return math.max(1, math.ceil(span / 1000))

@@ -23,7 +23,6 @@ local function alive(owner)
     return lease_until ~= nil
   end
   local renewed = tonumber(redis.call('GET', key('renewed')) or 0)
-  local lease = tonumber(redis.call('GET', key('lease')) or 0)
   local judges_from = tonumber(redis.call('GET', key('judges', me)) or nil)
   return renewed < server_now() - lease or not judges_from or judges_from > server_now()
 end

@@ -16,10 +16,10 @@ if not claimed then
   end
 end
 if claim then
+  remove(claim) -- first: a full server then takes the rest
   if shareable and job.dedupe ~= 'off' then
     leave_answer(row)
   end
-  remove(claim)
 end
 write_end(row, finish)
 return ended_for_job(row, true)

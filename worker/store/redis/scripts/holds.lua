@@ -5,6 +5,6 @@ local run = tonumber(argument())
 local claim = claim_of(id)
 local mine = claim and claim.owner == me and claim.run == run
 if mine then
-  redis.call('ZADD', key('owners'), server_now() + tonumber(redis.call('GET', key('lease'))), me)
+  redis.call('ZADD', key('owners'), server_now() + lease, me)
 end
 return mine and not is_to_close(id) and 1 or 0

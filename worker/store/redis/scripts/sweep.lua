@@ -13,6 +13,9 @@ local function drop(row, id)
   redis.call('ZREM', key('expiry'), id)
 end
 
+-- The dead are told from the living by their leases; this only keeps the list short. It comes first, since a full
+-- server refuses a script whose first write could need memory, and then nothing would ever be dropped.
+redis.call('ZREMRANGEBYSCORE', key('owners'), '-inf', server_now() - record_ttl)
 local expired = redis.call('ZRANGEBYSCORE', key('expiry'), '-inf', now_text, 'LIMIT', 0, most)
 for _, id in ipairs(expired) do
   local claim = claim_of(id)
@@ -25,6 +28,4 @@ for _, id in ipairs(expired) do
     drop(load_row(id), id)
   end
 end
--- The dead are told from the living by their leases; this only keeps the list short.
-redis.call('ZREMRANGEBYSCORE', key('owners'), '-inf', server_now() - record_ttl)
 return #expired
