@@ -22,7 +22,7 @@ from stack.server import find_server
 
 _ROOT = Path(__file__).parent.parent
 _CHAOS = [sys.executable, "-m", "tests.chaos"]
-_CHAOS_MINUTES = 4
+_CHAOS_MINUTES = 3
 
 
 def main(arguments: list[str]) -> int:
