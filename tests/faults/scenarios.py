@@ -21,6 +21,7 @@ from tests.faults.tap import Tap, tapped
 
 # Longer than anybody is suspended in a scenario, on however slow a machine.
 _LONG_LEASE = "120"
+_SHORT_LEASE = "8"
 # A worker's start takes that long on a machine that is busy with others.
 _SLOW_S = 120
 _ONE_TRY = '[retry]\nattempt_backoffs = ["500ms"]\ntries = 1\n'
@@ -149,9 +150,10 @@ async def suspended_past_its_lease(stage: Stage, bug: str) -> Broken:
         first = await play.worker("--lease", "1")
         await stage.simulator.wait_for(lambda calls: len(calls) == 1, timeout_s=_SLOW_S)
         first.process.send_signal(signal.SIGSTOP)
+        second = await play.worker("--stop", "begun", "-", "1", "--lease", _SHORT_LEASE, bug=SOUND)
+        # It takes nobody for dead before it has seen the store work for its own lease; until then it would park.
+        await asyncio.sleep(float(_SHORT_LEASE) + 1)
         await asyncio.to_thread(_cut_workers, stage)
-        # It takes nobody for dead before it has seen the store work for its own lease, and is stopped within it.
-        second = await play.worker("--stop", "begun", "-", "1", "--lease", "10", bug=SOUND)
         await logged(second, "step begun")
         first.process.send_signal(signal.SIGCONT)
         await logged(first, "step acked")
