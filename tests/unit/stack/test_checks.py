@@ -16,7 +16,7 @@ def test_the_last_step_is_a_seeded_slice_of_chaos(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WARREN_SEED", "7")
     ((name, command),) = checks._slice([])
     assert name == "chaos"
-    assert command[1:] == ["-m", "tests.chaos", "--ci", "--minutes", "4", "--seed", "7"]
+    assert command[1:] == ["-m", "tests.chaos", "--ci", "--minutes", "3", "--seed", "7"]
 
 
 def test_who_asks_for_some_tests_gets_no_chaos() -> None:
