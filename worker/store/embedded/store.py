@@ -10,6 +10,7 @@ from typing import Final, Self
 from worker.core.events import LeaseRenewed, Trouble
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
+from worker.store import upkeep
 from worker.store.embedded.cache import EmbeddedCache
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.laneorders import EmbeddedLaneOrders
@@ -22,8 +23,6 @@ from worker.store.instants import to_us
 
 # Between two steps of a long sweep, so that the calls' own transactions come first.
 _SWEEP_PAUSE_S: Final = 0.05
-# After a failed renewal the next one comes this much sooner.
-_HURRY: Final = 5
 
 
 class EmbeddedStore:
@@ -81,18 +80,17 @@ class EmbeddedStore:
         except BaseException:
             await self.close()
             raise
-        self._tasks = [
-            asyncio.create_task(self._renew_for_ever(), name="store-lease"),
-            asyncio.create_task(self._sweep_for_ever(), name="store-sweeper"),
-        ]
+        self._tasks = upkeep.keep_up(
+            renew=self.renew,
+            renew_every=self._options.renew_every,
+            sweep=self.sweep,
+            sweep_every=self._options.sweep_every,
+            tell=self._trouble,
+        )
 
     async def close(self) -> None:
         """Wait for the transaction in flight and give up the life sign; claims still held may be taken over."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await upkeep.end(self._tasks)
         await self.ledger.close()
         with suppress(StoreUnavailable):  # the lock's end tells the others just as well
             await self._file.run(self._owner.retire)
@@ -133,23 +131,7 @@ class EmbeddedStore:
             if more:
                 await asyncio.sleep(_SWEEP_PAUSE_S)
 
-    async def _renew_for_ever(self) -> None:
-        pause = every = self._options.renew_every.total_seconds()
-        while True:
-            await asyncio.sleep(pause)
-            pause = every if await self.renew() else every / _HURRY
-
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self._options.sweep_every.total_seconds())
-            try:
-                await self.sweep()
-            except StoreUnavailable as error:
-                self._trouble(
-                    "expired records could not be dropped; the next sweep tries again", error
-                )
-
-    def _trouble(self, what: str, error: StoreUnavailable) -> None:
+    def _trouble(self, what: str, error: Exception) -> None:
         self._listener.tell(
             Trouble(what=what, about=f"the store {self._file.path}", error=str(error))
         )

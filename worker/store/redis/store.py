@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from worker.core.events import LeaseRenewed, Trouble
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
+from worker.store import upkeep
 from worker.store.instants import span_us
 from worker.store.redis.cache import RedisCache
 from worker.store.redis.checks import check
@@ -25,9 +26,8 @@ from worker.store.redis.rationing import RedisRationing
 from worker.store.redis.scripts import LedgerScripts
 from worker.store.redis.trouble import unavailable
 
-# Between two steps of a long sweep, and after a failed renewal the next one comes this much sooner.
+# Between two steps of a long sweep.
 _SWEEP_PAUSE_S: Final = 0.05
-_HURRY: Final = 5
 # Of jobs, in one step: the server does nothing else meanwhile.
 _MOST_DROPPED: Final = 100
 
@@ -91,18 +91,17 @@ class RedisStore:
         except BaseException:
             await self.close()
             raise
-        self._tasks = [
-            asyncio.create_task(self._renew_for_ever(), name="store-lease"),
-            asyncio.create_task(self._sweep_for_ever(), name="store-sweeper"),
-        ]
+        self._tasks = upkeep.keep_up(
+            renew=self.renew,
+            renew_every=self._options.renew_every,
+            sweep=self.sweep,
+            sweep_every=self._options.sweep_every,
+            tell=self._trouble,
+        )
 
     async def close(self) -> None:
         """Wait for what was sent and give up the life sign; claims still held may be taken over."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await upkeep.end(self._tasks)
         await self._listening.close()
         await self.ledger.close()
         with suppress(StoreUnavailable):  # the lease's end tells the others just as well
@@ -156,27 +155,6 @@ class RedisStore:
             await self._listening.open()
         except (RedisError, OSError) as error:
             raise unavailable(error, self.connection.place) from error
-
-    async def _renew_for_ever(self) -> None:
-        pause = every = self._options.renew_every.total_seconds()
-        while True:
-            await asyncio.sleep(pause)
-            try:
-                worked = await self.renew()
-            except Exception as error:  # noqa: BLE001  # a task's border: who shows life no more loses its claims
-                self._trouble("the lease could not be renewed, by a mistake of ours", error)
-                worked = False
-            pause = every if worked else every / _HURRY
-
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(self._options.sweep_every.total_seconds())
-            try:
-                await self.sweep()
-            except Exception as error:  # noqa: BLE001  # a task's border: the store fills up unless it is tried again
-                self._trouble(
-                    "expired records could not be dropped; the next sweep tries again", error
-                )
 
     @property
     def _about(self) -> str:
