@@ -83,7 +83,7 @@ def _configure(stage: Stage) -> None:
 
 
 def _measured(stage: Stage, count: int) -> Measured:
-    findings, ledger = stage.audit(), stage.ledger()
+    findings, ledger, found = stage.audit(), stage.ledger(), broken(stage)
     refused = _by_job(stage, refused=True)
     counted = _by_job(stage, refused=False)
     states = Counter(job.state for job in ledger)
@@ -104,7 +104,7 @@ def _measured(stage: Stage, count: int) -> Measured:
                 measured=sum(calls > _REFUSALS + _TRIES - 1 for calls in refused.values()),
                 at_most=0,
             ),
-            Bound(name="promises broken", measured=len(broken(stage)), at_most=0),
+            Bound(name="promises broken", measured=len(found), at_most=0),
         ),
         figures={
             "unrecorded": len(findings.unrecorded_calls),
@@ -112,7 +112,7 @@ def _measured(stage: Stage, count: int) -> Measured:
             "refused calls": refused.total(),
             "most calls of a job": max(counted.values(), default=0),
             "most refusals of a job": max(refused.values(), default=0),
-            "broken": ", ".join(sorted(broken(stage))) or "nothing",
+            "broken": ", ".join(sorted(found)) or "nothing",
         },
     )
 

@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from stack.auditor import audit
-from stack.records import json_lines
 from tests.faults.stage import Stage
 from worker.core.letters import Explanation
 
@@ -14,16 +12,13 @@ Broken: TypeAlias = frozenset[str]
 
 def broken(stage: Stage, *, spared: int = 0) -> Broken:
     """Audit a stage at rest; `spared` calls may have been cut off by deaths and lost leases."""
-    ledger = stage.ledger()
-    findings = audit(
-        stage.journal, json_lines(stage.folder / "calls.jsonl"), ledger, queues=_queues(stage)
-    )
+    findings = stage.audit(queues=_queues(stage))
     found = {name for name, each in findings.faults.items() if each}
     if len(findings.extra_calls) <= spared:
         found.discard("extra_calls")
     if heard_by_another_tenant(stage.journal):
         found.add("heard_by_another_tenant")
-    if burnt_attempts(ledger):
+    if burnt_attempts(stage.ledger()):
         found.add("burnt_attempts")
     return frozenset(found)
 

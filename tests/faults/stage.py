@@ -216,9 +216,9 @@ class Stage:
     def ledger(self) -> list[Explanation]:
         return list(archive(load(self.config, {}).store).jobs())
 
-    def audit(self) -> Findings:
+    def audit(self, *, queues: Mapping[str, int] | None = None) -> Findings:
         calls = json_lines(self.folder / "calls.jsonl")
-        return audit(self.journal, calls, self.ledger())
+        return audit(self.journal, calls, self.ledger(), queues=queues)
 
     async def settled(self, within_s: float = 30) -> Findings:
         """Wait for the dust to settle (no delivery out, no copy parked), look for secrets, then audit."""
