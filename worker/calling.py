@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Failed, Job, Work
 from worker.core.rations import Permit
+from worker.core.seats import Seat
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, LaneGate, Upstream
 
@@ -46,12 +47,13 @@ async def attempt(
     tries: int,
     limit: timedelta,
     called_off: asyncio.Future[None],
+    seat: Seat | None = None,
 ) -> Attempted:
     """Make one attempt of at most `tries` calls, in at most `limit`.
 
     The job's deadline ends it sooner, unless a follower of the same claim waits longer: then the call lives
     until the latest deadline that joined. When time is up, `called_off` is done, or this coroutine is
-    cancelled, the call is closed at once. Every try but the first, for which the caller has seen to it, needs an
+    cancelled, the call is closed at once. The first try takes `seat`. Every try but the first, for which the caller has seen to it, needs an
     open lane and a permit; while the store cannot tell of them there is none.
     """
     began = clock.monotonic()
@@ -75,7 +77,9 @@ async def attempt(
         calls += may
         return may
 
-    call = asyncio.ensure_future(upstream.attempt(job, calls_left=tries, may_call=may_call))
+    call = asyncio.ensure_future(
+        upstream.attempt(job, calls_left=tries, may_call=may_call, seat=seat)
+    )
     ending: set[asyncio.Future[Any]] = {call, called_off}
     try:
         while not await _first(ending, until - clock.monotonic()) and until < last:

@@ -1,6 +1,6 @@
 """The straight line that every delivery takes: read top to bottom, this is what Warren does with a job.
 
-    find -> join -> cancelled? -> cached? -> expired? -> open? -> permit -> begin -> call -> settle -> record -> carry -> ack
+    find -> join -> cancelled? -> cached? -> expired? -> open? -> permit -> seat -> begin -> call -> settle -> record -> carry -> ack
 
 Order is the whole content of this module; the steps are decided in `core` and done behind `ports`. The laws
 that the order keeps:
@@ -27,7 +27,15 @@ from typing import Any, Final
 
 from producer_sdk.wire import Dedupe
 from worker.calling import NO_CLAIMS, Claims, attempt
-from worker.core.admission import HOLD, Expired, Go, Hold, Postpone, Verdict, admit
+from worker.core.admission import (
+    HOLD,
+    Expired,
+    Go,
+    Hold,
+    Postpone,
+    Verdict,
+    admit,
+)
 from worker.core.events import Step, TierPaused
 from worker.core.kinds import Kind
 from worker.core.lanes import Cause
@@ -47,8 +55,9 @@ from worker.core.model import (
     Started,
     Tally,
 )
-from worker.core.rations import Permit
+from worker.core.rations import NoPermit, Permit
 from worker.core.retry import FOLLOWER_SNOOZE, JITTER, RetryPolicy, settle, settle_uncalled, spread
+from worker.core.seats import NoSeat, Seat
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.owncalls import OwnCalls
@@ -182,7 +191,7 @@ class Line(Settling):
             return joined
         if self.late is not None and (answer := self.late.answered(job)) is not None:
             return answer
-        if self.late is None or job.flaw is not None or not self.calls_on(job.queue_key):
+        if self.late is None or self._flaw(job) or not self.calls_on(job.queue_key):
             # A turn to try the store, before it is known to answer, is a turn to look at the line.
             found = await self._wait(self.outage.turn(), delivery)
             return None if found is _Look.AGAIN else found
@@ -208,10 +217,14 @@ class Line(Settling):
         async with self.slots[job.queue_key].calls:
             if self.outage.answering or self._has_changed(job):
                 return _Look.AGAIN
-            delivery.let_next()
-            late.called(job)
-            called = await self._call(job, spent(job), claims=NO_CLAIMS)
-        return called if isinstance(called, Unrecorded) else _Look.AGAIN
+            async with self.upstream.seat(job) as seat:
+                if isinstance(seat, Seat):
+                    delivery.let_next()
+                    late.called(job)
+                    called = await self._call(job, spent(job), seat=seat, claims=NO_CLAIMS)
+                    return called if isinstance(called, Unrecorded) else _Look.AGAIN
+            wait = seat.wait
+        return await self._hold(delivery, wait)
 
     async def _wait(self, for_: Coroutine[Any, Any, object], delivery: Delivery) -> "_Look":
         """Wait until something is done; not for a delivery that is gone, nor when the worker goes down."""
@@ -251,8 +264,8 @@ class Line(Settling):
 
     async def _answer_or_postpone(self, job: Job) -> "Decided | Follow | _Look | None":
         """Do what needs no call and so counts no attempt: refuse, expire, answer from the cache, wait."""
-        if job.flaw is not None:
-            return await self._finish(job, Failed(kind=Kind.INVALID_REQUEST, detail=job.flaw))
+        if (flaw := self._flaw(job)) is not None:
+            return await self._finish(job, flaw)
         now = self.clock.now()
         if job.dedupe is Dedupe.CACHE and now < job.deadline:
             cached = await self.cache.get(job.fingerprint)
@@ -267,12 +280,22 @@ class Line(Settling):
                 await asyncio.sleep(wait.total_seconds())
                 return _Look.AGAIN
             case Postpone(wait=wait, shared=shared):
-                if shared:
-                    # The whole queue waits for the same, so nothing more is taken meanwhile; and those who
-                    # were parked come back one after the other.
-                    self.pause(_paused(job, _NO_ENDPOINT, wait))
-                    wait = min(wait * (1 + JITTER * self.chance()), job.deadline - now)
-                return await self._park(job, Snooze(after=wait))
+                return await self._postpone(job, wait, shared=shared)
+
+    async def _postpone(self, job: Job, wait: timedelta, *, shared: bool) -> Decided:
+        """Park the job for so long, uncounted."""
+        if shared:
+            # The whole queue waits for the same, so nothing more is taken meanwhile; and those who
+            # were parked come back one after the other.
+            self.pause(_paused(job, _NO_ENDPOINT, wait))
+            wait = min(wait * (1 + JITTER * self.chance()), job.deadline - self.clock.now())
+        return await self._park(job, Snooze(after=wait))
+
+    def _flaw(self, job: Job) -> Failed | None:
+        """Tell why the job can never be called for; None: it can."""
+        if job.flaw is not None:
+            return Failed(kind=Kind.INVALID_REQUEST, detail=job.flaw)
+        return self.upstream.flaw(job)
 
     def _admit(self, job: Job, now: datetime) -> Verdict:
         return admit(
@@ -280,7 +303,7 @@ class Line(Settling):
             deadline=job.deadline,
             not_before=job.not_before,
             opens_at=self._opens_at(job, now),
-            ready_at=self.upstream.ready_at(job.tier),
+            unready=self.upstream.unready(job),
         )
 
     def _opens_at(self, job: Job, now: datetime) -> datetime | None:
@@ -297,30 +320,50 @@ class Line(Settling):
         )
 
     async def _begin(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | _Look":
-        """Claim, count, call and record, all under one of the lane's call slots and a permit for one call."""
+        """Call for the job, or wait for the right to do so: a moment in place, longer in a parking queue."""
+        match await self._begin_in_slot(delivery):
+            case NoPermit(wait=wait):
+                return await self._hold(delivery, wait)
+            case NoSeat(wait=wait, shared=shared):
+                if wait <= HOLD:
+                    return await self._hold(delivery, wait)
+                left = delivery.job.deadline - self.clock.now()
+                return await self._postpone(delivery.job, min(wait, left), shared=shared)
+            case begun:
+                return begun
+
+    async def _begin_in_slot(
+        self, delivery: Delivery
+    ) -> "Decided | Unrecorded | Follow | NoPermit | NoSeat | _Look":
+        """Claim, count, call and record, all under one of the lane's call slots, a permit and a seat for one call."""
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         async with self.slots[job.queue_key].calls:
             if self._has_changed(job):
                 return _Look.AGAIN
             permit = await gate.permit()
-            if isinstance(permit, Permit):
-                return await self._begin_with(permit, delivery)
-        return await self._hold(delivery, permit.wait)
+            if isinstance(permit, NoPermit):
+                return permit
+            async with self.upstream.seat(job) as seat:
+                if isinstance(seat, Seat):
+                    return await self._begin_with(permit, seat, delivery)
+            await gate.give_back(permit)
+            return seat
 
     async def _begin_with(
-        self, permit: Permit, delivery: Delivery
+        self, permit: Permit, seat: Seat, delivery: Delivery
     ) -> "Decided | Unrecorded | Follow | _Look":
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         asked = self.clock.monotonic()
         beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
         fresh = self.clock.monotonic() - asked < _PERMIT_S
-        if isinstance(beginning, Started) and permit.number is None and not fresh:
+        counted = permit.number is not None or seat.counted
+        if isinstance(beginning, Started) and not counted and not fresh:
             # This process may have been suspended, and the job be another's by now.
             with suppress(StoreUnavailable):
                 fresh = await self.ledger.holds(job)
         if isinstance(beginning, Started) and fresh and gate.closed() is None:
             delivery.let_next()
-            return await self._call(job, beginning.tally, claims=self.ledger)
+            return await self._call(job, beginning.tally, seat=seat, claims=self.ledger)
         await gate.give_back(permit)
         if isinstance(beginning, Started):
             # While the ledger was asked, the lane has closed, the permit has grown old or the claim was lost:
@@ -354,12 +397,12 @@ class Line(Settling):
         return await self._wait(asyncio.sleep(min(wait, HOLD).total_seconds()), delivery)
 
     async def _call(
-        self, job: Job, tally: Tally, *, claims: Claims
+        self, job: Job, tally: Tally, *, seat: Seat, claims: Claims
     ) -> Decided | Unrecorded | Follow:
         """Make the attempt that was counted, settle it, and record both together."""
         own = self._own.begin(job)
         try:
-            return await self._called(job, tally, own.called_off, claims)
+            return await self._called(job, tally, own.called_off, seat=seat, claims=claims)
         except Exception:
             # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
             bug = Failed(kind=Kind.INTERNAL_ERROR)
@@ -369,7 +412,13 @@ class Line(Settling):
             raise
 
     async def _called(
-        self, job: Job, tally: Tally, called_off: asyncio.Future[None], claims: Claims
+        self,
+        job: Job,
+        tally: Tally,
+        called_off: asyncio.Future[None],
+        *,
+        seat: Seat,
+        claims: Claims,
     ) -> Decided | Unrecorded | Follow:
         self._step(Step.BEGUN, job)
         self._step(Step.CALLING, job)
@@ -385,6 +434,7 @@ class Line(Settling):
                 tries=self.tries,
                 limit=slots.attempt_timeout,
                 called_off=called_off,
+                seat=seat,
             )
         finally:
             slots.calling.discard(job.id)

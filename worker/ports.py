@@ -4,6 +4,7 @@ A port's promises are its docstrings, and one contract suite per port holds ever
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import TracebackType
@@ -34,6 +35,7 @@ from worker.core.model import (
     Work,
 )
 from worker.core.rations import NoPermit, Permit
+from worker.core.seats import NoSeat, Seat, Unready
 
 MayCall: TypeAlias = Callable[[], Awaitable[bool]]
 
@@ -218,14 +220,29 @@ class ResponseCache(Protocol):
 class Upstream(Protocol):
     """The LLM side as the line sees it."""
 
-    def ready_at(self, tier: str) -> datetime | None:
-        """Tell when an endpoint of the tier takes calls: None: now; an instant: not before it."""
+    def flaw(self, job: Job) -> Failed | None:
+        """Tell why no endpoint will ever take the job, such as a model that none of them serves; None: one may."""
         ...
 
-    async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
+    def unready(self, job: Job) -> Unready | None:
+        """Tell that no endpoint takes calls for the job now, as far as this process knows. Quick; asks nobody."""
+        ...
+
+    def seat(self, job: Job) -> AbstractAsyncContextManager[Seat | NoSeat]:
+        """Choose an endpoint and take the permits of its limits for one call, or tell how long to wait.
+
+        What is left of the seat when the block ends is given back: all of it where no attempt was made.
+        Errors: `StoreUnavailable`, where limits are shared through the store.
+        """
+        ...
+
+    async def attempt(
+        self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+    ) -> Attempted:
         """Make one attempt: at most `calls_left` quick tries, over one or more endpoints.
 
-        `may_call` is asked before every try but the first: a process that was suspended may have lost the job
+        The first try takes `seat`, which this upstream has given; None: it looks for one itself, as every further
+        try does. `may_call` is asked before every try but the first: a process that was suspended may have lost the job
         to another. When it says no, what is known so far is the outcome.
 
         Never raises for what an upstream does. Cancelling it closes the call at once; the deadline is the

@@ -254,9 +254,9 @@ async def test_a_short_retry_after_is_waited_out_and_counted_as_a_refusal(world:
 async def test_a_held_endpoint_gets_no_call_and_says_when(world: World) -> None:
     client = world.client()
     await client.attempt(job(chat("429(retry-after=60)!")), calls_left=9, may_call=always)
-    ready = client.ready_at("small")
+    ready = client.unready(job())
     assert ready is not None
-    assert timedelta(seconds=50) < ready - SystemClock().now() <= timedelta(seconds=60)
+    assert timedelta(seconds=50) < ready.until - SystemClock().now() <= timedelta(seconds=60)
     attempted = await client.attempt(job(), calls_left=9, may_call=always)
     assert isinstance(attempted.outcome, Failed)
     assert attempted.outcome.kind is Kind.RATE_LIMITED

@@ -17,7 +17,7 @@ from tests.simulation.journal import Call
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.ports import Clock
-from worker.upstream.endpoint import Endpoint
+from worker.upstream.endpoint import Endpoint, Heard, nobody
 from worker.upstream.hold import Hold
 from worker.upstream.spec import EndpointSpec
 
@@ -102,7 +102,13 @@ class SimulatedEndpoint(Endpoint):
     def prepare(self, job: Job, *, number: int) -> httpx.Request | Failed:  # noqa: ARG002  # the journal numbers them
         return cast("httpx.Request", job)
 
-    async def call(self, request: httpx.Request, path: str) -> Outcome:  # noqa: ARG002  # every answer is of one kind
+    async def call(
+        self,
+        request: httpx.Request,
+        path: str,  # noqa: ARG002  # every answer is of one kind
+        *,
+        heard: Heard = nobody,  # noqa: ARG002  # nobody asks a simulated call for its headers
+    ) -> Outcome:
         job, process = cast("Job", request), self._process
         world = process.world
         call = Call(

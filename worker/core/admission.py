@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
+from worker.core.seats import Unready
+
 # The longest that a delivery is held in place; whatever must wait longer is parked.
 HOLD: Final = timedelta(seconds=2)
 
@@ -42,13 +44,13 @@ def admit(
     deadline: datetime,
     not_before: datetime | None,
     opens_at: datetime | None,
-    ready_at: datetime | None,
+    unready: Unready | None,
 ) -> Verdict:
     """Tell whether a job may run.
 
     `not_before` is the job's own (a parked copy may come back early, because a long wait is several hops).
     `opens_at` is its lane's: no call starts before it; whoever closed the lane has paused its consumer.
-    `ready_at` is the tier's: no endpoint takes calls before it. Nothing waits beyond its deadline: it comes
+    `unready` is its endpoints': none takes calls for it before that. Nothing waits beyond its deadline: it comes
     back then, to expire and be answered.
     """
     if now >= deadline:
@@ -57,8 +59,8 @@ def admit(
         return _wait(min(not_before, deadline) - now, shared=False)
     if opens_at is not None and now < opens_at:
         return _wait(min(opens_at, deadline) - now, shared=False)
-    if ready_at is not None and now < ready_at:
-        return _wait(min(ready_at, deadline) - now, shared=True)
+    if unready is not None and now < unready.until:
+        return _wait(min(unready.until, deadline) - now, shared=unready.shared)
     return Go()
 
 

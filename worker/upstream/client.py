@@ -1,7 +1,8 @@
 """The port `Upstream` over configured endpoints: attempts made of quick tries."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Job, Outcome, Work
 from worker.core.quick import TryPolicy, pause_before_next_try, verdict
 from worker.core.routing import choose
+from worker.core.seats import NoSeat, Seat, Unready
 from worker.ports import Clock, Listener, MayCall, Pricing
 from worker.upstream.endpoint import Endpoint
 
@@ -55,12 +57,29 @@ class UpstreamClient:
         self._numbers = count(1)
         self._turns = count()
 
-    def ready_at(self, tier: str) -> datetime | None:
-        """Tell when an endpoint of the tier takes calls: None: now; an instant: not before it."""
-        left_s = self._left_s(self._soonest(tier))
-        return self._clock.now() + timedelta(seconds=left_s) if left_s else None
+    def flaw(self, job: Job) -> Failed | None:
+        """Tell why no endpoint will ever take the job; None: one may."""
+        del job
+        return None
 
-    async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
+    def unready(self, job: Job) -> Unready | None:
+        """Tell that no endpoint takes calls for the job now; None: one does."""
+        left_s = self._left_s(self._soonest(job.tier))
+        return Unready(until=self._clock.now() + timedelta(seconds=left_s)) if left_s else None
+
+    @asynccontextmanager
+    async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
+        """Choose an endpoint for one call, or tell how long to wait."""
+        endpoint = self._choose(job.tier, None)
+        if endpoint is None:
+            wait = timedelta(seconds=self._left_s(self._soonest(job.tier)))
+            yield NoSeat(wait=wait, reason="held")
+        else:
+            yield Seat(endpoint=endpoint.spec.name, model=job.model)
+
+    async def attempt(
+        self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+    ) -> Attempted:
         """Make one attempt: at most `calls_left` quick tries, over one or more endpoints.
 
         When every endpoint of the tier is held it makes no call and gives the kind of the hold that ends first,
@@ -97,7 +116,7 @@ class UpstreamClient:
         heard: list[float] = []
         try:
             outcome = await endpoint.call(
-                request, job.path, heard=lambda: heard.append(self._clock.monotonic() - began)
+                request, job.path, heard=lambda _: heard.append(self._clock.monotonic() - began)
             )
             ended = outcome.kind if isinstance(outcome, Failed) else None
         finally:

@@ -1,9 +1,9 @@
 """One endpoint: a configured value, its connections, and what is known of it now."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import httpx
 
@@ -28,6 +28,13 @@ ERROR_BODY_S: Final = 5.0
 _SUCCESS: Final = 2
 _CLIENT_ERROR: Final = 4
 _LONGEST_ID: Final = 512
+
+Heard: TypeAlias = Callable[[Mapping[str, str]], None]
+
+
+def nobody(headers: Mapping[str, str]) -> None:
+    """Hear an answer's headers, and do nothing."""
+    del headers
 
 
 class Endpoint:
@@ -86,18 +93,16 @@ class Endpoint:
             headers.append((self.spec.key_header, key))
         return httpx.Request("POST", self._urls[job.path], headers=headers, content=job.body)
 
-    async def call(
-        self, request: httpx.Request, path: str, *, heard: Callable[[], None] = lambda: None
-    ) -> Outcome:
+    async def call(self, request: httpx.Request, path: str, *, heard: Heard = nobody) -> Outcome:
         """Send a prepared request and give what came of it. Raises nothing for what the endpoint does.
 
-        `path` says which kind of answer is expected; `heard` is told when its head is there. Cancelling closes the call at once. Whether the
-        endpoint is held is the caller's business.
+        `path` says which kind of answer is expected; `heard` is told the headers as soon as they are there.
+        Cancelling closes the call at once. Whether the endpoint is held is the caller's business.
         """
         self.in_flight += 1
         try:
             response = await self._transport.handle_async_request(request)
-            heard()
+            heard(response.headers)
             try:
                 return await self._judge(path, response)
             finally:

@@ -30,6 +30,7 @@ from worker.core.model import (
 )
 from worker.core.rations import NoPermit, Permit
 from worker.core.retry import RetryPolicy
+from worker.core.seats import NoSeat, Seat, Unready
 from worker.outage import Outage
 from worker.patience import PatientLedger
 from worker.pipeline import Line
@@ -41,8 +42,24 @@ from worker.unrecorded import LateRecords, Spawn
 CONCURRENCY = 4
 
 
+class Seats:
+    """What an upstream says before a call that always has a seat for everybody."""
+
+    def flaw(self, job: Job) -> Failed | None:
+        del job
+        return None
+
+    def unready(self, job: Job) -> Unready | None:
+        del job
+        return None
+
+    @asynccontextmanager
+    async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
+        yield Seat(endpoint="fake", model=job.model)
+
+
 @dataclass(slots=True)
-class FakeUpstream:
+class FakeUpstream(Seats):
     """Answers with `outcomes` in order, the last one for good; waits for `gate` before each."""
 
     outcomes: list[Outcome] = field(default_factory=lambda: [ANSWER])
@@ -50,18 +67,35 @@ class FakeUpstream:
     closed: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     ready: datetime | None = None
+    flawed: Failed | None = None
+    no_seats: list[NoSeat] = field(default_factory=list)
+    seated: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     bug: Exception | None = None
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def ready_at(self, tier: str) -> datetime | None:
-        assert tier == "small"
-        return self.ready
+    def flaw(self, job: Job) -> Failed | None:
+        del job
+        return self.flawed
 
-    async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
+    def unready(self, job: Job) -> Unready | None:
+        assert job.tier == "small"
+        return None if self.ready is None else Unready(until=self.ready)
+
+    @asynccontextmanager
+    async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
+        self.seated.append(job.id)
+        yield self.no_seats.pop(0) if self.no_seats else Seat(endpoint="fake", model=job.model)
+        self.left.append(job.id)
+
+    async def attempt(
+        self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+    ) -> Attempted:
         assert calls_left >= 1
+        assert seat is not None
         assert callable(may_call)
         if self.bug is not None:
             raise self.bug

@@ -7,11 +7,12 @@ import pytest
 
 from producer_sdk.wire import Dedupe
 from tests.contract.world import ANSWER, EmbeddedFleet, make_job
-from tests.unit.worker.stand import Stand
+from tests.unit.worker.stand import Seats, Stand
 from worker import calling
 from worker.clock import SystemClock
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Job, Work
+from worker.core.seats import Seat
 from worker.errors import StoreUnavailable
 from worker.ports import MayCall, Upstream
 
@@ -107,14 +108,13 @@ async def test_a_call_that_is_called_off_is_closed_at_once(stand: Stand) -> None
 async def test_every_try_that_was_let_make_counts_when_time_is_up(stand: Stand) -> None:
     asked: list[bool] = []
 
-    class Trying:
+    class Trying(Seats):
         """An upstream whose tries fail at once but for the last, which hangs."""
 
-        def ready_at(self, tier: str) -> None:
-            del tier
-
-        async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
-            del job, calls_left
+        async def attempt(
+            self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+        ) -> Attempted:
+            del job, calls_left, seat
             asked.extend([await may_call(), await may_call()])
             await asyncio.Event().wait()
             raise AssertionError
@@ -136,12 +136,11 @@ async def test_no_further_try_is_made_while_the_store_cannot_tell_of_the_claim(
         async def wanted_until(self, claim_key: str) -> None:
             del claim_key
 
-    class Trying:
-        def ready_at(self, tier: str) -> None:
-            del tier
-
-        async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
-            del job, calls_left
+    class Trying(Seats):
+        async def attempt(
+            self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+        ) -> Attempted:
+            del job, calls_left, seat
             assert not await may_call()
             return Attempted(outcome=Failed(kind=Kind.OVERLOADED), work=Work(calls=1))
 

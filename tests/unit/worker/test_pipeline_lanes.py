@@ -15,6 +15,7 @@ from worker import pipeline
 from worker.core.lanes import NO_ORDERS, Closed, LaneRules
 from worker.core.model import Attempted, Beginning, Job, Settled
 from worker.core.rations import NoPermit, Permit
+from worker.core.seats import Seat
 from worker.core.windows import Window
 from worker.lanes import Gate
 from worker.ports import MayCall
@@ -201,7 +202,9 @@ async def test_no_second_try_starts_in_a_closed_lane_or_without_a_permit(
     allowed: list[bool] = []
 
     class Trying(FakeUpstream):
-        async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
+        async def attempt(
+            self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+        ) -> Attempted:
             allowed.append(await may_call())
             if obstacle == "closed":
                 stand.gate.shut = Closed(reason="x", until=None)
@@ -209,7 +212,7 @@ async def test_no_second_try_starts_in_a_closed_lane_or_without_a_permit(
                 stand.gate.permits = 0
             allowed.append(await may_call())
             stand.gate.shut = None
-            return await super().attempt(job, calls_left=calls_left, may_call=may_call)
+            return await super().attempt(job, calls_left=calls_left, may_call=may_call, seat=seat)
 
     stand.upstream = Trying()
     await stand.line().handle(FakeDelivery(make_job()))
@@ -270,9 +273,11 @@ class NightUpstream(FakeUpstream):
         self.clock = clock
         self.starts: list[datetime] = []
 
-    async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
+    async def attempt(
+        self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+    ) -> Attempted:
         self.starts.append(self.clock.now())
-        return await super().attempt(job, calls_left=calls_left, may_call=may_call)
+        return await super().attempt(job, calls_left=calls_left, may_call=may_call, seat=seat)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ import pytest
 
 from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, make_job
-from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Spy, Stand
+from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Seats, Spy, Stand
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Beginning, Failed, Job, Work
+from worker.core.seats import Seat
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
 from worker.pipeline import Line
@@ -83,17 +84,15 @@ async def test_second_submissions_of_a_running_job_hold_no_slot(stand: Stand) ->
 
 
 async def test_a_tiers_own_failure_is_not_shared_with_another_tier(stand: Stand) -> None:
-    class Upstream:
+    class Upstream(Seats):
         def __init__(self) -> None:
             self.calls: list[str] = []
             self.begun, self.gate = asyncio.Event(), asyncio.Event()
 
-        def ready_at(self, tier: str) -> datetime | None:
-            assert f"{tier}.interactive" in slots
-            return None
-
-        async def attempt(self, job: Job, *, calls_left: int, may_call: MayCall) -> Attempted:
-            del calls_left, may_call
+        async def attempt(
+            self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+        ) -> Attempted:
+            del calls_left, may_call, seat
             self.calls.append(job.tier)
             self.begun.set()
             if job.tier == "large":

@@ -20,6 +20,7 @@ from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Usage, Work
 from worker.core.quick import TryPolicy
+from worker.core.seats import Unready
 from worker.ports import Pricing
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
@@ -183,7 +184,7 @@ async def test_a_refusal_does_not_take_back_what_a_transient_failure_counted() -
     assert attempted.outcome.kind is Kind.OVERLOADED
     assert attempted.outcome.retry_after == timedelta(seconds=60)
     assert (attempted.work.calls, attempted.work.refusals) == (1, 1)
-    assert bench.client.ready_at("small") is not None
+    assert bench.client.unready(job()) is not None
 
 
 @pytest.mark.parametrize("status", [400, 404, 301, 422])
@@ -213,7 +214,7 @@ async def test_a_refusal_moves_on_at_once_where_another_endpoint_is_free() -> No
     assert isinstance(attempted.outcome, Completed)
     assert attempted.work == Work(calls=1, refusals=1, upstream=timedelta(seconds=0.5))
     assert bench.clock.slept == [0]
-    assert bench.client.ready_at("small") is None
+    assert bench.client.unready(job()) is None
 
 
 async def test_a_job_waits_for_the_endpoint_that_refused_it_only_until_another_takes_calls() -> (
@@ -245,7 +246,7 @@ async def test_a_long_retry_after_holds_the_endpoint_and_goes_to_the_caller() ->
     failed = await bench.fail()
     assert failed.retry_after == timedelta(seconds=60)
     assert bench.clock.slept == []
-    assert bench.client.ready_at("small") == bench.clock.now() + timedelta(seconds=60)
+    assert bench.client.unready(job()) == Unready(until=bench.clock.now() + timedelta(seconds=60))
     bench.clock.passed_s += 20
     again = await bench.attempt()
     assert isinstance(again.outcome, Failed)
@@ -256,7 +257,7 @@ async def test_a_long_retry_after_holds_the_endpoint_and_goes_to_the_caller() ->
     assert again.work == Work()
     assert len(bench.asked) == 1
     bench.clock.passed_s += 40
-    assert bench.client.ready_at("small") is None
+    assert bench.client.unready(job()) is None
 
 
 async def test_a_rate_limit_holds_for_five_minutes_at_most() -> None:
@@ -269,7 +270,7 @@ async def test_a_refusal_without_a_hint_holds_nothing_and_ends_the_attempt() -> 
     bench = Bench(a=answering(429))
     attempted = await bench.attempt()
     assert attempted.work == Work(refusals=1, upstream=timedelta(seconds=0.25))
-    assert bench.client.ready_at("small") is None
+    assert bench.client.unready(job()) is None
     assert bench.holds == []
 
 
@@ -293,10 +294,10 @@ async def test_a_refused_key_holds_the_endpoint_for_longer_each_time_and_heals(
 async def test_a_tier_is_ready_when_the_first_of_its_endpoints_is() -> None:
     bench = Bench(a=answering(401), b=answering(429, retry_after="5"))
     failed = await bench.fail()
-    ready = bench.client.ready_at("small")
+    ready = bench.client.unready(job())
     assert sorted(bench.asked) == ["a", "b"]
     assert ready is not None
-    assert ready - START < timedelta(seconds=6)
+    assert ready.until - START < timedelta(seconds=6)
     assert failed.retry_after is not None
     assert (await bench.fail()).kind is Kind.RATE_LIMITED
 
