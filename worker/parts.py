@@ -29,6 +29,7 @@ from worker.settings import (
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
+from worker.upstream.tier import TierSpec
 
 
 def broker_address(broker: BrokerSettings) -> Address:
@@ -99,7 +100,7 @@ def lane_rules(tiers: Mapping[str, TierSettings]) -> Mapping[str, LaneRules]:
 def upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamClient:
     """Give the client of all endpoints."""
     endpoints = {
-        name: Endpoint(_spec(endpoint, clock), clock=clock)
+        name: Endpoint(endpoint_spec(endpoint, clock), clock=clock)
         for name, endpoint in settings.endpoints.items()
     }
     retry = settings.retry
@@ -135,17 +136,38 @@ def _prices(settings: Settings) -> Prices:
     )
 
 
-def _spec(endpoint: EndpointSettings, clock: Clock) -> EndpointSpec:
+def tier_spec(tier: TierSettings) -> TierSpec:
+    """Give what is configured of a tier's calls."""
+    after = tier.hedge_after
+    return TierSpec(
+        fallback_models=tier.fallback_models,
+        hedge_after_s=None if after is None else after.total_seconds(),
+        hedge_share=tier.hedge_share,
+    )
+
+
+def endpoint_spec(endpoint: EndpointSettings, clock: Clock) -> EndpointSpec:
+    """Give what is configured of an endpoint, with its key's provider."""
     return EndpointSpec(
         name=endpoint.name,
         base_url=endpoint.base_url,
         key=None if endpoint.key is None else EndpointKey(endpoint.key, clock),
+        key_header=endpoint.key_header,
+        api=endpoint.api,
+        api_version=endpoint.api_version,
+        paths=endpoint.paths,
+        models=endpoint.models,
+        account=endpoint.account or endpoint.name,
+        requests_per_minute=endpoint.requests_per_minute,
+        tokens_per_minute=endpoint.tokens_per_minute,
+        concurrency=endpoint.concurrency,
+        max_concurrency=endpoint.max_concurrency,
         http=endpoint.http,
         weight=endpoint.weight,
         connect_timeout_s=endpoint.connect_timeout.total_seconds(),
         read_timeout_s=endpoint.read_timeout.total_seconds(),
         ca_file=endpoint.ca_file,
-        extra_headers=endpoint.headers,
+        extra_headers={name.lower(): value for name, value in endpoint.headers.items()},
         max_response_bytes=endpoint.max_response,
         allow_plaintext=endpoint.allow_plaintext,
     )

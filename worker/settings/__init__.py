@@ -2,18 +2,19 @@
 
 | module | what it is |
 | --- | --- |
-| `schema`, `calling`, `prices` | every setting: type, bounds, default, meaning |
+| `schema`, `calling`, `endpoints`, `prices` | every setting: type, bounds, default, meaning |
 | `load` | the way from the sources to `Settings` |
 | `document`, `environment` | the sources: the file; variables and the folder of secrets |
 | `found` | what the sources gave, each value from exactly one |
 | `fields` | the schema looked at as data: how a setting is read, shown and named |
-| `values`, `urls`, `headers` | how single values are written and checked |
+| `values`, `urls`, `headers`, `served` | how single values are written and checked |
 | `secret` | a value that is masked and read again when asked |
-| `checks`, `stores`, `timing`, `finding` | what must hold between settings |
+| `checks`, `serving`, `stores`, `timing`, `finding` | what must hold between settings |
 | `tables` | settings in force for `warren check-config`, all settings for the README |
 """
 
-from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
+from worker.settings.calling import RetrySettings, TierSettings
+from worker.settings.endpoints import EndpointSettings
 from worker.settings.load import load
 from worker.settings.prices import PriceSettings
 from worker.settings.schema import (

@@ -1,35 +1,22 @@
-"""The settings about calls: the retry budget, the tiers and the endpoints that serve them. See `schema`."""
+"""The settings about calls: the retry budget and the tiers. See `schema`; `endpoints` has those that serve a tier."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 
 from producer_sdk.wire import Dedupe
 from worker.core.windows import Window
-from worker.settings.headers import checked_headers
-from worker.settings.secret import Secret
-from worker.settings.urls import url
 from worker.settings.values import (
     Duration,
-    Size,
     lasting,
-    measuring,
     one_of,
     parse_list,
-    parse_path,
-    parse_secret,
-    parse_table,
     parse_window,
     parse_windows,
     within,
 )
-
-_MIB = 1024**2
 
 
 def _s(*seconds: float) -> tuple[timedelta, ...]:
@@ -63,6 +50,11 @@ class RetrySettings:
         Field(min_length=1),
         "Waits after a refusal that names no time of its own; the last one repeats",
     ] = _s(2, 10, 60)
+    budget_share: Annotated[
+        float,
+        within(0, 1),
+        "Most tries after the first, over all jobs of a tier, as a share of its first tries",
+    ] = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +68,19 @@ class TierSettings:
         Field(min_length=1),
         "The endpoints that serve the tier",
     ]
+    fallback_models: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
+        BeforeValidator(parse_list),
+        "Models that answer when no endpoint can with the one asked for, in this order; none: it is waited for",
+    ] = ()
+    hedge_after: Annotated[
+        Duration | None,
+        lasting("10ms", "1d"),
+        "Ask a second endpoint too when the first has not answered for so long; none: never",
+    ] = None
+    hedge_share: Annotated[
+        float, within(0.001, 1), "Most such second calls, as a share of the tier's calls"
+    ] = 0.05
     concurrency: Annotated[
         int, within(1, 2000), "Interactive jobs of the tier that this worker works on at once"
     ] = 16
@@ -120,43 +125,3 @@ class TierSettings:
         lasting("1s", "90d"),
         "From delivery to a worker: a request's later deadline is cut to this",
     ] = timedelta(days=3)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointSettings:
-    """One endpoint: a URL, a key, and how to talk to it. `headers` may hold secrets, so it is not shown."""
-
-    name: str
-    base_url: Annotated[
-        str, url("http", "https"), "Root of the API, with its version: `https://api.openai.com/v1`"
-    ]
-    key: Annotated[
-        Secret | None, PlainValidator(parse_secret), "The API key; none for a server without keys"
-    ] = None
-    http: Annotated[
-        Literal["auto", "1.1", "2"], "The HTTP version; `auto` asks the server over TLS"
-    ] = "auto"
-    weight: Annotated[
-        float, within(0.001, 1000), "Share of the tier's calls, relative to its other endpoints"
-    ] = 1.0
-    connect_timeout: Annotated[
-        Duration, lasting("10ms", "5m"), "How long connecting, with TLS, may take"
-    ] = timedelta(seconds=5)
-    read_timeout: Annotated[
-        Duration, lasting("10ms", "1d"), "The longest silence of the upstream inside a call"
-    ] = timedelta(minutes=2)
-    ca_file: Annotated[
-        Path | None, BeforeValidator(parse_path), "Certificates to trust instead of the system's"
-    ] = None
-    headers: Annotated[
-        Mapping[str, str],
-        BeforeValidator(parse_table),
-        AfterValidator(checked_headers),
-        "Headers added to every call",
-    ] = field(repr=False, default_factory=lambda: MappingProxyType({}))
-    max_response: Annotated[
-        Size,
-        measuring("1KiB", "15MiB"),
-        "Larger responses end the job; RabbitMQ takes messages up to 16 MiB",
-    ] = 15 * _MIB
-    allow_plaintext: Annotated[bool, "Allow `http://` to another machine"] = False

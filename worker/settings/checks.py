@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 from typing import Final
 
+from worker.settings import serving
 from worker.settings.finding import Finding
 from worker.settings.schema import Settings
 from worker.settings.stores import which_store
@@ -27,6 +28,7 @@ def warnings(settings: Settings) -> Iterator[str]:
     for name in settings.endpoints:
         if name not in used:
             yield f"endpoints.{name} is used by no tier"
+    yield from serving.idle_limits(settings)
     secrets = {f"endpoints.{name}.key": each.key for name, each in settings.endpoints.items()}
     secrets |= {
         "broker.password": settings.broker.password,
@@ -160,4 +162,5 @@ _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _bounds,
     _plaintext,
     _files,
+    *serving.CHECKS,
 )

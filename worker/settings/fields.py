@@ -11,12 +11,13 @@ from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin, get_t
 
 from pydantic import BeforeValidator, TypeAdapter
 
-from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
+from worker.settings.calling import RetrySettings, TierSettings
+from worker.settings.endpoints import EndpointSettings
 from worker.settings.prices import PriceSettings
 from worker.settings.schema import BrokerSettings, HttpSettings, StoreSettings, WorkerSettings
 from worker.settings.secret import MASK, Secret
 from worker.settings.urls import show_url
-from worker.settings.values import format_duration, format_size, parse_size
+from worker.settings.values import PLAIN, format_duration, format_size, parse_size
 
 Key: TypeAlias = tuple[str, ...]
 Settable: TypeAlias = (
@@ -60,6 +61,7 @@ class Setting:
     stand_in: object
     types: tuple[object, ...]
     is_size: bool
+    is_plain: bool
     adapter: TypeAdapter[Any]
 
     @property
@@ -77,7 +79,7 @@ class Setting:
             case Secret(file=Path() as file):
                 text = f"{MASK} in {file}"
             case Mapping():
-                text = ", ".join(f"{name}: {MASK}" for name in value)
+                text = ", ".join(self._pair(*pair) for pair in value.items())
             case Decimal():
                 text = format(value, "f")
             case bool():
@@ -88,19 +90,28 @@ class Setting:
                 text = "" if value is None else str(value)
         return text
 
+    def _pair(self, name: str, value: str) -> str:
+        if not self.is_plain:
+            return f"{name}: {MASK}"
+        return name if value == name else f"{name}: {value}"
+
     def show_raw(self, value: object) -> str:
         """Give a value that may be broken, for an error text: nothing that could be a secret.
 
         A path without a slash is masked: it is more likely a key than a file.
         """
-        if self.is_secret or isinstance(value, dict | Secret):
+        if self.is_secret or isinstance(value, Secret):
             return MASK
+        if isinstance(value, dict):
+            return f"{{{', '.join(value)}}}" if self.is_plain else MASK
         if isinstance(value, list):
             return f"[{', '.join(self.show_raw(item) for item in value)}]"
         if isinstance(value, str):
             if "url" in self.key or "://" in value:
                 return f'"{show_url(value)}"'
-            if isinstance(self.default, Mapping) or (Path in self.types and "/" not in value):
+            if (isinstance(self.default, Mapping) and not self.is_plain) or (
+                Path in self.types and "/" not in value
+            ):
                 return MASK
         text = f'"{value}"' if isinstance(value, str) and value.isprintable() else repr(value)
         return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
@@ -135,6 +146,7 @@ def _setting(key: str, hint: object, default: object, *, adapter: TypeAdapter[An
         is_size=any(
             isinstance(mark, BeforeValidator) and mark.func is parse_size for mark in marks
         ),
+        is_plain=any(mark is PLAIN for mark in marks),
         adapter=adapter,
     )
 

@@ -11,9 +11,10 @@ from urllib.parse import unquote
 from pydantic import ValidationError
 
 from worker.errors import SettingsError
-from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
+from worker.settings.calling import RetrySettings, TierSettings
 from worker.settings.checks import findings, warnings
 from worker.settings.document import read_document
+from worker.settings.endpoints import EndpointSettings
 from worker.settings.environment import (
     CONFIG_VARIABLE,
     SECRETS_DIR_VARIABLE,

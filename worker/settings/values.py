@@ -31,6 +31,9 @@ _DURATION: Final = re.compile(rf"{_NUMBER}\s*(ms|s|m|h|d)?")
 _SIZE: Final = re.compile(r"([0-9]{1,15})\s*(B|KiB|MiB|GiB)?")
 _LARGEST_PORT: Final = 65_535
 
+PLAIN: Final = object()
+"""Marks a table whose values are no secrets, so that they are shown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:

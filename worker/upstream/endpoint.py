@@ -7,7 +7,6 @@ from typing import Final, TypeAlias
 
 import httpx
 
-from producer_sdk.wire import PATHS
 from worker.core.candidate import Candidate
 from worker.core.classify import Break, Shape, kind_of_answer, kind_of_break
 from worker.core.hints import retry_after
@@ -61,7 +60,8 @@ class Endpoint:
         self.in_flight = 0
         self._clock = clock
         self._transport = _transport(spec) if transport is None else transport
-        self._urls = {path: httpx.URL(spec.url(path)) for path in PATHS}
+        self._site = spec.site
+        self._urls: dict[str, httpx.URL] = {}
         self._headers = (
             ("accept", "application/json"),
             ("accept-encoding", body.ENCODINGS),
@@ -97,11 +97,11 @@ class Endpoint:
         if isinstance(key, Break):
             return self._broken(key)
         headers = [*self._headers, ("x-client-request-id", _call_id(job, number))]
-        if key is not None and self.spec.key_header == "bearer":
-            headers.append(("authorization", f"Bearer {key}"))
-        elif key is not None:
-            headers.append((self.spec.key_header, key))
-        return httpx.Request("POST", self._urls[job.path], headers=headers, content=job.body)
+        if key is not None:
+            headers.append(self._site.key(key))
+        return httpx.Request(
+            "POST", self._url(job.path, job.model), headers=headers, content=job.body
+        )
 
     async def call(self, request: httpx.Request, path: str, *, heard: Heard = nobody) -> Outcome:
         """Send a prepared request and give what came of it. Raises nothing for what the endpoint does.
@@ -125,6 +125,13 @@ class Endpoint:
     async def aclose(self) -> None:
         """Close the connections; calls still in flight break."""
         await self._transport.aclose()
+
+    def _url(self, path: str, name: str) -> httpx.URL:
+        """Give the parsed address; there are only as many as paths and configured deployments."""
+        address = self._site.url(path, name)
+        if (url := self._urls.get(address)) is None:
+            url = self._urls[address] = httpx.URL(address)
+        return url
 
     def _key(self) -> str | Break | None:
         if self.spec.key is None:

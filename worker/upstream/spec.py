@@ -5,19 +5,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from worker.errors import SettingsError
+from worker.upstream.apis import Api, KeyHeader, Site
 
 Http: TypeAlias = Literal["auto", "1.1", "2"]
-KeyHeader: TypeAlias = Literal["bearer", "api-key", "x-api-key"]
 
 # Plain characters only: the libraries that read a URL differ in what they make of the others.
 _BASE_URL: Final = re.compile(
     r"(?P<scheme>https?)://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?",
     re.ASCII,
 )
+# A deployment's name stands in a path; Azure lets it have these alone.
+_DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HEADER_NAME: Final = re.compile(r"[a-z0-9-]+", re.ASCII)
 _OWN_HEADERS: Final = frozenset(
     {
@@ -45,8 +48,14 @@ class KeyProvider(Protocol):
 class EndpointSpec:
     """One configured endpoint. Its `repr` shows neither key nor extra headers.
 
-    `base_url` is what an OpenAI client would be given, such as `https://api.openai.com/v1`; the job's path
-    follows without its own `/v1`. `key` None: no key is sent. `http` "auto" is HTTP/2 where a TLS server
+    `base_url` is what an OpenAI client would be given, such as `https://api.openai.com/v1`; where a call's path is
+    below it is told by `api`, or where that is None by the host (`apis`). `models` are their names there by the
+    names asked for; none: it serves every model as it is asked for. `key` None: no key is sent; `key_header` None:
+    where its API wants it.
+
+    `requests_per_minute` and `tokens_per_minute` are those of the `account`, which several endpoints may have
+    together; "": the endpoint's own name. `concurrency` bounds this worker's calls; where it is 0, as many are made
+    as the endpoint is found to bear, and never more than `max_concurrency`. Limits of 0 are not known. `http` "auto" is HTTP/2 where a TLS server
     offers it and HTTP/1.1 else. `read_timeout_s` bounds the silence before an answer and between its
     parts; the whole call is bounded by the caller. `ca_file` (PEM) replaces the system's authorities.
     `max_response_bytes` counts unpacked bytes.
@@ -58,7 +67,16 @@ class EndpointSpec:
     name: str
     base_url: str
     key: KeyProvider | None = field(default=None, repr=False)
-    key_header: KeyHeader = "bearer"
+    key_header: KeyHeader | None = None
+    api: Api | None = None
+    api_version: str | None = None
+    paths: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    models: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    account: str = ""
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    concurrency: int = 0
+    max_concurrency: int = 4000
     http: Http = "auto"
     weight: float = 1.0
     connect_timeout_s: float = 5.0
@@ -69,13 +87,39 @@ class EndpointSpec:
     allow_plaintext: bool = False
 
     def __post_init__(self) -> None:
-        problems = (*self._url_problems(), *self._header_problems(), *self._number_problems())
+        problems = (
+            *self._url_problems(),
+            *self._deployment_problems(),
+            *self._header_problems(),
+            *self._number_problems(),
+        )
         if problems:
             raise SettingsError(tuple(f"endpoint {self.name}: {problem}" for problem in problems))
+        if not self.account:
+            object.__setattr__(self, "account", self.name)
 
-    def url(self, path: str) -> str:
-        """Give the address of an API path such as `/v1/chat/completions`."""
-        return self.base_url.rstrip("/") + path.removeprefix("/v1")
+    @property
+    def site(self) -> Site:
+        """Where calls go."""
+        return Site(
+            base_url=self.base_url,
+            api=self.api,
+            api_version=self.api_version,
+            paths=self.paths,
+            key_header=self.key_header,
+        )
+
+    def serves(self, model: str) -> str | None:
+        """Give the name that a model has there; None: the endpoint does not serve it."""
+        return self.models.get(model) if self.models else model
+
+    def url(self, path: str, name: str) -> str:
+        """Give the address of an API path such as `/v1/chat/completions`, for a model with this name there.
+
+        Raises:
+            LookupError: the endpoint has no such path.
+        """
+        return self.site.url(path, name)
 
     def _url_problems(self) -> list[str]:
         if _BASE_URL.fullmatch(self.base_url) is None:
@@ -88,6 +132,17 @@ class EndpointSpec:
         return [
             "base_url: plaintext http would show key and prompts to the network: use https, or allow_plaintext"
         ]
+
+    def _deployment_problems(self) -> list[str]:
+        if not self.site.by_deployment:
+            return []
+        # Else a message could say where its call goes.
+        problems = [] if self.models else ["models: expected, since calls go to their deployments"]
+        if self.api_version is None:
+            problems.append("api_version: expected, since base_url does not end with /v1")
+        if not all(map(is_deployment, self.models.values())):
+            problems.append("models: expected deployments' names, 1 to 64 out of A-Z a-z 0-9 . _ -")
+        return problems
 
     def _is_loopback(self) -> bool:
         host = urlsplit(self.base_url).hostname or ""
@@ -108,8 +163,20 @@ class EndpointSpec:
         return problems
 
     def _number_problems(self) -> list[str]:
-        numbers = ("weight", "connect_timeout_s", "read_timeout_s", "max_response_bytes")
-        return [f"{name}: expected more than 0" for name in numbers if not getattr(self, name) > 0]
+        above = (
+            *("weight", "connect_timeout_s", "read_timeout_s", "max_response_bytes"),
+            "max_concurrency",
+        )
+        least = ("requests_per_minute", "tokens_per_minute", "concurrency")
+        return [
+            *(f"{name}: expected more than 0" for name in above if not getattr(self, name) > 0),
+            *(f"{name}: expected 0 or more" for name in least if not getattr(self, name) >= 0),
+        ]
+
+
+def is_deployment(name: str) -> bool:
+    """Tell whether a name can be a deployment's, which stands in the path of its calls."""
+    return _DEPLOYMENT.fullmatch(name) is not None
 
 
 def is_header_value(text: str) -> bool:

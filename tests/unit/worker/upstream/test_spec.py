@@ -18,7 +18,7 @@ from worker.upstream.spec import EndpointSpec
     ],
 )
 def test_the_path_follows_the_base_url_without_its_own_version(base_url: str, url: str) -> None:
-    assert EndpointSpec(name="a", base_url=base_url).url("/v1/chat/completions") == url
+    assert EndpointSpec(name="a", base_url=base_url).url("/v1/chat/completions", "m") == url
 
 
 @pytest.mark.parametrize(
