@@ -78,7 +78,7 @@ class UpstreamClient:
     @asynccontextmanager
     async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
         """Choose an endpoint for one call, or tell how long to wait."""
-        endpoint = self._choose(job.tier, None)
+        endpoint = self._choose(job.tier, ())
         if endpoint is None:
             wait = timedelta(seconds=self._left_s(self._soonest(job.tier)))
             yield NoSeat(wait=wait, reason="held")

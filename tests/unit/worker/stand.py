@@ -71,6 +71,7 @@ class FakeUpstream(Seats):
     no_seats: list[NoSeat] = field(default_factory=list)
     seated: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    took: list[Seat | None] = field(default_factory=list)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     bug: Exception | None = None
 
@@ -95,7 +96,7 @@ class FakeUpstream(Seats):
         self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
     ) -> Attempted:
         assert calls_left >= 1
-        assert seat is not None
+        self.took.append(seat)
         assert callable(may_call)
         if self.bug is not None:
             raise self.bug

@@ -1,0 +1,112 @@
+"""The line before a call: a seat at an endpoint, or a wait that costs the job nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from producer_sdk.wire import Status
+from tests.contract.world import BEGAN, EmbeddedFleet, make_job
+from tests.unit.worker.stand import FakeDelivery, Stand
+from worker.core.kinds import Kind
+from worker.core.model import Failed
+from worker.core.seats import NoSeat, Seat
+
+MOMENT = NoSeat(wait=timedelta(milliseconds=1), reason="its limit is used up")
+MINUTE = NoSeat(wait=timedelta(minutes=1), reason="its circuit is open")
+
+
+@pytest.fixture
+async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+    fleet = EmbeddedFleet(tmp_path)
+    yield Stand(store=await fleet.join(), clock=fleet.clock, ear=fleet.ear)
+    await fleet.close()
+
+
+async def test_a_job_that_gets_a_seat_in_a_moment_waits_in_its_place(stand: Stand) -> None:
+    stand.upstream.no_seats = [MOMENT, MOMENT]
+    delivery = FakeDelivery(make_job())
+    await stand.line().handle(delivery)
+    assert (delivery.parked, stand.paused) == ([], [])
+    assert delivery.replies[0][0].attempts == 1
+    assert len(stand.upstream.calls) == 1
+
+
+async def test_a_job_that_gets_no_seat_for_long_is_parked_uncounted_and_its_tier_pauses(
+    stand: Stand,
+) -> None:
+    stand.upstream.no_seats = [MINUTE]
+    line, delivery = stand.line(), FakeDelivery(make_job())
+    await line.handle(delivery)
+    ((parked, after),) = delivery.parked
+    assert timedelta(minutes=1) <= after <= timedelta(minutes=1.2)
+    assert [pause.seconds for pause in stand.paused] == [60]
+    assert stand.upstream.calls == []
+    stand.clock.pass_by(after)
+    again = FakeDelivery(parked)
+    await line.handle(again)
+    assert again.replies[0][0].attempts == 1
+
+
+async def test_a_wait_that_is_not_the_tiers_pauses_no_other_job(stand: Stand) -> None:
+    stand.upstream.no_seats = [NoSeat(wait=timedelta(minutes=1), reason="busy", shared=False)]
+    delivery = FakeDelivery(make_job())
+    await stand.line().handle(delivery)
+    assert [after for _, after in delivery.parked] == [timedelta(minutes=1)]
+    assert stand.paused == []
+
+
+async def test_no_job_waits_for_a_seat_beyond_its_deadline(stand: Stand) -> None:
+    stand.upstream.no_seats = [MINUTE]
+    line, delivery = stand.line(), FakeDelivery(make_job(deadline=BEGAN + timedelta(seconds=30)))
+    await line.handle(delivery)
+    ((parked, after),) = delivery.parked
+    assert after == timedelta(seconds=30)
+    stand.clock.pass_by(after)
+    late = FakeDelivery(parked)
+    await line.handle(late)
+    assert late.replies[0][0].status is Status.EXPIRED
+
+
+async def test_without_a_seat_the_lanes_permit_is_given_back(stand: Stand) -> None:
+    stand.gate.permits = 1
+    stand.upstream.no_seats = [MINUTE]
+    await stand.line().handle(FakeDelivery(make_job()))
+    assert (stand.gate.permits, stand.gate.given_back) == (1, 1)
+
+
+async def test_without_a_permit_no_seat_is_asked_for(stand: Stand) -> None:
+    stand.gate.permits, stand.gate.wait = 0, timedelta(milliseconds=1)
+    running = asyncio.create_task(stand.line().handle(FakeDelivery(make_job())))
+    await stand.gate.until(lambda: stand.gate.asked >= 2)
+    assert stand.upstream.seated == []
+    stand.gate.permits = 1
+    await running
+    assert len(stand.upstream.seated) == 1
+
+
+async def test_the_first_try_goes_to_the_seat(stand: Stand) -> None:
+    await stand.line().handle(FakeDelivery(make_job()))
+    assert stand.upstream.took == [Seat(endpoint="fake", model=make_job().model)]
+
+
+async def test_every_seat_is_left_again_whether_it_was_used_or_not(stand: Stand) -> None:
+    line = stand.line()
+    await line.handle(FakeDelivery(make_job("k1", "s1")))
+    stand.upstream.no_seats = [MINUTE]
+    await line.handle(FakeDelivery(make_job("k2", "s2")))
+    assert len(stand.upstream.seated) == 2
+    assert stand.upstream.left == stand.upstream.seated
+
+
+async def test_a_job_that_no_endpoint_will_ever_take_is_dead_lettered_without_a_call(
+    stand: Stand,
+) -> None:
+    stand.upstream.flawed = Failed(kind=Kind.MODEL_NOT_FOUND, detail="no endpoint serves it")
+    delivery = FakeDelivery(make_job())
+    await stand.line().handle(delivery)
+    assert delivery.replies[0][0].status is Status.DEAD_LETTERED
+    assert len(delivery.dead) == 1
+    assert (stand.upstream.calls, stand.upstream.seated) == ([], [])
