@@ -13,9 +13,10 @@ from worker.core.classify import Break, Shape
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.errors import SettingsError
+from worker.upstream.apis import KeyHeader
 from worker.upstream.breaks import how_it_broke
 from worker.upstream.endpoint import Endpoint
-from worker.upstream.spec import EndpointSpec, KeyHeader
+from worker.upstream.spec import EndpointSpec
 
 GOOD = httpx.Response(200, json={"choices": [{}]})
 
