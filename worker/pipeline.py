@@ -452,7 +452,8 @@ class Line(Settling):
             if isinstance(settlement, Retry | Snooze):
                 why = outcome if isinstance(outcome, Failed) else None
                 return await self._park(job, settlement, work=work, why=why, claimed=True)
-            if isinstance(outcome, Completed) and job.dedupe is Dedupe.CACHE:
+            cached = job.dedupe is Dedupe.CACHE
+            if cached and isinstance(outcome, Completed) and not outcome.fallback:
                 await self.cache.put(job.fingerprint, outcome)
             return await self._end(job, outcome, settlement, work=work, claimed=True)
         except StoreUnavailable:  # the ledger raises it here only where there is another way

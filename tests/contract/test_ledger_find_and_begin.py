@@ -312,6 +312,21 @@ async def test_an_outcome_from_before_is_shared_only_with_those_who_take_cached_
     assert isinstance(await ledger.begin(inflight, max_attempts=3), Started)
 
 
+async def test_a_fallbacks_answer_is_shared_only_with_those_who_waited_for_it(
+    fleet: Fleet, ledger: Ledger
+) -> None:
+    leader, follower = (make_job(key, dedupe=Dedupe.CACHE) for key in ("k1", "k2"))
+    fallback = replace(ANSWER, fallback=True)
+    await ledger.begin(leader, max_attempts=3)
+    assert isinstance(await ledger.begin(follower, max_attempts=3), Follow)
+    await ledger.end(leader, fallback, DONE, work=ONE_CALL, claimed=True)
+    answered = await ledger.begin(follower, max_attempts=3)
+    assert answered == Answered(outcome=replace(fallback, source=Source.SHARED))
+    fleet.clock.pass_by(timedelta(seconds=10))
+    later = make_job("k3", dedupe=Dedupe.CACHE, received_at=fleet.clock.now())
+    assert isinstance(await ledger.begin(later, max_attempts=3), Started)
+
+
 async def test_a_failure_from_before_is_shared_with_nobody(fleet: Fleet, ledger: Ledger) -> None:
     await dead_letter(ledger, make_job("k1", dedupe=Dedupe.CACHE))
     fleet.clock.pass_by(timedelta(seconds=10))

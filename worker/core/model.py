@@ -94,7 +94,9 @@ class Usage:
 class Completed:
     """The upstream answered. `body` is its response, byte for byte.
 
-    `cost` is what the call that gave it cost, in US dollars; None: not known.
+    `model` is what it says that it came from, by the endpoint's own name. `cost` is what the call that gave it cost,
+    in US dollars; None: not known. `fallback`: another model than the one asked for has answered, so that the
+    answer is this job's and its followers', and none for the cache.
     """
 
     body: bytes = field(repr=False)
@@ -103,6 +105,7 @@ class Completed:
     usage: Usage | None = None
     source: Source = Source.UPSTREAM
     cost: Decimal | None = None
+    fallback: bool = False
 
     @property
     def own_cost(self) -> Decimal | None:

@@ -61,6 +61,7 @@ def about(completed: Completed) -> str:
             "usage": None if usage is None else [getattr(usage, name) for name in _COUNTS],
             "source": completed.source.value,
             "cost": None if cost is None else format(cost, "f"),
+            **({"fallback": True} if completed.fallback else {}),
         }
     )
 
@@ -76,7 +77,7 @@ def read(text: str, body: bytes | None) -> Outcome | None:
 def response(facts: dict[str, Any], body: bytes) -> Completed:
     """Give the response that `about` has written and its body.
 
-    What an older Warren wrote has two counts and no cost.
+    What an older Warren wrote has two counts and no cost, and knows no fallback.
     """
     usage = facts["usage"]
     return Completed(
@@ -86,6 +87,7 @@ def response(facts: dict[str, Any], body: bytes) -> Completed:
         usage=None if usage is None else Usage(**dict(zip(_COUNTS, usage, strict=False))),
         source=Source(facts["source"]),
         cost=_cost(facts),
+        fallback=facts.get("fallback", False),
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, TypeAlias
 
@@ -13,7 +14,9 @@ from worker.core.hints import retry_after
 from worker.core.kinds import Kind
 from worker.core.latency import Observed
 from worker.core.model import Completed, Failed, Job, Outcome
+from worker.core.renaming import renamed
 from worker.core.routing import Policy
+from worker.core.serving import unserved
 from worker.errors import SettingsError
 from worker.ports import Clock
 from worker.upstream import body, reading
@@ -60,6 +63,7 @@ class Endpoint:
         self.in_flight = 0
         self._clock = clock
         self._transport = _transport(spec) if transport is None else transport
+        self.serving = spec.serving
         self._site = spec.site
         self._urls: dict[str, httpx.URL] = {}
         self._headers = (
@@ -87,12 +91,17 @@ class Endpoint:
             taking=self.taking,
         )
 
-    def prepare(self, job: Job, *, number: int) -> httpx.Request | Failed:
-        """Give the request that carries the job's body as it is, or why there is none: no usable key.
+    def prepare(self, job: Job, *, number: int, model: str | None = None) -> httpx.Request | Failed:
+        """Give the request that carries the job's body, or why there is none.
 
-        The header `x-client-request-id` is `<job id>.<run>.<generation>.<number>`, so that the endpoint's log
+        That is: no usable key, or nothing here that serves the job. `model` is the one to answer with, where it is
+        not the one that the job asks for. The body goes byte for byte, but for the model's name where that is
+        another here. The header `x-client-request-id` is `<job id>.<run>.<generation>.<number>`, so that the endpoint's log
         can be joined to the job. Nothing else of the message but its body is sent.
         """
+        name = self.serving.name_of(job.path, job.model if model is None else model)
+        if name is None:
+            return replace(unserved(job.path, [self.serving]), endpoint=self.spec.name)
         key = self._key()
         if isinstance(key, Break):
             return self._broken(key)
@@ -100,7 +109,10 @@ class Endpoint:
         if key is not None:
             headers.append(self._site.key(key))
         return httpx.Request(
-            "POST", self._url(job.path, job.model), headers=headers, content=job.body
+            "POST",
+            self._url(job.path, name),
+            headers=headers,
+            content=job.body if name == job.model else renamed(job.body, name),
         )
 
     async def call(self, request: httpx.Request, path: str, *, heard: Heard = nobody) -> Outcome:

@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
+from producer_sdk.wire import PATHS
+from worker.core.serving import Serving
 from worker.errors import SettingsError
 from worker.upstream.apis import Api, KeyHeader, Site
 
@@ -112,6 +114,13 @@ class EndpointSpec:
     def serves(self, model: str) -> str | None:
         """Give the name that a model has there; None: the endpoint does not serve it."""
         return self.models.get(model) if self.models else model
+
+    @property
+    def serving(self) -> Serving:
+        """What the endpoint serves."""
+        return Serving(
+            paths=frozenset(path for path in PATHS if self.site.has(path)), models=self.models
+        )
 
     def url(self, path: str, name: str) -> str:
         """Give the address of an API path such as `/v1/chat/completions`, for a model with this name there.

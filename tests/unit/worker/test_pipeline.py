@@ -149,6 +149,18 @@ async def test_a_cached_answer_is_given_without_a_call_even_when_no_endpoint_is_
     assert (reply.body, reply.source, reply.attempts) == (ANSWER.body, Source.CACHE, 0)
 
 
+async def test_a_fallbacks_answer_is_the_jobs_own_and_no_other_jobs(stand: Stand) -> None:
+    line = stand.line()
+    stand.upstream.outcomes = [replace(ANSWER, fallback=True)]
+    first = FakeDelivery(make_job("k1", dedupe=Dedupe.CACHE))
+    await line.handle(first)
+    stand.clock.pass_by(timedelta(seconds=1))
+    later = make_job("k2", "s2", dedupe=Dedupe.CACHE, received_at=stand.clock.now())
+    await line.handle(FakeDelivery(later))
+    assert first.replies[0][0].body == ANSWER.body
+    assert len(stand.upstream.calls) == 2
+
+
 async def test_a_tier_without_an_endpoint_parks_its_job_and_pauses(stand: Stand) -> None:
     stand.upstream.ready = stand.clock.now() + timedelta(seconds=30)
     delivery = FakeDelivery(make_job())

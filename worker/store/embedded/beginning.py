@@ -86,6 +86,7 @@ def _answer(transaction: Transaction, row: JobRow, job: Job) -> Outcome | None:
 
     A failure, or for `inflight` any outcome, is shared only with those who waited for it: it must have ended
     since this run was first received. So a replay is never answered with the failure that it is to mend.
+    The answer of a model to fall back to is theirs alone too, also for `cache`: nobody asked for that model.
     """
     answer = claims.answer(transaction.connection, job)
     if answer is None:
@@ -96,6 +97,6 @@ def _answer(transaction: Transaction, row: JobRow, job: Job) -> Outcome | None:
     outcome = outcome_of(transaction, leader)
     waited = answer.ended_at >= row.received_at
     if isinstance(outcome, Completed):
-        shared = waited or job.dedupe is Dedupe.CACHE
+        shared = waited or (job.dedupe is Dedupe.CACHE and not outcome.fallback)
         return replace(outcome, source=Source.SHARED) if shared else None
     return outcome if waited else None

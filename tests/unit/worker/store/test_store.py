@@ -327,3 +327,8 @@ def test_what_an_older_warren_wrote_is_read_with_two_counts_and_no_known_cost() 
         usage=Usage(prompt_tokens=3, completion_tokens=5),
     )
     assert outcomes.own_cost(old) is None
+
+
+def test_that_an_answer_is_a_fallbacks_is_kept_with_it() -> None:
+    completed = Completed(body=b"{}", endpoint="a", model="small", fallback=True)
+    assert outcomes.read(outcomes.written(completed), b"{}") == completed

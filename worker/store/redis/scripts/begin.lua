@@ -9,7 +9,8 @@ end
 -- Give the outcome that an ended claim of the key left for this job.
 --
 -- A failure, or for `inflight` any outcome, is shared only with those who waited for it: it must have ended since
--- this run was first received. So a replay is never answered with the failure that it is to mend.
+-- this run was first received. So a replay is never answered with the failure that it is to mend. The answer of a
+-- model to fall back to is theirs alone too, also for `cache`: nobody asked for that model.
 local function answered(row)
   local answer = last_answer()
   local leader = answer and answer.job ~= distrusted and load_row(answer.job)
@@ -19,7 +20,10 @@ local function answered(row)
   local waited = answer.ended_at >= tonumber(row.seen_at)
   local outcome, body = outcome_of(leader)
   local completed = leader.state == 'completed'
-  if not outcome or (completed and not body) or not (waited or (completed and job.dedupe == 'cache')) then
+  if not outcome or (completed and not body) then
+    return nil
+  end
+  if not waited and not (completed and job.dedupe == 'cache' and not cjson.decode(outcome).fallback) then
     return nil
   end
   return { 'answered', outcome, body, leader.id }

@@ -1,0 +1,82 @@
+"""Which model, at which address, an endpoint is asked for."""
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.worker.upstream.fakes import KEY, HandClock, PlannedUpstream, job
+from worker.core.kinds import Kind
+from worker.core.model import Failed, Job
+from worker.upstream.endpoint import Endpoint
+from worker.upstream.spec import EndpointSpec
+
+BODY = b'{ "messages": [{"model": "gpt-small"}],\n "model" : "gpt-small" , "n": 1e400 }'
+RENAMED = b'{ "messages": [{"model": "gpt-small"}],\n "model" : "mine" , "n": 1e400 }'
+
+
+def endpoint(transport: httpx.AsyncBaseTransport, **values: Any) -> Endpoint:  # noqa: ANN401  # any field of the spec
+    spec = EndpointSpec(
+        **{"name": "one", "base_url": "http://127.0.0.1:1/v1", "key": lambda: KEY, **values}
+    )
+    return Endpoint(spec, clock=HandClock(), transport=transport)
+
+
+def prepared(of: Job, model: str | None = None, **values: Any) -> httpx.Request | Failed:  # noqa: ANN401  # any field of the spec
+    return endpoint(PlannedUpstream(), **values).prepare(of, number=1, model=model)
+
+
+def request(of: Job, model: str | None = None, **values: Any) -> httpx.Request:  # noqa: ANN401  # any field of the spec
+    made = prepared(of, model, **values)
+    assert isinstance(made, httpx.Request)
+    return made
+
+
+def test_a_model_with_another_name_there_is_asked_for_by_that_and_the_rest_stays() -> None:
+    made = request(job(BODY), models={"gpt-small": "mine"})
+    assert made.content == RENAMED
+    assert made.headers["content-length"] == str(len(RENAMED))
+
+
+@pytest.mark.parametrize("models", [{}, {"gpt-small": "gpt-small"}])
+def test_a_model_with_the_same_name_there_goes_byte_for_byte(models: dict[str, str]) -> None:
+    assert request(job(BODY), models=models).content == BODY
+
+
+def test_another_model_to_answer_with_is_asked_for_by_its_name_there() -> None:
+    models = {"gpt-small": "gpt-small", "gpt-tiny": "mine"}
+    assert request(job(BODY), "gpt-tiny", models=models).content == RENAMED
+
+
+@pytest.mark.parametrize(
+    "values", [{"models": {"other": "other"}}, {"paths": {"/v1/chat/completions": ""}}]
+)
+def test_nothing_is_made_of_a_job_that_the_endpoint_does_not_serve(
+    values: dict[str, Any],
+) -> None:
+    failed = prepared(job(BODY), **values)
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.endpoint) == (Kind.MODEL_NOT_FOUND, "one")
+
+
+def test_azures_older_form_has_the_deployment_in_its_path_and_the_key_in_its_own_header() -> None:
+    made = request(
+        job(BODY),
+        base_url="https://ours.openai.azure.com",
+        models={"gpt-small": "mine"},
+        api_version="2024-10-21",
+    )
+    assert str(made.url) == (
+        "https://ours.openai.azure.com/openai/deployments/mine/chat/completions"
+        "?api-version=2024-10-21"
+    )
+    assert made.headers["api-key"] == KEY
+    assert "authorization" not in made.headers
+
+
+def test_no_message_can_say_where_its_call_goes() -> None:
+    """The models of a deployment's endpoint are configured, so an unknown one is not asked for."""
+    of = replace(job(BODY), model="../../evil")
+    values = {"base_url": "https://ours.openai.azure.com", "api_version": "2024-10-21"}
+    assert isinstance(prepared(of, models={"gpt-small": "mine"}, **values), Failed)
