@@ -1,0 +1,186 @@
+"""Whether an endpoint is worth a call: a circuit breaker as a frozen value, moved by what calls came to.
+
+The states and their names are M. Nygard's ("Release It!", 2007, "Circuit Breaker"). All instants are seconds of a
+monotonic clock, and chance is an argument.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum, StrEnum
+from typing import Final
+
+from worker.core.kinds import Kind
+
+SLACK_S: Final = 0.01
+"""A loop's timer may fire a little early; who slept until an instant must find that it has come."""
+
+_PARTS: Final = 10
+_MOST_DOUBLINGS: Final = 30
+
+
+class State(StrEnum):
+    """What a circuit lets through: every call; none; one call that shows how the endpoint is."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Sign(Enum):
+    """What the end of a call tells of its endpoint."""
+
+    UP = "it works"
+    DOWN = "it does not work, whoever asks"
+    ANSWERS = "it answers, and has no place for us now"
+    NOTHING = "nothing"
+
+
+_SIGNS: Final[Mapping[Kind, Sign]] = {
+    Kind.UPSTREAM_ERROR: Sign.DOWN,
+    Kind.OVERLOADED: Sign.DOWN,
+    Kind.TIMEOUT: Sign.DOWN,
+    Kind.CONNECTION: Sign.DOWN,
+    Kind.BAD_RESPONSE: Sign.DOWN,  # a proxy's page in the endpoint's place
+    # Holds of their own follow from these: the circuit has nothing to add, and they prove no health.
+    Kind.RATE_LIMITED: Sign.ANSWERS,
+    Kind.UNAUTHORIZED: Sign.ANSWERS,
+    Kind.QUOTA_EXHAUSTED: Sign.ANSWERS,
+    # One job's business, found out by an endpoint that works.
+    Kind.INVALID_REQUEST: Sign.UP,
+    Kind.CONTEXT_TOO_LONG: Sign.UP,
+    Kind.MODEL_NOT_FOUND: Sign.UP,
+    Kind.RESPONSE_TOO_LARGE: Sign.UP,
+    Kind.REDIRECTED: Sign.UP,  # a wrong base_url: no time cures it, and its jobs end at once anyhow
+}
+
+
+def sign_of(kind: Kind | None) -> Sign:
+    """Give what a call that ended so tells of its endpoint; None: it completed. A job's own ends tell nothing."""
+    return Sign.UP if kind is None else _SIGNS.get(kind, Sign.NOTHING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitPolicy:
+    """When a circuit opens, and for how long.
+
+    It opens after `in_a_row` failures without a success between them, or when of at least `least_calls` that ended
+    within `window_s` the share `failure_share` failed. It stays open for `open_s`, doubled for each opening in
+    a row, at most `longest_s`; of each such time a random half is taken off, so that many workers' probes do
+    not come together. A probe that has not ended after `probe_s` no longer keeps another from going.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    in_a_row: int = 5
+    least_calls: int = 10
+    failure_share: float = 0.5
+    window_s: float = 30.0
+    open_s: float = 2.0
+    longest_s: float = 30.0
+    probe_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.in_a_row < 1 or self.least_calls < 1 or not 0 < self.failure_share <= 1:
+            raise ValueError("in_a_row and least_calls are at least 1, failure_share is in (0, 1]")
+        if not 0 < self.open_s <= self.longest_s or self.window_s <= 0 or self.probe_s <= 0:
+            raise ValueError("the times are above 0 and open_s <= longest_s")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What ended in one part of the window."""
+
+    number: int
+    ended: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circuit:
+    """One endpoint's circuit as one worker process sees it.
+
+    `since` is when it last opened or closed: calls that began before tell of the endpoint as it was then, and are
+    not looked at. `until` is when an open one may be probed, or a probe's place is free again. `openings` counts those in
+    a row, also over a closing that did not last for `window_s`: an endpoint that fails half of its calls passes half of
+    its probes. `kind` is the failure that opened it.
+    """
+
+    policy: CircuitPolicy = field(default_factory=CircuitPolicy)
+    state: State = State.CLOSED
+    since: float = float("-inf")
+    until: float = float("-inf")
+    openings: int = 0
+    kind: Kind | None = None
+    failures_in_a_row: int = 0
+    parts: tuple[_Part, ...] = ()
+
+    def admits(self, now: float) -> bool:
+        """Tell whether a call may begin: any if it is closed, else the one probe whose time has come."""
+        return self.state is State.CLOSED or self.left_s(now) == 0
+
+    def left_s(self, now: float) -> float:
+        """Give the seconds until it admits a call for sure: what is left of the open time, or of a probe's."""
+        left = self.until - now
+        return left if self.state is not State.CLOSED and left > SLACK_S else 0.0
+
+    def probing(self, now: float) -> "Circuit":
+        """Give the circuit after a call began now, which `admits` allowed: unless it is closed, that is its probe."""
+        if self.state is State.CLOSED:
+            return self
+        return replace(self, state=State.HALF_OPEN, until=now + self.policy.probe_s)
+
+    def abandoned(self, now: float) -> "Circuit":
+        """Give the circuit after its probe ended without a sign (its job was cancelled): the place is free."""
+        return replace(self, state=State.OPEN, until=now) if self.state is State.HALF_OPEN else self
+
+    def after(self, kind: Kind | None, *, began: float, now: float, chance: float) -> "Circuit":
+        """Give the circuit after a call that began at `began` ended now so; None: it completed.
+
+        `chance` is in [0, 1). A call that the circuit let through before it last opened or closed changes nothing.
+        """
+        sign = sign_of(kind)
+        if sign is Sign.NOTHING or began <= self.since:
+            return self
+        if self.state is State.CLOSED:
+            return self._counting(kind, sign, now, chance)
+        if sign is Sign.DOWN:
+            return self._opened(kind, now, chance)
+        return Circuit(policy=self.policy, since=now, openings=self.openings)
+
+    def _counting(self, kind: Kind | None, sign: Sign, now: float, chance: float) -> "Circuit":
+        if sign is Sign.ANSWERS:
+            return self
+        down = sign is Sign.DOWN
+        in_a_row = self.failures_in_a_row + 1 if down else 0
+        parts = self._with(now, down=down)
+        if down and self._is_too_much(in_a_row, parts):
+            return self._opened(kind, now, chance)
+        return replace(self, failures_in_a_row=in_a_row, parts=parts)
+
+    def _with(self, now: float, *, down: bool) -> tuple[_Part, ...]:
+        number = int(now / (self.policy.window_s / _PARTS))
+        recent = [part for part in self.parts if number - _PARTS < part.number <= number]
+        last = recent.pop() if recent and recent[-1].number == number else _Part(number)
+        return (*recent, _Part(number, last.ended + 1, last.failed + down))
+
+    def _is_too_much(self, in_a_row: int, parts: tuple[_Part, ...]) -> bool:
+        ended = sum(part.ended for part in parts)
+        failed = sum(part.failed for part in parts)
+        return in_a_row >= self.policy.in_a_row or (
+            ended >= self.policy.least_calls and failed >= self.policy.failure_share * ended
+        )
+
+    def _opened(self, kind: Kind | None, now: float, chance: float) -> "Circuit":
+        forgotten = self.state is State.CLOSED and now - self.since > self.policy.window_s
+        openings = 0 if forgotten else self.openings
+        doubled_s = self.policy.open_s * 2.0 ** min(openings, _MOST_DOUBLINGS)
+        open_s = min(doubled_s, self.policy.longest_s) * (1 - chance / 2)
+        return Circuit(
+            policy=self.policy,
+            state=State.OPEN,
+            since=now,
+            until=now + open_s,
+            openings=openings + 1,
+            kind=kind,
+        )
