@@ -1,0 +1,81 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.concurrency import Concurrency, ConcurrencyPolicy
+from worker.core.kinds import Kind
+
+POLICY = ConcurrencyPolicy(start=10, most=20)
+
+
+def at(limit: float) -> Concurrency:
+    return Concurrency(limit, POLICY)
+
+
+def test_it_begins_where_the_policy_says() -> None:
+    fresh = Concurrency.new(POLICY)
+    assert fresh.admits(9)
+    assert not fresh.admits(10)
+
+
+def test_a_limits_worth_of_completed_calls_adds_about_one() -> None:
+    grown = at(10)
+    for _ in range(10):
+        grown = grown.after(None, began=0, now=1, in_flight=10)
+    assert 10.9 < grown.limit <= 11
+
+
+def test_it_does_not_grow_while_it_is_not_used() -> None:
+    assert at(10).after(None, began=0, now=1, in_flight=4).limit == 10
+
+
+@pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.TIMEOUT])
+def test_what_was_too_much_takes_it_down(kind: Kind) -> None:
+    assert at(10).after(kind, began=0, now=1, in_flight=10).limit == 7
+
+
+@pytest.mark.parametrize("kind", [Kind.UPSTREAM_ERROR, Kind.INVALID_REQUEST, Kind.CANCELLED])
+def test_other_failures_tell_nothing(kind: Kind) -> None:
+    assert at(10).after(kind, began=0, now=1, in_flight=10) == at(10)
+
+
+def test_calls_refused_together_take_it_down_once() -> None:
+    fallen = at(10)
+    for _ in range(10):
+        fallen = fallen.after(Kind.RATE_LIMITED, began=0, now=1, in_flight=10)
+    assert fallen.limit == 7
+    assert fallen.after(Kind.RATE_LIMITED, began=1.5, now=2, in_flight=7).limit < 5
+
+
+@pytest.mark.parametrize(
+    ("start", "most", "kept"), [(0, 5, 0.5), (6, 5, 0.5), (1, 5, 1), (1, 5, 0)]
+)
+def test_a_policy_that_cannot_work_is_refused(start: int, most: int, kept: float) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        ConcurrencyPolicy(start=start, most=most, kept=kept)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([None, *Kind]), st.floats(0, 10), st.integers(1, 50))),
+)
+def test_it_stays_between_one_and_the_most(ends: list[tuple[Kind | None, float, int]]) -> None:
+    limit, now = Concurrency.new(POLICY), 0.0
+    for kind, seconds, in_flight in ends:
+        now += seconds
+        limit = limit.after(kind, began=now, now=now, in_flight=in_flight)
+        assert 1 <= limit.limit <= 20
+        assert limit.admits(0)
+
+
+def test_it_settles_below_what_an_endpoint_bears() -> None:
+    """Rounds of as many calls as it allows, against an endpoint that bears 16: few are refused, much is used."""
+    limit, refused, made = Concurrency.new(POLICY), 0, 0
+    for now in range(500):
+        calls = int(limit.limit)
+        made += calls
+        for number in range(calls):
+            kind = None if number < 16 else Kind.RATE_LIMITED
+            refused += kind is not None
+            limit = limit.after(kind, began=now, now=now + 0.5, in_flight=calls)
+    assert refused < 0.03 * made
+    assert made > 0.75 * 16 * 500
