@@ -1,12 +1,14 @@
 """One endpoint: a configured value, its connections, and what is known of it now."""
 
 import asyncio
+import random
 from datetime import timedelta
 from typing import Final
 
 import httpx
 
 from producer_sdk.wire import PATHS
+from worker.core.circuit import ALONE, CircuitPolicy
 from worker.core.classify import Break, Shape, kind_of_answer, kind_of_break
 from worker.core.hints import retry_after
 from worker.core.kinds import Kind
@@ -16,8 +18,8 @@ from worker.errors import SettingsError
 from worker.ports import Clock
 from worker.upstream import body, reading
 from worker.upstream.breaks import how_it_broke
-from worker.upstream.hold import Hold
 from worker.upstream.spec import EndpointSpec, is_header_value
+from worker.upstream.standing import Standing
 from worker.upstream.transport import PyqwestTransport
 
 ERROR_BODY_BYTES: Final = 64 * 1024
@@ -44,10 +46,11 @@ class Endpoint:
         *,
         clock: Clock,
         key_recheck: timedelta = timedelta(seconds=15),
+        circuit: CircuitPolicy = ALONE,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.spec = spec
-        self.hold = Hold(recheck=key_recheck)
+        self.standing = Standing(recheck=key_recheck, chance=random.random, policy=circuit)
         self.in_flight = 0
         self._clock = clock
         self._transport = _transport(spec) if transport is None else transport
@@ -66,7 +69,7 @@ class Endpoint:
             name=self.spec.name,
             weight=self.spec.weight,
             in_flight=self.in_flight,
-            held=self.hold.left_s(self._clock.monotonic()) > 0,
+            held=not self.standing.may_start(self._clock.monotonic()),
         )
 
     def prepare(self, job: Job, *, number: int) -> httpx.Request | Failed:
@@ -89,7 +92,7 @@ class Endpoint:
         """Send a prepared request and give what came of it. Raises nothing for what the endpoint does.
 
         `path` says which kind of answer is expected. Cancelling closes the call at once. Whether the
-        endpoint is held is the caller's business.
+        endpoint takes calls is the caller's business.
         """
         self.in_flight += 1
         try:
