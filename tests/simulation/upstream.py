@@ -18,8 +18,8 @@ from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.ports import Clock
 from worker.upstream.endpoint import Endpoint, Heard, nobody
-from worker.upstream.hold import Hold
 from worker.upstream.spec import EndpointSpec
+from worker.upstream.standing import Standing
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -94,7 +94,7 @@ class SimulatedEndpoint(Endpoint):
     def __init__(self, process: "Process", name: str, clock: Clock) -> None:
         # Not by `Endpoint`'s own: it reads addresses and prepares headers, which takes longer than a call here.
         self.spec = _spec(name)
-        self.hold = Hold(recheck=_RECHECK)
+        self.standing = Standing(recheck=_RECHECK, chance=lambda: 0.5)
         self.in_flight = 0
         self._clock = clock
         self._process = process

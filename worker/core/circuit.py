@@ -87,6 +87,13 @@ class CircuitPolicy:
             raise ValueError("the times are above 0 and open_s <= longest_s")
 
 
+AMONG_OTHERS: Final = CircuitPolicy()
+"""For an endpoint beside which there are others: its calls are better made elsewhere."""
+
+ALONE: Final = CircuitPolicy(in_a_row=12, least_calls=20, failure_share=0.9, longest_s=10.0)
+"""For the only endpoint of a tier: as long as a part of its calls completes, trying again does more than waiting."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What ended in one part of the window."""

@@ -14,8 +14,9 @@ class Kind(StrEnum):
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     BAD_RESPONSE = "bad_response"
-    # refused: nobody worked on it, and the upstream says when to come again
+    # refused: nobody worked on it, and it is known when to come again
     RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
     # the endpoint, not the request, is at fault
     UNAUTHORIZED = "unauthorized"
     QUOTA_EXHAUSTED = "quota_exhausted"
@@ -64,6 +65,8 @@ RULES: Final[dict[Kind, Rule]] = {
     Kind.CONNECTION: Rule(Cure.RETRY, "the connection to the upstream failed or broke"),
     Kind.BAD_RESPONSE: Rule(Cure.RETRY, "the upstream's answer was not a readable completion"),
     Kind.RATE_LIMITED: Rule(Cure.WAIT, "the upstream's rate limit refused the call"),
+    # Nobody was called, or one call found out for all that nothing has changed.
+    Kind.UNAVAILABLE: Rule(Cure.WAIT, "every endpoint that could serve the job has failed lately"),
     Kind.UNAUTHORIZED: Rule(Cure.OPERATOR, "the upstream refused the endpoint's key"),
     Kind.QUOTA_EXHAUSTED: Rule(Cure.OPERATOR, "the endpoint's account has no quota left"),
     Kind.INVALID_REQUEST: Rule(Cure.NONE, "the request is not valid"),

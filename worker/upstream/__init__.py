@@ -4,7 +4,7 @@
 | --- | --- |
 | `client` | the port `Upstream`: attempts of quick tries over a tier's endpoints |
 | `endpoint` | one endpoint: a configured value, its connections, its state; makes one call |
-| `hold` | until when an endpoint takes no calls, and why |
+| `standing` | what is known of an endpoint: its hold, its circuit, its probe |
 | `spec`, `tier` | what is configured of an endpoint, with its checks, and of a tier's calls |
 | `apis` | the known APIs: their hosts, paths and key headers; where a call goes |
 | `reading` | bytes of an answer to facts: shape, model, usage, error code |
@@ -14,5 +14,5 @@
 | `alpn` | asks a TLS server once whether it speaks HTTP/2 |
 
 What kind of failure something is, which endpoint takes the next try and how long to pause is decided in
-`worker/core` (`classify`, `routing`, `quick`, `hints`).
+`worker/core` (`classify`, `circuit`, `routing`, `quick`, `hints`).
 """

@@ -22,6 +22,7 @@ from worker.core.routing import DEFAULT, Policy, choose
 from worker.core.seats import NoSeat, Seat, Unready
 from worker.ports import Clock, Listener, MayCall, Pricing
 from worker.upstream.endpoint import Endpoint
+from worker.upstream.standing import Start
 
 
 class _MayNotError(Exception):
@@ -90,7 +91,7 @@ class UpstreamClient:
     ) -> Attempted:
         """Make one attempt: at most `calls_left` quick tries, over one or more endpoints.
 
-        When every endpoint of the tier is held it makes no call and gives the kind of the hold that ends first,
+        When no endpoint of the tier takes calls it makes none and gives why the one that will first does not,
         with the time left as `retry_after`. What one endpoint asked for is given on only until another takes
         calls. Raises nothing for what an upstream does.
 
@@ -117,9 +118,10 @@ class UpstreamClient:
             return self._held(job.tier)
         spent.tries += 1
         at, began = self._clock.now(), self._clock.monotonic()
+        start = endpoint.standing.started(began, job_id=job.id)
         request = endpoint.prepare(job, number=next(self._numbers))
         if isinstance(request, Failed):  # no key: nothing was sent, so nothing is counted
-            return self._noted(endpoint, request, began)
+            return self._noted(endpoint, request, start)
         ended: Kind | None = Kind.CANCELLED
         heard: list[float] = []
         seen = (job.tier, endpoint.spec.name)
@@ -130,9 +132,11 @@ class UpstreamClient:
             )
             ended = outcome.kind if isinstance(outcome, Failed) else None
         finally:
-            ended_at = self._clock.monotonic()
-            seconds = ended_at - began
-            self._observed[seen] = _observed(self._observed[seen], ended, seconds, ended_at)
+            now = self._clock.monotonic()
+            seconds = now - began
+            self._observed[seen] = _observed(self._observed[seen], ended, seconds, now)
+            if ended is Kind.CANCELLED:
+                endpoint.standing.abandoned(start, now=now)
             self._listener.tell(
                 CallEnded(
                     job_id=job.id,
@@ -148,7 +152,7 @@ class UpstreamClient:
         spent.add(outcome, seconds)
         if isinstance(outcome, Completed):
             outcome = self._priced(outcome, job, at)
-        return self._noted(endpoint, outcome, began)
+        return self._noted(endpoint, outcome, start)
 
     def _priced(self, completed: Completed, job: Job, at: datetime) -> Completed:
         cost = self._price(
@@ -227,20 +231,20 @@ class UpstreamClient:
     def _is_free_elsewhere(self, tier: str, name: str | None) -> bool:
         return any(endpoint.spec.name != name and endpoint.taking for endpoint in self._tiers[tier])
 
-    def _noted(self, endpoint: Endpoint, outcome: Outcome, began: float) -> Outcome:
-        """Let the endpoint be held where the outcome says so; such a failure tells for how long."""
-        if isinstance(outcome, Completed):
-            endpoint.hold.succeeded(began=began)
-            return outcome
+    def _noted(self, endpoint: Endpoint, outcome: Outcome, start: Start) -> Outcome:
+        """Let the endpoint's standing know; a failure after which it is held tells for how long."""
         now = self._clock.monotonic()
-        held_s = endpoint.hold.failed(outcome, began=began, now=now)
+        if isinstance(outcome, Completed):
+            endpoint.standing.succeeded(start, now=now)
+            return outcome
+        held_s = endpoint.standing.failed(outcome, start, now=now)
         if held_s is not None:
             self._listener.tell(
                 EndpointHeld(endpoint=endpoint.spec.name, kind=outcome.kind, seconds=held_s)
             )
-        left_s = endpoint.hold.left_s(now)
-        if left_s and outcome.retry_after is None and endpoint.hold.kind is outcome.kind:
-            return replace(outcome, retry_after=timedelta(seconds=left_s))
+        if outcome.retry_after is None and endpoint.standing.kind(now) is outcome.kind:
+            left = timedelta(seconds=endpoint.standing.left_s(now))
+            return replace(outcome, retry_after=left)
         return outcome
 
     def _no_later_than_others(self, tier: str, failed: Failed) -> Failed:
@@ -252,19 +256,19 @@ class UpstreamClient:
         return replace(failed, retry_after=min(failed.retry_after, left) or None)
 
     def _held(self, tier: str) -> Failed:
-        endpoint = self._soonest(tier)
+        endpoint, now = self._soonest(tier), self._clock.monotonic()
         return Failed(
-            kind=endpoint.hold.kind or Kind.RATE_LIMITED,
+            kind=endpoint.standing.kind(now) or Kind.UNAVAILABLE,
             endpoint=endpoint.spec.name,
-            retry_after=timedelta(seconds=self._left_s(endpoint)),
-            detail="every endpoint of the tier is held: it asked for that, or its key was refused",
+            retry_after=timedelta(seconds=endpoint.standing.left_s(now)),
+            detail="no endpoint of the tier takes calls: each is held, or has failed lately",
         )
 
     def _soonest(self, tier: str) -> Endpoint:
         return min(self._tiers[tier], key=self._left_s)
 
     def _left_s(self, endpoint: Endpoint) -> float:
-        return endpoint.hold.left_s(self._clock.monotonic())
+        return endpoint.standing.left_s(self._clock.monotonic())
 
 
 def _observed(known: Observed, ended: Kind | None, seconds: float, at: float) -> Observed:

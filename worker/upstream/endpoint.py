@@ -1,6 +1,7 @@
 """One endpoint: a configured value, its connections, and what is known of it now."""
 
 import asyncio
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Final, TypeAlias
 import httpx
 
 from worker.core.candidate import Candidate
+from worker.core.circuit import ALONE, CircuitPolicy
 from worker.core.classify import Break, Shape, kind_of_answer, kind_of_break
 from worker.core.hints import retry_after
 from worker.core.kinds import Kind
@@ -21,8 +23,8 @@ from worker.errors import SettingsError
 from worker.ports import Clock
 from worker.upstream import body, reading
 from worker.upstream.breaks import how_it_broke
-from worker.upstream.hold import Hold
 from worker.upstream.spec import EndpointSpec, is_header_value
+from worker.upstream.standing import Standing
 from worker.upstream.transport import PyqwestTransport
 
 ERROR_BODY_BYTES: Final = 64 * 1024
@@ -56,10 +58,11 @@ class Endpoint:
         *,
         clock: Clock,
         key_recheck: timedelta = timedelta(seconds=15),
+        circuit: CircuitPolicy = ALONE,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.spec = spec
-        self.hold = Hold(recheck=key_recheck)
+        self.standing = Standing(recheck=key_recheck, chance=random.random, policy=circuit)
         self.in_flight = 0
         self._clock = clock
         self._transport = _transport(spec) if transport is None else transport
@@ -77,7 +80,7 @@ class Endpoint:
     @property
     def taking(self) -> bool:
         """Whether it takes calls now."""
-        return self.hold.left_s(self._clock.monotonic()) <= 0
+        return self.standing.may_start(self._clock.monotonic())
 
     def candidate(self, observed: Observed, policy: Policy) -> Candidate:
         """Give what the choice between endpoints looks at; `observed` is of the tier that asks."""

@@ -1,3 +1,4 @@
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -6,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from worker.core.circuit import Circuit, CircuitPolicy, Sign, State, sign_of
+from worker.core.circuit import (
+    ALONE,
+    AMONG_OTHERS,
+    Circuit,
+    CircuitPolicy,
+    Sign,
+    State,
+    sign_of,
+)
 from worker.core.kinds import RULES, Cure, Kind
 
 DOWN = [Kind.UPSTREAM_ERROR, Kind.OVERLOADED, Kind.TIMEOUT, Kind.CONNECTION, Kind.BAD_RESPONSE]
@@ -157,6 +166,31 @@ def test_a_closing_that_does_not_last_does_not_end_the_doubling_and_one_that_las
 def test_a_policy_that_cannot_work_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"above 0|at least 1"):
         replace(POLICY, **changes)
+
+
+def share_let_through(policy: CircuitPolicy, *, failing: float, seconds: int = 600) -> float:
+    """Ten calls a second to an endpoint that fails so many of them at random: give the share that is made."""
+    dice, broken, made = random.Random(7), Circuit(policy=policy), 0  # noqa: S311  # the same each time
+    for number in range(seconds * 10):
+        now = number / 10
+        if broken.admits(now):
+            made += 1
+            kind = Kind.UPSTREAM_ERROR if dice.random() < failing else None
+            broken = broken.probing(now).after(kind, began=now, now=now, chance=dice.random())
+    return made / (seconds * 10)
+
+
+def test_an_endpoint_that_fails_half_of_its_calls_is_left_to_others_but_used_when_it_is_alone() -> (
+    None
+):
+    assert share_let_through(AMONG_OTHERS, failing=0.5) < 0.2
+    assert share_let_through(ALONE, failing=0.5) > 0.8
+
+
+def test_an_endpoint_that_fails_a_tenth_of_its_calls_is_used_and_a_dead_one_hardly() -> None:
+    assert share_let_through(AMONG_OTHERS, failing=0.1) > 0.99
+    assert share_let_through(AMONG_OTHERS, failing=1) < 0.01
+    assert share_let_through(ALONE, failing=1) < 0.02
 
 
 @given(

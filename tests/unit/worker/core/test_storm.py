@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from worker.core.circuit import Circuit, CircuitPolicy, State
+from worker.core.circuit import ALONE, AMONG_OTHERS, Circuit, CircuitPolicy, State
 from worker.core.concurrency import Concurrency, ConcurrencyPolicy
 from worker.core.kinds import Kind
 from worker.core.retrybudget import RetryBudget
@@ -41,7 +41,7 @@ class Job:
 
 @dataclass(slots=True)
 class Worker:
-    circuit: Circuit = field(default_factory=Circuit)
+    circuit: Circuit
     concurrency: Concurrency = field(
         default_factory=lambda: Concurrency.new(ConcurrencyPolicy(start=8, most=64))
     )
@@ -51,10 +51,11 @@ class Worker:
 
 
 class Storm:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, policy: CircuitPolicy, seed: int) -> None:
+        self.policy = policy
         self.chance = random.Random(seed)  # noqa: S311  # a model's dice, the same for a seed
         self.queue: deque[Job] = deque()
-        self.workers = [Worker() for _ in range(WORKERS)]
+        self.workers = [Worker(circuit=Circuit(policy=policy)) for _ in range(WORKERS)]
         self.events: list[tuple[float, int, str, tuple[object, ...]]] = []
         self.order = count()
         self.in_flight = 0
@@ -157,9 +158,10 @@ class Storm:
         self.at(self.now + wait * self.chance.uniform(0.8, 1), "come", job)
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[(AMONG_OTHERS, 1), (ALONE, 2)])
 def storm(request: pytest.FixtureRequest) -> Storm:
-    storm = Storm(request.param)
+    policy, seed = request.param
+    storm = Storm(policy, seed)
     storm.run()
     return storm
 
@@ -175,7 +177,7 @@ def test_retries_stay_below_a_fifth_of_the_calls_even_of_those_in_the_storm(stor
 
 
 def test_a_failing_minute_is_looked_at_by_few_calls(storm: Storm) -> None:
-    least_wait_s = CircuitPolicy().longest_s / 2
+    least_wait_s = storm.policy.longest_s / 2
     probes_each = 5 + (STORM[1] - STORM[0]) / least_wait_s
     assert storm.calls["probe"] <= WORKERS * (probes_each + 1)
     failed = sum(number for second, number in storm.failed_by_second.items() if second <= STORM[1])
@@ -184,7 +186,7 @@ def test_a_failing_minute_is_looked_at_by_few_calls(storm: Storm) -> None:
 
 def test_every_worker_calls_again_within_one_open_time_of_the_healing(storm: Storm) -> None:
     last = max(worker.closed_at for worker in storm.workers)
-    assert last <= STORM[1] + CircuitPolicy().longest_s + 2 * CALL_S
+    assert last <= STORM[1] + storm.policy.longest_s + 2 * CALL_S
 
 
 def test_the_backlog_makes_no_second_storm(storm: Storm) -> None:

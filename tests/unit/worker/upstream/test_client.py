@@ -16,6 +16,7 @@ from tests.unit.worker.upstream.fakes import (
     dice,
     job,
 )
+from worker.core.circuit import ALONE, CircuitPolicy
 from worker.core.costs import unpriced
 from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
@@ -61,11 +62,13 @@ class Bench:
         price: Pricing = unpriced,
         routing: Policy = Policy.LEAST_LOAD,  # idle ones take turns, so that a test can tell
         chance: Callable[[], float] = lambda: 0.5,
+        circuit: CircuitPolicy = ALONE,
         **answers: Answer | httpx.AsyncBaseTransport,
     ) -> None:
         self.clock = HandClock()
         self.told = Memory()
         self.asked: list[str] = []
+        self.circuit = circuit
         self.client = UpstreamClient(
             {"small": [self._endpoint(name, answer, key) for name, answer in answers.items()]},
             policy=TryPolicy(tries=tries, base_s=0.4, cap_s=2),
@@ -90,7 +93,7 @@ class Bench:
             answer if isinstance(answer, httpx.AsyncBaseTransport) else httpx.MockTransport(take)
         )
         spec = EndpointSpec(name=name, base_url="http://127.0.0.1:1/v1", key=key)
-        return Endpoint(spec, clock=self.clock, transport=through)
+        return Endpoint(spec, clock=self.clock, circuit=self.circuit, transport=through)
 
     async def attempt(self, *, calls_left: int = 99) -> Attempted:
         return await self.client.attempt(job(), calls_left=calls_left, may_call=always)
@@ -296,6 +299,100 @@ async def test_a_refused_key_holds_the_endpoint_for_longer_each_time_and_heals(
     assert [seconds for _, _, seconds in bench.holds] == [15, 30, 60, 15]
 
 
+class Gate(httpx.AsyncBaseTransport):
+    """An upstream that answers when it is told to, or never."""
+
+    def __init__(self, first: int) -> None:
+        self.status = first
+        self.asked = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        del request
+        self.asked += 1
+        status = self.status
+        await self.open.wait()
+        return httpx.Response(status, json={"choices": [{}]})
+
+
+async def together(bench: Bench, jobs: int) -> list["asyncio.Task[Attempted]"]:
+    """Let so many jobs try at once, and return when all that can have gone on their way."""
+    tries = [
+        asyncio.create_task(
+            bench.client.attempt(job(job_id=str(number)), calls_left=9, may_call=always)
+        )
+        for number in range(jobs)
+    ]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return tries
+
+
+async def test_after_a_refused_key_one_of_many_jobs_goes_first_and_the_others_follow_it() -> None:
+    gate = Gate(401)
+    bench = Bench(a=gate)
+    await bench.fail()
+    bench.clock.passed_s += 15
+    gate.status = 200
+    gate.open.clear()
+    tries = await together(bench, 8)
+    assert gate.asked == 2
+    waiting = [each.result() for each in tries if each.done()]
+    assert [each.work for each in waiting] == [Work()] * 7
+    outcomes = [each.outcome for each in waiting if isinstance(each.outcome, Failed)]
+    assert {(each.kind, each.retry_after) for each in outcomes} == {
+        (Kind.UNAUTHORIZED, timedelta(seconds=1))
+    }
+    assert bench.client.unready(job()) == bench.clock.now() + timedelta(seconds=1)
+    gate.open.set()
+    await asyncio.gather(*tries)
+    assert bench.client.unready(job()) is None
+    followers = await together(bench, 8)
+    assert gate.asked == 10
+    assert all(isinstance(each.result().outcome, Completed) for each in followers)
+
+
+async def test_after_a_refused_key_the_others_wait_on_when_the_first_is_refused_again() -> None:
+    gate = Gate(401)
+    bench = Bench(a=gate)
+    await bench.fail()
+    bench.clock.passed_s += 15
+    await asyncio.gather(*await together(bench, 8))
+    assert gate.asked == 2
+    assert bench.client.unready(job()) == bench.clock.now() + timedelta(seconds=30)
+
+
+async def test_a_first_job_that_is_cancelled_lets_another_go_first() -> None:
+    gate = Gate(401)
+    bench = Bench(a=gate)
+    await bench.fail()
+    bench.clock.passed_s += 15
+    gate.open.clear()
+    (first,) = await together(bench, 1)
+    first.cancel()
+    await asyncio.wait([first])
+    tries = await together(bench, 8)
+    assert gate.asked == 3
+    gate.open.set()
+    await asyncio.gather(*tries)
+
+
+async def test_an_endpoint_that_only_fails_is_left_alone_and_no_attempt_is_spent_on_it() -> None:
+    bench = Bench(a=answering(503))
+    failures = [await bench.fail() for _ in range(ALONE.in_a_row)]
+    assert len(bench.asked) == ALONE.in_a_row
+    assert {failed.kind for failed in failures[:4]} == {Kind.OVERLOADED}
+    last = await bench.attempt()
+    assert isinstance(last.outcome, Failed)
+    assert (last.outcome.kind, last.work) == (Kind.UNAVAILABLE, Work())
+    ready = bench.client.unready(job())
+    assert ready is not None
+    bench.clock.passed_s += (ready - bench.clock.now()).total_seconds()
+    await bench.fail()
+    assert len(bench.asked) == ALONE.in_a_row + 1
+
+
 async def test_a_tier_is_ready_when_the_first_of_its_endpoints_is() -> None:
     bench = Bench(a=answering(401), b=answering(429, retry_after="5"))
     failed = await bench.fail()
@@ -393,7 +490,7 @@ async def test_an_attempt_cancelled_in_its_pause_makes_no_further_call() -> None
 
 async def test_jobs_that_fail_together_keep_their_own_tries() -> None:
     upstream = PlannedUpstream()
-    bench = Bench(a=upstream)
+    bench = Bench(a=upstream, circuit=CircuitPolicy(in_a_row=1000, least_calls=1000))
     attempts = await asyncio.gather(
         *(
             bench.client.attempt(job(chat("503,503,ok", seed=seed)), calls_left=9, may_call=always)
