@@ -61,5 +61,7 @@ class Concurrency:
         if kind is None and in_flight >= self.limit * _USED:
             return replace(self, limit=min(self.limit + 1 / self.limit, float(self.policy.most)))
         if kind in _TOO_MUCH and began >= self.since:
-            return replace(self, limit=max(self.limit * self.policy.kept, _FLOOR), since=now)
+            # What was in flight was too much; a limit far above it says nothing.
+            borne = min(self.limit, float(max(in_flight, 1)))
+            return replace(self, limit=max(borne * self.policy.kept, _FLOOR), since=now)
         return self

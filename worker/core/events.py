@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from worker.core.circuit import State
 from worker.core.kinds import Kind
 from worker.core.lanes import Cause
 from worker.core.model import Job, Parked, Record
+from worker.core.seats import Obstacle
 
 
 class Step(StrEnum):
@@ -23,31 +25,11 @@ class Step(StrEnum):
     ACKED = "acked"
 
 
-class CircuitState(StrEnum):
-    """Whether an endpoint's circuit lets calls through: all, none, or the one that probes it."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-
-
 class Counted(StrEnum):
     """What a limit a minute counts."""
 
     REQUESTS = "requests"
     TOKENS = "tokens"
-
-
-class Obstacle(StrEnum):
-    """What kept a job from a seat at an endpoint."""
-
-    HOLD = "hold"  # the endpoint asked for a pause, or its key was refused
-    CIRCUIT = "circuit"  # open, or half open with its probe under way
-    REQUESTS = "requests"  # its requests of this minute are used
-    TOKENS = "tokens"  # its tokens of this minute are used
-    CONCURRENCY = "concurrency"  # as many calls are in flight as it may have
-    SPEND = "spend"  # a budget of the tenant or the tier is used
-    MODEL = "model"  # it does not serve the model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +92,7 @@ class CircuitChanged:
     """An endpoint's circuit took another state; `seconds`: how long an open one lets no call through."""
 
     endpoint: str
-    state: CircuitState
+    state: State
     seconds: float | None = None
 
 

@@ -2,6 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+
+from worker.core.kinds import Kind
+
+
+class Obstacle(StrEnum):
+    """What kept a job from a seat at an endpoint."""
+
+    HOLD = "hold"  # the endpoint asked for a pause, or its key was refused
+    CIRCUIT = "circuit"  # open, or half open with its probe under way
+    REQUESTS = "requests"  # its requests of this minute are used
+    TOKENS = "tokens"  # its tokens of this minute are used
+    CONCURRENCY = "concurrency"  # as many calls are in flight as it may have
+    SPEND = "spend"  # a budget of the tenant or the tier is used
+    MODEL = "model"  # it does not serve the model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +35,15 @@ class Seat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoSeat:
-    """No endpoint takes a call for this job before so much time has passed; `reason` says why, in Warren's own words.
+    """No endpoint takes a call for this job before so much time has passed.
 
+    `obstacle` is what is in the way of the one that will take it first, and `kind` what a try there fails with.
     `shared`: every job of the tier waits for the same.
     """
 
     wait: timedelta
-    reason: str
+    obstacle: Obstacle
+    kind: Kind
     shared: bool = True
 
 

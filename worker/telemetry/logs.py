@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import assert_never
 
+from worker.core.circuit import State as CircuitState
 from worker.core.events import (
     CalledUnrecorded,
     CallEnded,
     CircuitChanged,
-    CircuitState,
     EndpointHeld,
     Event,
     JobEnded,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +13,10 @@ from tests.contract.world import BEGAN, EmbeddedFleet, make_job
 from tests.unit.worker.stand import FakeDelivery, Stand
 from worker.core.kinds import Kind
 from worker.core.model import Failed
-from worker.core.seats import NoSeat, Seat
+from worker.core.seats import NoSeat, Obstacle, Seat
 
-MOMENT = NoSeat(wait=timedelta(milliseconds=1), reason="its limit is used up")
-MINUTE = NoSeat(wait=timedelta(minutes=1), reason="its circuit is open")
+MOMENT = NoSeat(wait=timedelta(milliseconds=1), obstacle=Obstacle.REQUESTS, kind=Kind.RATE_LIMITED)
+MINUTE = NoSeat(wait=timedelta(minutes=1), obstacle=Obstacle.CIRCUIT, kind=Kind.UNAVAILABLE)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ async def test_a_job_that_gets_no_seat_for_long_is_parked_uncounted_and_its_tier
 
 
 async def test_a_wait_that_is_not_the_tiers_pauses_no_other_job(stand: Stand) -> None:
-    stand.upstream.no_seats = [NoSeat(wait=timedelta(minutes=1), reason="busy", shared=False)]
+    stand.upstream.no_seats = [replace(MINUTE, shared=False)]
     delivery = FakeDelivery(make_job())
     await stand.line().handle(delivery)
     assert [after for _, after in delivery.parked] == [timedelta(minutes=1)]

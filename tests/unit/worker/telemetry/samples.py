@@ -7,11 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 from producer_sdk.wire import Dedupe, Lane, Source
+from worker.core.circuit import State as CircuitState
+from worker.core.seats import Obstacle
 from worker.core.events import (
     CalledUnrecorded,
     CallEnded,
     CircuitChanged,
-    CircuitState,
     Counted,
     EndpointHeld,
     Event,
@@ -19,7 +20,6 @@ from worker.core.events import (
     JobParked,
     LeaseRenewed,
     LimitSeen,
-    Obstacle,
     Quarantined,
     RecordedLate,
     RetryDenied,

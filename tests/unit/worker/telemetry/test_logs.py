@@ -16,9 +16,9 @@ from tests.unit.worker.telemetry.samples import (
     parked,
     trouble,
 )
+from worker.core.circuit import State as CircuitState
 from worker.core.events import (
     CircuitChanged,
-    CircuitState,
     EndpointHeld,
     Event,
     LeaseRenewed,

@@ -1,0 +1,152 @@
+"""One tier's endpoints: which of them can answer a job, and which takes its next call."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import timedelta
+from functools import lru_cache
+from itertools import count
+from typing import Final, TypeAlias
+
+from worker.core.admission import HOLD
+from worker.core.events import SeatRefused
+from worker.core.model import Failed, Job
+from worker.core.routing import Policy, choose
+from worker.core.seats import NoSeat, Unready
+from worker.core.serving import Offer, offers, unserved
+from worker.ports import Clock, Listener
+from worker.upstream.post import Place, Post
+
+# Model names come from requests: whoever makes them up gets no room.
+_MOST_KEPT: Final = 1024
+
+_Group: TypeAlias = Sequence[Offer]
+
+
+class Pool:
+    """The endpoints of one tier.
+
+    `reckon` gives the tokens that a job's call may use. `chance` gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        tier: str,
+        posts: Sequence[Post],
+        *,
+        fallback_models: Sequence[str],
+        routing: Policy,
+        reckon: Callable[[Job], int],
+        clock: Clock,
+        chance: Callable[[], float],
+        listener: Listener,
+    ) -> None:
+        self.posts = tuple(posts)
+        self._tier = tier
+        self._routing = routing
+        self._reckon = reckon
+        self._clock = clock
+        self._chance = chance
+        self._listener = listener
+        self._turns = count()
+        self._serving = [post.endpoint.serving for post in posts]
+        self._fallback_models = fallback_models
+        self._offered = lru_cache(maxsize=_MOST_KEPT)(self._offers)
+
+    def flaw(self, job: Job) -> Failed | None:
+        """Tell why no endpoint will ever take the job; None: one may."""
+        return None if self._groups(job) else unserved(job.path, self._serving)
+
+    def unready(self, job: Job) -> Unready | None:
+        """Tell that no endpoint takes calls for the job now; None: one does."""
+        soonest = self._soonest(self._groups(job))
+        if soonest is None or soonest[0] <= 0:
+            return None
+        until = self._clock.now() + timedelta(seconds=soonest[0])
+        return Unready(until=until, shared=self._is_shared())
+
+    def elsewhere(self, job: Job, name: str | None) -> timedelta | None:
+        """Tell how long until an endpoint with another name takes calls for the job; None: there is none."""
+        now = self._clock.monotonic()
+        waits = [post.left_s(now) for post in self._serves(job) if post.name != name]
+        return timedelta(seconds=min(waits)) if waits else None
+
+    async def take(self, job: Job, *, avoid: Collection[str] = ()) -> Place | NoSeat:
+        """Choose an endpoint and take the permits of its limits; `avoid`: only if nothing else is left.
+
+        Another model is fallen back to only when the one before it has no endpoint that takes calls within the
+        time that a delivery may be held. Errors: `StoreUnavailable`.
+        """
+        groups = self._groups(job)
+        tokens = self._reckon(job)
+        while (offer := self._choose(groups, avoid)) is not None:
+            place = await self.posts[offer.endpoint].sit(
+                job.id, model=offer.model, fallback=offer.fallback, tokens=tokens
+            )
+            if place is not None:
+                return place
+        return self._no_seat(groups)
+
+    def _choose(self, groups: Iterable[_Group], avoid: Collection[str]) -> Offer | None:
+        now = self._clock.monotonic()
+        for group in groups:
+            posts = [self.posts[offer.endpoint] for offer in group]
+            index = choose(
+                [post.candidate(now, self._routing) for post in posts],
+                policy=self._routing,
+                chance=self._chance,
+                turn=next(self._turns),
+                avoid=avoid,
+            )
+            if index is not None:
+                return group[index]
+            if min(post.left_s(now) for post in posts) <= HOLD.total_seconds():
+                return None
+        return None
+
+    def _no_seat(self, groups: Sequence[_Group]) -> NoSeat:
+        soonest = self._soonest(groups)
+        assert soonest is not None  # noqa: S101  # a job with a flaw takes no seat
+        left_s, post = soonest
+        obstacle, kind = post.obstacle(self._clock.monotonic())
+        self._listener.tell(
+            SeatRefused(tier=self._tier, endpoint=None, reason=obstacle, seconds=left_s)
+        )
+        wait = timedelta(seconds=left_s)
+        return NoSeat(wait=wait, obstacle=obstacle, kind=kind, shared=self._is_shared())
+
+    def _soonest(self, groups: Iterable[_Group]) -> tuple[float, Post] | None:
+        """Give who takes calls first of all who can answer, and in how many seconds.
+
+        Those of a later model count only where the ones before it are beyond what a delivery may be held for.
+        """
+        now = self._clock.monotonic()
+        best: tuple[float, Post] | None = None
+        for group in groups:
+            for offer in group:
+                post = self.posts[offer.endpoint]
+                left_s = post.left_s(now)
+                if best is None or left_s < best[0]:
+                    best = left_s, post
+            if best is not None and best[0] <= HOLD.total_seconds():
+                break
+        return best
+
+    def _is_shared(self) -> bool:
+        """Tell whether no endpoint of the tier takes any call now."""
+        now = self._clock.monotonic()
+        return all(post.left_s(now) > 0 for post in self.posts)
+
+    def _serves(self, job: Job) -> Iterator[Post]:
+        for group in self._groups(job):
+            for offer in group:
+                yield self.posts[offer.endpoint]
+
+    def _groups(self, job: Job) -> Sequence[_Group]:
+        return self._offered(job.path, job.model)
+
+    def _offers(self, path: str, model: str) -> Sequence[_Group]:
+        """Give who can answer, by model: first the one that is asked for, then each to fall back to."""
+        found = offers(
+            path, model, fallbacks=self._fallback_models, endpoints=self._serving
+        )
+        models = dict.fromkeys(offer.model for offer in found)
+        return tuple(tuple(offer for offer in found if offer.model == each) for each in models)

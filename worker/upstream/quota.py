@@ -1,0 +1,133 @@
+"""The requests and tokens a minute of one account, as configured or as its answers tell, and what is left of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from worker.core.events import Counted
+from worker.core.hints import LimitsTold, Told
+from worker.core.limits import Charge, Full, Taken, charges, used
+from worker.core.model import Completed, Failed, Outcome
+from worker.ports import Limits
+
+_CLIENT_ERROR: Final = 4
+# What an answer said of the rest is the rest for about so long: others may call too.
+_FRESH_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was told of one limit last, and when."""
+
+    limit: int | None
+    share_left: float
+    at: float
+
+
+class Quota:
+    """One account's limits, for all of its endpoints in this process; what is used of them is counted behind `limits`.
+
+    A limit that is configured stands. One that is not is taken from the answers' headers, as soon as one tells it. All
+    instants are of the monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self, account: str, *, requests_per_minute: int, tokens_per_minute: int, limits: Limits
+    ) -> None:
+        self._account = account
+        self._limits = limits
+        self._configured = {
+            Counted.REQUESTS: requests_per_minute,
+            Counted.TOKENS: tokens_per_minute,
+        }
+        self._seen: dict[Counted, _Seen] = {}
+        self._full_until = float("-inf")
+        self._full_of: Counted = Counted.REQUESTS
+
+    def left_s(self, now: float) -> float:
+        """Give the seconds until it is worth asking for a permit; 0: now."""
+        return max(self._full_until - now, 0.0)
+
+    @property
+    def full_of(self) -> Counted:
+        """What was used up when a permit was refused last."""
+        return self._full_of
+
+    def limit(self, what: Counted) -> int:
+        """Give the limit a minute; 0: none is known."""
+        seen = self._seen.get(what)
+        return self._configured[what] or (seen.limit or 0 if seen else 0)
+
+    @property
+    def known(self) -> bool:
+        """Tell whether anything is counted at all."""
+        return any(map(self.limit, Counted))
+
+    def room(self, now: float) -> float:
+        """Give the share of the limits that is left, as the latest answers said; 1: nothing is known."""
+        fresh = (seen.share_left for seen in self._seen.values() if now - seen.at < _FRESH_S)
+        return min(fresh, default=1.0)
+
+    async def take(self, tokens: int, *, now: float) -> Taken | Full:
+        """Take the permits for one call of so many tokens; see `Limits.take`. Errors: `StoreUnavailable`."""
+        taken = await self._limits.take(self._charges(tokens))
+        if isinstance(taken, Full):
+            self._full_of = Counted(taken.meter.rpartition(":")[2])
+            self._full_until = now + taken.wait.total_seconds()
+        return taken
+
+    async def settle(self, taken: Taken, outcome: Outcome | None) -> None:
+        """Count what the call has used in place of what was reckoned; None: there was no call."""
+        amounts = _amounts(taken, outcome)
+        if any(amount != charge.amount for charge, amount in zip(taken.charges, amounts, strict=True)):
+            await self._limits.settle(taken, amounts)
+
+    def told(self, told: LimitsTold, *, now: float) -> Iterator[tuple[Counted, int | None, int | None]]:
+        """Take note of what an answer said; give each limit that it told, with what is left of it."""
+        for what, each in ((Counted.REQUESTS, told.requests), (Counted.TOKENS, told.tokens)):
+            if each is None:
+                continue
+            known = self.limit(what) or None
+            limit = each.per_minute or known
+            self._seen[what] = _Seen(limit, _share(each.remaining, each.limit or limit), now)
+            if each.remaining == 0:
+                self._full_of = what
+                self._full_until = max(self._full_until, now + _refilled_s(each))
+            yield what, limit, each.remaining
+
+    def _charges(self, tokens: int) -> tuple[Charge, ...]:
+        return charges(
+            self._account,
+            requests_per_minute=self.limit(Counted.REQUESTS),
+            tokens_per_minute=self.limit(Counted.TOKENS),
+            tokens=tokens,
+        )
+
+
+def _amounts(taken: Taken, outcome: Outcome | None) -> tuple[int, ...]:
+    """Give what to settle with.
+
+    A call that was refused took no tokens, but it is a request that the upstream has counted (OpenAI, "Rate limits":
+    unsuccessful requests contribute). Of one that broke nobody knows: what was reckoned stays.
+    """
+    if outcome is None:
+        return tuple(0 for _ in taken.charges)
+    if isinstance(outcome, Completed):
+        return used(taken, outcome.usage and outcome.usage.total_tokens)
+    refused = isinstance(outcome, Failed) and (outcome.status or 0) // 100 == _CLIENT_ERROR
+    return used(taken, 0 if refused else None)
+
+
+def _share(left: int | None, limit: int | None) -> float:
+    return 1.0 if left is None or not limit else min(left / limit, 1.0)
+
+
+def _refilled_s(told: Told) -> float:
+    """Give the seconds until one of them is there again, where none is left.
+
+    `resets_after` is when all are: what is refilled evenly is there sooner, what is refilled at once is not, so this is
+    the least; whoever comes too early is refused and told when to come again.
+    """
+    whole = told.resets_after or timedelta(seconds=1)
+    return whole.total_seconds() / max(told.limit or 1, 1)
