@@ -5,6 +5,8 @@
 | `app` | the composition root: build, start, quiet, drain, stop |
 | `settings` | one file, environment and secret files to frozen settings |
 | `pipeline` | the straight line that a delivery takes |
+| `settling` | the line's end: records what was decided, and carries it out |
+| `owncalls` | the calls that this process makes now |
 | `crew` | the tasks that carry deliveries, owned by the worker |
 | `calling` | one attempt under its time limits |
 | `patience` | the stores as the line wants them: they wait, or know nothing |

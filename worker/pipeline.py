@@ -20,7 +20,7 @@ that the order keeps:
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
@@ -28,7 +28,7 @@ from typing import Any, Final
 from producer_sdk.wire import Dedupe
 from worker.calling import NO_CLAIMS, Claims, attempt
 from worker.core.admission import HOLD, Expired, Go, Hold, Postpone, Verdict, admit
-from worker.core.events import JobEnded, JobParked, Step, StepReached, TierPaused
+from worker.core.events import Step, TierPaused
 from worker.core.kinds import Kind
 from worker.core.lanes import Cause
 from worker.core.model import (
@@ -36,37 +36,27 @@ from worker.core.model import (
     Beginning,
     CalledOff,
     Completed,
-    Conflict,
     Decided,
     Early,
-    Ended,
     Exhausted,
     Failed,
     Follow,
     Job,
-    Joined,
-    Outcome,
-    Park,
-    Parked,
     Retry,
     Snooze,
-    Stale,
     Started,
     Tally,
-    Terminal,
-    Work,
-    next_generation,
 )
 from worker.core.rations import Permit
-from worker.core.replies import refusal, reply
 from worker.core.retry import FOLLOWER_SNOOZE, JITTER, RetryPolicy, settle, settle_uncalled, spread
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
-from worker.ports import Clock, Delivery, LaneGate, Ledger, Listener, ResponseCache, Upstream
+from worker.owncalls import OwnCalls
+from worker.ports import Delivery, LaneGate, ResponseCache, Upstream
+from worker.settling import NO_WORK, Settling
 from worker.slots import LaneSlots
 from worker.unrecorded import LateRecords, Unrecorded, spent
 
-_NO_WORK: Final = Work()
 _CANCELLED: Final = Failed(kind=Kind.CANCELLED)
 _NO_ENDPOINT: Final = "no endpoint takes calls"
 # How long a job waits for a lane that somebody has paused, before it looks again.
@@ -82,28 +72,16 @@ class _Look(Enum):
     GONE = "the delivery cannot be settled any more"
 
 
-@dataclass(frozen=True, slots=True)
-class _Calling:
-    """A call of this process: the task that holds it, and the submission whose message it carries."""
-
-    task: asyncio.Task[Any]
-    submission: str
-    called_off: asyncio.Future[None]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(Settling):
     """Carries deliveries down to their settlements; one per worker process.
 
     `slots` and `gates` are by `<tier>.<lane>`. `pause` asks for a lane's consumer to stop taking for a while;
-    `chance` gives numbers in [0, 1). `late` is there where jobs are called for also while the store does not answer.
+    `chance` gives numbers in [0, 1).
     """
 
-    ledger: Ledger
     cache: ResponseCache
     upstream: Upstream
-    clock: Clock
-    listener: Listener
     policy: RetryPolicy
     tries: int
     slots: Mapping[str, LaneSlots]
@@ -111,22 +89,16 @@ class Line:
     pause: Callable[[TierPaused], None]
     chance: Callable[[], float]
     outage: Outage
-    late: LateRecords | None = None
-    # The task that holds a job's call and the submission whose message it carries, by job id.
-    _calling: dict[str, "_Calling"] = field(default_factory=dict)
+    _own: OwnCalls = field(default_factory=OwnCalls)
     _quiet: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, delivery: Delivery) -> None:
         """Carry one delivery down to its one settlement; one that is gone stays unsettled."""
         self._step(Step.TAKEN, delivery.job)
-        try:
+        with self._own.ending(delivery.job):
             decided = await self._decide(delivery)
             if decided is not None:
                 await self._carry(delivery, decided)
-        finally:
-            calling = self._calling.get(delivery.job.id)
-            if calling is not None and calling.task is asyncio.current_task():
-                del self._calling[delivery.job.id]
 
     async def set_aside(self, delivery: Delivery) -> None:
         """End a job on which the line itself failed: dead letter, and the caller hears."""
@@ -162,21 +134,13 @@ class Line:
         return self.late is not None and not self.gates[key].rationed
 
     @property
-    def _lasting(self) -> Ledger:
-        """The ledger that waits for its store also where there is another way."""
-        return self.ledger if self.late is None else self.late.ledger
-
-    @property
     def calls(self) -> int:
         """How many jobs' calls are made here now."""
-        return len(self._calling)
+        return len(self._own)
 
     def call_off(self, job_ids: Collection[str]) -> None:
         """Close the calls of these jobs, as far as they are made here: they end as cancelled."""
-        for job_id in job_ids:
-            calling = self._calling.get(job_id)
-            if calling is not None and not calling.called_off.done():
-                calling.called_off.set_result(None)
+        self._own.call_off(job_ids)
 
     async def _decide(self, delivery: Delivery) -> Decided | Unrecorded | None:
         """Find out what becomes of the delivery. None: it is gone, and its redelivery will ask again."""
@@ -232,7 +196,7 @@ class Line:
         match self._admit(job, now):
             case Expired():
                 expired = Failed(kind=Kind.EXPIRED)
-                return Unrecorded.of(job, expired, settle_uncalled(expired), work=_NO_WORK, now=now)
+                return Unrecorded.of(job, expired, settle_uncalled(expired), work=NO_WORK, now=now)
             case Hold(wait=wait):
                 return await self._hold(delivery, wait)
             case Postpone(wait=wait, shared=shared):
@@ -278,7 +242,7 @@ class Line:
         its place for as long as the call takes. Where nothing can be noted it waits for the answer, or it would
         be called for a second time.
         """
-        calling = self._calling.get(job.id)
+        calling = self._own.get(job)
         if calling is None:
             return None
         noted = self.late is None or self.outage.answering
@@ -393,12 +357,9 @@ class Line:
         self, job: Job, tally: Tally, *, claims: Claims
     ) -> Decided | Unrecorded | Follow:
         """Make the attempt that was counted, settle it, and record both together."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # a coroutine always runs in a task
-        called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._calling[job.id] = _Calling(task, job.submission.id, called_off)
+        own = self._own.begin(job)
         try:
-            return await self._called(job, tally, called_off, claims)
+            return await self._called(job, tally, own.called_off, claims)
         except Exception:
             # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
             bug = Failed(kind=Kind.INTERNAL_ERROR)
@@ -472,104 +433,6 @@ class Line:
                 return _Look.AGAIN
             finally:
                 waiting.cancel()
-
-    async def _finish(self, job: Job, outcome: Outcome) -> Decided | Follow:
-        """End the job with an outcome that needed no call of its own."""
-        return await self._end(job, outcome, settle_uncalled(outcome))
-
-    async def _end(
-        self,
-        job: Job,
-        outcome: Outcome,
-        settlement: Terminal,
-        *,
-        work: Work = _NO_WORK,
-        claimed: bool = False,
-        ledger: Ledger | None = None,
-    ) -> Decided | Follow:
-        decided = await (ledger or self.ledger).end(
-            job, outcome, settlement, work=work, claimed=claimed
-        )
-        self._step(Step.RECORDED, job)
-        if isinstance(decided, Ended) and decided.written:
-            self.listener.tell(JobEnded(job=job, record=decided.record))
-        return decided
-
-    async def _park_until(
-        self, job: Job, until: datetime | None, *, begun: bool = False
-    ) -> Decided:
-        """Snooze the job until then, at the longest until its deadline; None: not at all.
-
-        `begun`: under a claim, which must not outlive this. So it waits for its store whatever is chosen.
-        """
-        now = self.clock.now()
-        wait = min(until or now, job.deadline) - now
-        return await self._park(
-            job,
-            Snooze(after=max(wait, timedelta())),
-            claimed=begun,
-            ledger=self._lasting if begun else None,
-        )
-
-    async def _park(
-        self,
-        job: Job,
-        settlement: Park,
-        *,
-        work: Work = _NO_WORK,
-        why: Failed | None = None,
-        claimed: bool = False,
-        ledger: Ledger | None = None,
-    ) -> Decided:
-        until = self.clock.now() + settlement.after
-        decided = await (ledger or self.ledger).park(
-            job, settlement, until, work=work, why=why, claimed=claimed
-        )
-        self._step(Step.RECORDED, job)
-        if isinstance(decided, Ended) and decided.written:  # cancelled meanwhile
-            self.listener.tell(JobEnded(job=job, record=decided.record))
-        if isinstance(decided, Parked) and not decided.carried:
-            kind = why.kind if why is not None else None
-            self.listener.tell(JobParked(job=job, parked=decided, kind=kind))
-        return decided
-
-    async def _carry(self, delivery: Delivery, decided: Decided | Unrecorded) -> None:
-        """Carry a settlement out: publish and be confirmed, mark it carried, and only then ack."""
-        job = delivery.job
-        match decided:
-            case Ended(hear=hear, letter_due=letter):
-                if letter:
-                    # Before the replies: whoever hears of a dead letter must find it there to replay.
-                    await delivery.publish_dead(job, decided.record, decided.history)
-                await asyncio.gather(
-                    *(
-                        delivery.publish_reply(reply(decided.record, each), each.reply_to)
-                        for each in hear
-                        if each.reply_to is not None
-                    )
-                )
-                if letter or hear:
-                    # Of the record's run, which for a late submission is not its delivery's.
-                    of_run = replace(job, run=decided.record.run)
-                    await self.ledger.carried(of_run, hear, letter=letter)
-                    self._step(Step.CARRIED, job)
-            case Parked(carried=False, until=until):
-                copy = next_generation(job, not_before=until)
-                await delivery.publish_parked(copy, max(until - self.clock.now(), timedelta()))
-                await self.ledger.carried(job, (), letter=False)
-                self._step(Step.CARRIED, job)
-            case Conflict() if job.submission.reply_to is not None:
-                await delivery.publish_reply(refusal(job), job.submission.reply_to)
-            case Unrecorded():
-                assert self.late is not None  # noqa: S101  # it alone makes them
-                await self.late.carry(delivery, decided)
-            case Conflict() | Parked() | Joined() | Stale():
-                pass
-        await delivery.ack()
-        self._step(Step.ACKED, job)
-
-    def _step(self, step: Step, job: Job) -> None:
-        self.listener.tell(StepReached(step=step, job_id=job.id))
 
 
 def _paused(job: Job, reason: str, wait: timedelta) -> TierPaused:

@@ -170,7 +170,7 @@ class WorkerProcess(Process):
             "call slots": any(each.calls._taken for each in slots),
             "followers' slots": any(each.followers._taken for each in slots),
             "jobs said to be called for": any(each.calling for each in slots),
-            "calls without an end": bool(self.line._calling),
+            "calls without an end": bool(self.line.calls),
             "operations that wait for the store": not self.outage.answering
             or self.outage.waiting > 0,
             "waits for claims": bool(self.store.ledger._watch._awaited),
