@@ -133,6 +133,7 @@ def _prices(settings: Settings) -> Prices:
             )
             for model, price in settings.prices.items()
         },
+        {name: endpoint.models for name, endpoint in settings.endpoints.items()},
     )
 
 

@@ -38,11 +38,18 @@ class _Dated(NamedTuple):
 class Prices:
     """Tells what calls cost. `endpoints`: their base URLs by name; `own`: prices by model, before all others.
 
-    A base URL that the library knows names the provider, and then only that provider's prices count. Any
+    `models`: by endpoint, the names that models have there by those asked for, where they differ. A price of
+    either is the model's. A base URL that the library knows names the provider, and then only that provider's prices count. Any
     other endpoint (a gateway, a server of one's own) is priced by the model's name alone.
     """
 
-    def __init__(self, endpoints: Mapping[str, str], own: Mapping[str, Price]) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, str],
+        own: Mapping[str, Price],
+        models: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self._models = models or {}
         self._own = {model: (price,) for model, price in own.items()}
         self._providers = get_snapshot().providers
         self._at = {name: self._provider(url) for name, url in endpoints.items()}
@@ -53,8 +60,9 @@ class Prices:
     ) -> Decimal | None:
         """Give the cost of a call made at the instant `at`, in US dollars; None: not known.
 
-        `asked` and `answered` are the model's name in request and answer. The answer's is the more exact one,
-        but a configured price of either goes before a bundled one.
+        `asked` and `answered` are the model's name in request and answer: of a model to fall back to, `asked` is
+        that one's. The answer's is the more exact one, then comes what the model is called there; but a
+        configured price of any of them goes before a bundled one.
         """
         if usage is None:
             return None
@@ -62,7 +70,8 @@ class Prices:
         return cost(found.at(at) if isinstance(found, _Dated) else found, usage)
 
     def _look_up(self, endpoint: str, asked: str, answered: str | None) -> _Steps | _Dated:
-        names = [name for name in (answered, asked) if name]
+        there = self._models.get(endpoint, {}).get(asked)
+        names = [name for name in (answered, there, asked) if name]
         for name in names:
             if name in self._own:
                 return self._own[name]

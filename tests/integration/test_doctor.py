@@ -27,9 +27,11 @@ class Api(ThreadingHTTPServer):
     status = 200
     ahead = timedelta()
     keys: list[str]
+    asked: list[str]
 
     def __init__(self) -> None:
         self.keys = []
+        self.asked = []
         super().__init__(("127.0.0.1", 0), _Models)
 
 
@@ -37,7 +39,9 @@ class _Models(BaseHTTPRequestHandler):
     server: Api
 
     def do_GET(self) -> None:
-        self.server.keys.append(self.headers.get("Authorization", ""))
+        key = self.headers.get("Authorization") or self.headers.get("api-key") or ""
+        self.server.keys.append(key)
+        self.server.asked.append(self.path)
         self.send_response_only(self.server.status)
         now = datetime.now(UTC) + self.server.ahead
         self.send_header("Date", format_datetime(now, usegmt=True))
@@ -135,6 +139,19 @@ def test_a_healthy_ward_has_nothing_but_an_old_broker_at_most(ward: Ward) -> Non
     } <= rows.keys()
     assert {"open files", "store", "store room", "memory", "records"} <= rows.keys()
     assert ward.api.keys == ["Bearer canary-key-2718"]
+
+
+def test_an_endpoint_is_asked_as_its_api_wants_it(ward: Ward) -> None:
+    ward.more = (
+        f'[endpoints.older]\nbase_url = "http://127.0.0.1:{ward.port}"\napi = "azure"\n'
+        f'api_version = "2024-10-21"\nmodels = ["mine"]\nkey = "canary-older"\n'
+    )
+    assert found(ward.examined("--call", "--json"))["call to older"][0] == "ok"
+    asked = dict(zip(ward.api.asked, ward.api.keys, strict=True))
+    assert asked == {
+        "/v1/models": "Bearer canary-key-2718",
+        "/openai/models?api-version=2024-10-21": "canary-older",
+    }
 
 
 def test_without_call_no_request_goes_out(ward: Ward) -> None:

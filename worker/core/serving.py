@@ -7,6 +7,9 @@ from typing import Final
 from worker.core.kinds import Kind
 from worker.core.model import Failed
 
+# Vectors of two models do not fit together, so no other model's may take the place of those asked for.
+_NO_FALLBACK: Final = frozenset({"/v1/embeddings"})
+
 NO_PATH: Final = "no endpoint of the tier has this path"
 NO_MODEL: Final = "no endpoint of the tier serves this model on this path"
 
@@ -43,12 +46,14 @@ def offers(
 ) -> tuple[Offer, ...]:
     """Give who can answer a job for `model`: first with that model, then with each one to fall back to.
 
-    Between the endpoints of one model the given order stays. Nothing is offered twice. Empty: the job can only
-    fail, see `unserved`. A model that nobody serves is fallen back from as one that nobody can serve now.
+    Embeddings have no fallback. Between the endpoints of one model the given order stays. Nothing is offered twice.
+    Empty: the job can only fail, see `unserved`. A model that nobody serves is fallen back from as one that
+    nobody can serve now.
     """
+    others = () if path in _NO_FALLBACK else fallbacks
     return tuple(
         Offer(endpoint=index, model=each, name=name, fallback=each != model)
-        for each in dict.fromkeys((model, *fallbacks))
+        for each in dict.fromkeys((model, *others))
         for index, serving in enumerate(endpoints)
         if (name := serving.name_of(path, each)) is not None
     )

@@ -5,19 +5,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from worker.upstream.spec import KEY_HEADERS, OWN_HEADERS
+
 # RFC 9110, section 5.1: a field name is a token.
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,8190}[\x21-\x7e])?")
 # The client writes these itself: a second value would change where a message ends or who it is from.
 _OURS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "authorization": "set key, or key_file, instead",
-        "connection": "the client sets it",
-        "content-encoding": "the client sets it",
-        "content-length": "the client sets it",
-        "content-type": "the client sets it",
-        "host": "the client sets it",
-        "transfer-encoding": "the client sets it",
+        name: "set key, or key_file, instead" if name in KEY_HEADERS else "the client sets it"
+        for name in OWN_HEADERS
     }
 )
 

@@ -79,13 +79,13 @@ APIS: Final[Mapping[Api, ApiRules]] = {
     ),
     # The layer has chat completions alone. The list of models is of the provider's own API, with its own headers.
     Api.ANTHROPIC: ApiRules(
-        source="https://platform.claude.com/docs/en/api/openai-sdk",
+        source="https://platform.claude.com/docs/en/cli-sdks-libraries/libraries/openai-sdk",
         hosts=("api.anthropic.com",),
         paths=(_CHAT,),
         look_key="x-api-key",
         look_headers={"anthropic-version": "2023-06-01"},
     ),
-    # Text completions are its "FIM" beta, below `/beta` alone: see `_paths`.
+    # Text completions are its "FIM" beta, below `/beta` alone: see `Site`.
     Api.DEEPSEEK: ApiRules(
         source="https://api-docs.deepseek.com/",
         hosts=("api.deepseek.com",),
@@ -109,8 +109,8 @@ APIS: Final[Mapping[Api, ApiRules]] = {
         roots=("/api/v1",),
     ),
     Api.TOGETHER: ApiRules(
-        source="https://docs.together.ai/docs/openai-api-compatibility",
-        hosts=("api.together.xyz", "api.together.ai"),
+        source="https://docs.together.ai/docs/inference/openai-compatibility",
+        hosts=("api.together.ai", "api.together.xyz"),
     ),
     # Wherever it runs. Which of the paths a server has depends on its model.
     Api.VLLM: ApiRules(source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server/"),

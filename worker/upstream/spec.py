@@ -23,14 +23,14 @@ _BASE_URL: Final = re.compile(
 )
 # A deployment's name stands in a path; Azure lets it have these alone.
 _DEPLOYMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_HEADER_NAME: Final = re.compile(r"[a-z0-9-]+", re.ASCII)
-_OWN_HEADERS: Final = frozenset(
-    {
-        *("accept", "accept-encoding", "api-key", "authorization", "connection", "content-length"),
-        *("content-type", "cookie", "expect", "host", "te", "transfer-encoding", "upgrade"),
-        *("x-api-key", "x-client-request-id"),
-    }
-)
+# RFC 9110, section 5.1: a field name is a token; lower case, since case does not matter.
+_HEADER_NAME: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+KEY_HEADERS: Final = frozenset({"api-key", "authorization", "x-api-key"})
+OWN_HEADERS: Final = KEY_HEADERS | {
+    *("accept", "accept-encoding", "connection", "content-encoding", "content-length"),
+    *("content-type", "cookie", "expect", "host", "te", "transfer-encoding", "upgrade"),
+    "x-client-request-id",
+}
 
 
 class KeyProvider(Protocol):
@@ -165,7 +165,7 @@ class EndpointSpec:
         for name, value in self.extra_headers.items():
             if _HEADER_NAME.fullmatch(name) is None:
                 problems.append(f"extra_headers: {name!r} is not a lower-case header name")
-            elif name in _OWN_HEADERS:
+            elif name in OWN_HEADERS:
                 problems.append(f"extra_headers: {name} is set by Warren itself")
             elif not is_header_value(value):
                 problems.append(f"extra_headers: the value of {name} is not printable ASCII")

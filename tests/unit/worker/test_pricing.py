@@ -142,6 +142,15 @@ def test_a_configured_price_of_the_answers_name_goes_first() -> None:
     assert price("asked", answered="answered", own=own) == 0
 
 
+@pytest.mark.parametrize("priced", ["alias", "deployment-7", "answered"])
+def test_a_configured_price_may_be_by_any_name_that_a_model_has(priced: str) -> None:
+    prices = Prices(ENDPOINTS, {priced: OWN}, {"azure": {"alias": "deployment-7"}})
+    asked = prices(endpoint="azure", asked="alias", answered="answered", usage=USAGE, at=AT)
+    assert asked == OWN_COST
+    elsewhere = prices(endpoint="openai", asked="alias", answered=None, usage=USAGE, at=AT)
+    assert elsewhere == (OWN_COST if priced == "alias" else None)
+
+
 def test_the_model_that_answered_is_priced_and_not_the_one_that_was_asked() -> None:
     assert price("gpt-5", "openai", answered="gpt-5-nano") == price("gpt-5-nano", "openai")
     assert price("gpt-5", "openai", answered="deployment-7") == price("gpt-5", "openai")

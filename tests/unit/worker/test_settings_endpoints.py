@@ -210,6 +210,15 @@ def test_values_come_to_the_endpoint_and_the_tier_as_they_were_set(folder: Folde
     assert (tier.fallback_models, tier.hedge_after_s, tier.hedge_share) == (("small",), 1.5, 0.1)
 
 
+def test_every_header_that_the_settings_allow_can_be_sent(folder: Folder) -> None:
+    """Whatever the settings let through must not stop the worker later."""
+    names = ("X-Team", "x_team", "OpenAI-Organization", "anthropic-version", "X.Y~Z")
+    table = ", ".join(f'"{name}" = "x"' for name in names)
+    settings = folder.load(having("endpoints.main", f"headers = {{ {table} }}"))
+    spec = endpoint_spec(settings.endpoints["main"], SystemClock())
+    assert set(spec.extra_headers) == {name.lower() for name in names}
+
+
 def test_an_endpoint_has_an_account_of_its_own_and_serves_every_model_by_default(
     folder: Folder,
 ) -> None:

@@ -56,7 +56,7 @@ def reached(name: str, found: Reached | OSError, *, where: str, jobs: int) -> Fi
 
 
 def answered(name: str, status: int) -> Finding:
-    """Judge what `GET <base_url>/models` was answered."""
+    """Judge what asking for the list of models was answered."""
     what = f"call to {name}"
     if status in _REFUSED:
         return failed(
@@ -72,7 +72,7 @@ def answered(name: str, status: int) -> Finding:
         return warn(
             what,
             f"GET /models was answered with {status}: it may have no such page, or the path is wrong",
-            f"check that endpoints.{name}.base_url ends with the API's version, such as /v1",
+            f"check endpoints.{name}.base_url, its API's version and endpoints.{name}.api: docs/endpoints.md",
         )
     return ok(what, f"it takes the key ({status})")
 

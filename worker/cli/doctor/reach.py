@@ -14,6 +14,8 @@ from worker.cli.doctor.finding import Finding, Severity, failed
 from worker.clock import SystemClock
 from worker.errors import SettingsError
 from worker.settings import EndpointSettings, Settings
+from worker.settings.serving import endpoint_site
+from worker.upstream.apis import key_header
 
 _ALPN: Final = ("h2", "http/1.1")
 _CLOCK: Final = SystemClock()
@@ -84,12 +86,15 @@ def _call(each: EndpointSettings) -> list[Finding]:
         if parts.scheme == "https"
         else http.client.HTTPConnection(parts.netloc, timeout=limit_s)
     )
-    headers = dict(each.headers)
+    url, header, more = endpoint_site(each).look()
+    headers = {**each.headers, **more}
     if each.key is not None:
-        headers["Authorization"] = f"Bearer {each.key.reveal()}"
+        headers |= dict([key_header(header, each.key.reveal())])
     try:
         asked = _CLOCK.now()
-        connection.request("GET", f"{parts.path}/models", headers=headers)
+        connection.request(
+            "GET", url.removeprefix(f"{parts.scheme}://{parts.netloc}"), headers=headers
+        )
         response = connection.getresponse()
         answered = _CLOCK.now()
         findings = [endpoint.answered(each.name, response.status)]

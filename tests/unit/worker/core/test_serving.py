@@ -40,6 +40,12 @@ def test_a_path_that_an_endpoint_does_not_have_is_not_asked_of_it() -> None:
     assert [offer.endpoint for offer in offers(EMBEDDINGS, "m", endpoints=two)] == [1]
 
 
+def test_embeddings_are_never_another_models() -> None:
+    every = [serving(None, CHAT, EMBEDDINGS), serving({"b": "b"}, EMBEDDINGS)]
+    made = offers(EMBEDDINGS, "a", fallbacks=["b"], endpoints=every)
+    assert made == (Offer(endpoint=0, model="a", name="a"),)
+
+
 def test_without_fallbacks_a_model_that_nobody_serves_has_no_offer() -> None:
     assert offers(CHAT, "x", endpoints=[serving({"a": "a"})]) == ()
 
