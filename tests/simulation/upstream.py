@@ -17,6 +17,7 @@ from tests.simulation.journal import Call
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.ports import Clock
+from worker.upstream.bearing import Bearing
 from worker.upstream.endpoint import Endpoint, Heard, nobody
 from worker.upstream.spec import EndpointSpec
 from worker.upstream.standing import Standing
@@ -95,11 +96,18 @@ class SimulatedEndpoint(Endpoint):
         # Not by `Endpoint`'s own: it reads addresses and prepares headers, which takes longer than a call here.
         self.spec = _spec(name)
         self.standing = Standing(recheck=_RECHECK, chance=lambda: 0.5)
-        self.in_flight = 0
+        self.bearing = Bearing(configured=0, most=1000)
+        self.serving = self.spec.serving
         self._clock = clock
         self._process = process
 
-    def prepare(self, job: Job, *, number: int) -> httpx.Request | Failed:  # noqa: ARG002  # the journal numbers them
+    def prepare(
+        self,
+        job: Job,
+        *,
+        number: int,  # noqa: ARG002  # the journal numbers them
+        model: str | None = None,  # noqa: ARG002  # it serves the one
+    ) -> httpx.Request | Failed:
         return cast("httpx.Request", job)
 
     async def call(
@@ -128,7 +136,6 @@ class SimulatedEndpoint(Endpoint):
         world.journal.calls.append(call)
         status = world.mood.status(world.chance.random())
         world.journal.tell(process.name, f"calls for {job.id[:6]}.{job.run}, call {call.number}")
-        self.in_flight += 1
         try:
             if status == _HANGS:
                 await asyncio.get_running_loop().create_future()
@@ -138,9 +145,8 @@ class SimulatedEndpoint(Endpoint):
                 if share:
                     await asyncio.sleep(latency_s * share)
         finally:
-            self.in_flight -= 1
-        call.status = status
-        world.journal.tell(process.name, f"call {call.number} ends with {status}")
+            call.status = status
+            world.journal.tell(process.name, f"call {call.number} ends with {status}")
         return self._outcome(call)
 
     def _latency_s(self) -> float:

@@ -23,7 +23,7 @@ class Obstacle(StrEnum):
 class Seat:
     """A place at an endpoint: it is chosen, and its limits have room for one call.
 
-    `model` is the name that the endpoint knows the model by. `fallback`: another model than the job asks for, because
+    `model` is the one to answer with. `fallback`: it is another one than the job asks for, because
     no endpoint takes calls for that one. `counted`: permits were taken for it, which grow old.
     """
 

@@ -1,28 +1,44 @@
-"""The port `Upstream` over configured endpoints: attempts made of quick tries."""
+"""The port `Upstream` over configured endpoints: attempts made of quick tries, each at a place that a pool has given."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import count
 from types import MappingProxyType
+from typing import Final
 
 from tenacity import AsyncRetrying, RetryCallState, stop_never
 
 from worker.core.costs import unpriced
-from worker.core.events import CallEnded, EndpointHeld
-from worker.core.kinds import RULES, Cure, Kind
-from worker.core.latency import Observed
+from worker.core.events import CallEnded, RetryDenied
+from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Job, Outcome, Work
 from worker.core.quick import TryPolicy, pause_before_next_try, verdict
-from worker.core.routing import DEFAULT, Policy, choose
+from worker.core.retrybudget import BudgetPolicy, RetryBudget
+from worker.core.routing import DEFAULT, Policy
 from worker.core.seats import NoSeat, Seat, Unready
-from worker.ports import Clock, Listener, MayCall, Pricing
+from worker.errors import StoreUnavailable
+from worker.ownlimits import OwnLimits
+from worker.ports import Clock, Limits, Listener, MayCall, Pricing
 from worker.upstream.endpoint import Endpoint
-from worker.upstream.standing import Start
+from worker.upstream.hedging import Hedges
+from worker.upstream.pool import Pool
+from worker.upstream.post import Place, Post
+from worker.upstream.quota import Quota
+from worker.upstream.tier import TierSpec
+
+_PLAIN: Final = TierSpec()
 
 
 class _MayNotError(Exception):
@@ -32,14 +48,14 @@ class _MayNotError(Exception):
 class UpstreamClient:
     """The tiers' endpoints as the port `Upstream`. Owns the endpoints and closes them.
 
-    What counts in `Work`: an answer with status 429 is a refusal, every other call is a call, also one
-    that failed before anything was sent (refused, unresolved, TLS): a policy that bounds calls bounds
-    these too. A try for which no key was to be had made no call.
+    What counts in `Work`: a call that was refused (429), or that found out for all others that an endpoint is still
+    down, is a refusal; every other call is a call, also one that failed before anything was sent (refused,
+    unresolved, TLS): a policy that bounds calls bounds these too. A try for which no key was to be had made no call.
 
-    `price` tells what an answer cost: the time of a call is when it began. `chance` gives numbers in
-    [0, 1), `sleep` is replaced by tests. `routing` says how a tier chooses among its endpoints; tiers that it does
-    not name take the default. What it goes by is kept for each endpoint of each tier: how long a call takes is the
-    model's doing too.
+    `specs` and `routing` are by tier; a tier that they do not name takes the defaults. `limits` counts what accounts
+    use; this process alone, unless it is told otherwise. `budget` bounds the tries of each tier that follow a
+    failed one. `price` tells what an answer cost: the time of a call is when it began. `chance` gives numbers in
+    [0, 1), `sleep` is replaced by tests.
     """
 
     def __init__(
@@ -50,48 +66,69 @@ class UpstreamClient:
         clock: Clock,
         chance: Callable[[], float],
         listener: Listener,
+        specs: Mapping[str, TierSpec] = MappingProxyType({}),
         routing: Mapping[str, Policy] = MappingProxyType({}),
+        budget: BudgetPolicy | None = None,
+        limits: Limits | None = None,
         price: Pricing = unpriced,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._tiers = {name: tuple(endpoints) for name, endpoints in tiers.items()}
+        self._endpoints = {id(end): end for ends in tiers.values() for end in ends}
+        self._quotas = quotas = _quotas(
+            self._endpoints.values(), OwnLimits(clock) if limits is None else limits
+        )
+        self._pools = {
+            name: Pool(
+                name,
+                [
+                    Post(name, each, quotas[each.spec.account], clock=clock, listener=listener)
+                    for each in endpoints
+                ],
+                fallback_models=specs.get(name, _PLAIN).fallback_models,
+                routing=routing.get(name, DEFAULT),
+                clock=clock,
+                chance=chance,
+                listener=listener,
+            )
+            for name, endpoints in tiers.items()
+        }
+        now = clock.monotonic()
+        self._budgets = {
+            name: RetryBudget(at=now, policy=budget or BudgetPolicy()) for name in tiers
+        }
+        self._hedges = {name: Hedges(specs.get(name, _PLAIN)) for name in tiers}
         self._policy = policy
-        self._routing = routing
-        self._observed: dict[tuple[str, str], Observed] = defaultdict(Observed)
         self._clock = clock
         self._chance = chance
         self._listener = listener
         self._price = price
         self._sleep = sleep
         self._numbers = count(1)
-        self._turns = count()
 
     def flaw(self, job: Job) -> Failed | None:
         """Tell why no endpoint will ever take the job; None: one may."""
-        del job
-        return None
+        return self._pools[job.tier].flaw(job)
 
     def unready(self, job: Job) -> Unready | None:
         """Tell that no endpoint takes calls for the job now; None: one does."""
-        left_s = self._left_s(self._soonest(job.tier))
-        return Unready(until=self._clock.now() + timedelta(seconds=left_s)) if left_s else None
+        return self._pools[job.tier].unready(job)
 
     @asynccontextmanager
     async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
-        """Choose an endpoint for one call, or tell how long to wait."""
-        endpoint = self._choose(job.tier, ())
-        if endpoint is None:
-            wait = timedelta(seconds=self._left_s(self._soonest(job.tier)))
-            yield NoSeat(wait=wait, reason="held")
-        else:
-            yield Seat(endpoint=endpoint.spec.name, model=job.model)
+        """Choose an endpoint and take the permits of its limits for one call, or tell how long to wait."""
+        place = await self._pools[job.tier].take(job)
+        try:
+            yield place
+        finally:
+            if isinstance(place, Place):
+                place.post.leave(place)
 
     async def attempt(
         self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
     ) -> Attempted:
         """Make one attempt: at most `calls_left` quick tries, over one or more endpoints.
 
-        When no endpoint of the tier takes calls it makes none and gives why the one that will first does not,
+        When no endpoint takes calls for the job it makes none and gives why the one that will first does not,
         with the time left as `retry_after`. What one endpoint asked for is given on only until another takes
         calls. Raises nothing for what an upstream does.
 
@@ -100,59 +137,100 @@ class UpstreamClient:
         """
         policy = replace(self._policy, tries=min(self._policy.tries, calls_left))
         spent = _Spent()
-        outcome = await self._try(job, spent, avoid=())
+        self._budgets[job.tier] = self._budgets[job.tier].first_try(self._clock.monotonic())
+        place = seat if isinstance(seat, Place) else await self._place(job)
+        outcome = await self._try(job, place, spent, may_call=may_call)
         if isinstance(outcome, Failed) and spent.tries:
             outcome = await self._try_again(job, outcome, spent, policy, may_call=may_call)
         if isinstance(outcome, Failed):
-            outcome = self._no_later_than_others(job.tier, outcome)
+            outcome = self._no_later_than_others(job, outcome)
         return Attempted(outcome=outcome, work=spent.work())
 
     async def aclose(self) -> None:
         """Close the endpoints' connections. Calls still in flight break: cancel them before."""
-        for endpoint in {id(end): end for ends in self._tiers.values() for end in ends}.values():
+        for endpoint in self._endpoints.values():
             await endpoint.aclose()
+        for quota in self._quotas.values():
+            await quota.aclose()
 
-    async def _try(self, job: Job, spent: "_Spent", *, avoid: Collection[str]) -> Outcome:
-        endpoint = self._choose(job.tier, avoid)
-        if endpoint is None:
-            return self._held(job.tier)
+    async def _place(self, job: Job, avoid: Collection[str] = ()) -> Place | NoSeat:
+        return await self._pools[job.tier].take(job, avoid=avoid)
+
+    async def _try(
+        self, job: Job, place: Place | NoSeat, spent: "_Spent", *, may_call: MayCall
+    ) -> Outcome:
+        """Make one try, and beside it a hedge where the tier has them and the first call keeps silent for long."""
+        if isinstance(place, NoSeat):
+            return _unseated(place)
         spent.tries += 1
+        hedges = self._hedges[job.tier]
+        if hedges.after_s is None:
+            return await self._call(job, place, spent)
+        return await hedges.race(
+            lambda: self._call(job, place, spent),
+            lambda: self._hedge(job, place.endpoint, spent, may_call),
+        )
+
+    async def _hedge(
+        self, job: Job, beside: str, spent: "_Spent", may_call: MayCall
+    ) -> Outcome | None:
+        """Make the same call at another endpoint; None: there is none, or the job is not ours any more."""
+        left = self._pools[job.tier].elsewhere(job, beside)
+        if left is None or left or not await may_call():
+            return None
+        place = await self._place(job, avoid=(beside,))
+        if isinstance(place, NoSeat):
+            return None
+        if place.endpoint == beside:
+            place.post.leave(place)
+            return None
+        return await self._call(job, place, spent, hedge=True)
+
+    async def _call(
+        self, job: Job, place: Place, spent: "_Spent", *, hedge: bool = False
+    ) -> Outcome:
+        """Make one call at a place, and give the place up."""
+        post = place.post
         at, began = self._clock.now(), self._clock.monotonic()
-        start = endpoint.standing.started(began, job_id=job.id)
-        request = endpoint.prepare(job, number=next(self._numbers))
+        request = post.endpoint.prepare(job, number=next(self._numbers), model=place.model)
         if isinstance(request, Failed):  # no key: nothing was sent, so nothing is counted
-            return self._noted(endpoint, request, start)
-        ended: Kind | None = Kind.CANCELLED
+            return post.unsent(place, request)
         heard: list[float] = []
-        seen = (job.tier, endpoint.spec.name)
-        self._observed[seen] = self._observed[seen].began(began)
+        post.began()
+
+        def hear(headers: Mapping[str, str]) -> None:
+            heard.append(self._clock.monotonic() - began)
+            post.heard(headers)
+
+        outcome: Outcome | None = None
+        retry = spent.tries > 1 and not hedge
         try:
-            outcome = await endpoint.call(
-                request, job.path, heard=lambda _: heard.append(self._clock.monotonic() - began)
-            )
-            ended = outcome.kind if isinstance(outcome, Failed) else None
+            outcome = await post.endpoint.call(request, job.path, heard=hear)
         finally:
-            now = self._clock.monotonic()
-            seconds = now - began
-            self._observed[seen] = _observed(self._observed[seen], ended, seconds, now)
-            if ended is Kind.CANCELLED:
-                endpoint.standing.abandoned(start, now=now)
+            seconds = self._clock.monotonic() - began
+            kind = outcome.kind if isinstance(outcome, Failed) else None
             self._listener.tell(
                 CallEnded(
                     job_id=job.id,
                     tier=job.tier,
-                    endpoint=endpoint.spec.name,
-                    kind=ended,
+                    endpoint=place.endpoint,
+                    kind=Kind.CANCELLED if outcome is None else kind,
                     seconds=seconds,
                     model=job.model,
                     first_byte_s=heard[0] if heard else None,
-                    retry=spent.tries > 1,
+                    retry=retry,
+                    hedge=hedge,
                 )
             )
+            if outcome is None:
+                post.cut_off(place, seconds=seconds)
+                spent.cut_off(seconds)
+        first_byte_s = heard[0] if heard else None
+        outcome = post.ended(place, outcome, seconds=seconds, first_byte_s=first_byte_s)
         spent.add(outcome, seconds)
         if isinstance(outcome, Completed):
-            outcome = self._priced(outcome, job, at)
-        return self._noted(endpoint, outcome, start)
+            outcome = self._priced(replace(outcome, fallback=place.fallback), job, at)
+        return outcome
 
     def _priced(self, completed: Completed, job: Job, at: datetime) -> Completed:
         cost = self._price(
@@ -187,7 +265,11 @@ class UpstreamClient:
             if not await may_call():
                 raise _MayNotError
             tried = {each.endpoint for each in failures if each.endpoint is not None}
-            return await self._try(job, spent, avoid=tried)
+            try:
+                place = await self._place(job, tried)
+            except StoreUnavailable:  # nobody can say whether the limits have room
+                raise _MayNotError from None
+            return await self._try(job, place, spent, may_call=may_call)
 
         def again(state: RetryCallState) -> bool:
             nonlocal pause_s
@@ -202,10 +284,10 @@ class UpstreamClient:
                 state.attempt_number,
                 policy,
                 self._chance(),
-                elsewhere=self._is_free_elsewhere(job.tier, outcome.endpoint),
+                elsewhere=self._pools[job.tier].elsewhere(job, outcome.endpoint) == timedelta(),
             )
             pause_s = 0.0 if pause is None else pause.total_seconds()
-            return pause is not None
+            return pause is not None and self._may_retry(job, outcome)
 
         retrying = AsyncRetrying(
             retry=again, wait=lambda _: pause_s, stop=stop_never, sleep=self._sleep
@@ -216,69 +298,47 @@ class UpstreamClient:
             return verdict(failures)
         return outcome if isinstance(outcome, Completed) else verdict(failures)
 
-    def _choose(self, tier: str, avoid: Collection[str]) -> Endpoint | None:
-        endpoints = self._tiers[tier]
-        policy = self._routing.get(tier, DEFAULT)
-        index = choose(
-            [each.candidate(self._observed[tier, each.spec.name], policy) for each in endpoints],
-            policy=policy,
-            chance=self._chance,
-            turn=next(self._turns),
-            avoid=avoid,
-        )
-        return None if index is None else endpoints[index]
-
-    def _is_free_elsewhere(self, tier: str, name: str | None) -> bool:
-        return any(endpoint.spec.name != name and endpoint.taking for endpoint in self._tiers[tier])
-
-    def _noted(self, endpoint: Endpoint, outcome: Outcome, start: Start) -> Outcome:
-        """Let the endpoint's standing know; a failure after which it is held tells for how long."""
-        now = self._clock.monotonic()
-        if isinstance(outcome, Completed):
-            endpoint.standing.succeeded(start, now=now)
-            return outcome
-        held_s = endpoint.standing.failed(outcome, start, now=now)
-        if held_s is not None:
-            self._listener.tell(
-                EndpointHeld(endpoint=endpoint.spec.name, kind=outcome.kind, seconds=held_s)
-            )
-        if outcome.retry_after is None and endpoint.standing.kind(now) is outcome.kind:
-            left = timedelta(seconds=endpoint.standing.left_s(now))
-            return replace(outcome, retry_after=left)
-        return outcome
-
-    def _no_later_than_others(self, tier: str, failed: Failed) -> Failed:
-        """Let a wait that an endpoint asked for end when another endpoint of the tier takes calls."""
-        others = [end for end in self._tiers[tier] if end.spec.name != failed.endpoint]
-        if failed.retry_after is None or not others:
+    def _no_later_than_others(self, job: Job, failed: Failed) -> Failed:
+        """Let a wait that an endpoint asked for end when another one takes calls for the job."""
+        left = self._pools[job.tier].elsewhere(job, failed.endpoint)
+        if failed.retry_after is None or left is None:
             return failed
-        left = timedelta(seconds=min(map(self._left_s, others)))
         return replace(failed, retry_after=min(failed.retry_after, left) or None)
 
-    def _held(self, tier: str) -> Failed:
-        endpoint, now = self._soonest(tier), self._clock.monotonic()
-        return Failed(
-            kind=endpoint.standing.kind(now) or Kind.UNAVAILABLE,
-            endpoint=endpoint.spec.name,
-            retry_after=timedelta(seconds=endpoint.standing.left_s(now)),
-            detail="no endpoint of the tier takes calls: each is held, or has failed lately",
+    def _may_retry(self, job: Job, failed: Failed) -> bool:
+        """Take a further try out of the tier's budget; False: it allows none now."""
+        budget = self._budgets[job.tier].retry(self._clock.monotonic())
+        if budget is None:
+            self._listener.tell(RetryDenied(tier=job.tier, endpoint=failed.endpoint or ""))
+            return False
+        self._budgets[job.tier] = budget
+        return True
+
+
+def _quotas(endpoints: Iterable[Endpoint], limits: Limits) -> Mapping[str, Quota]:
+    """Give each account's quota; where its endpoints say different things, the most of them."""
+    specs = [each.spec for each in endpoints]
+    return {
+        account: Quota(
+            account,
+            requests_per_minute=max(
+                each.requests_per_minute for each in specs if each.account == account
+            ),
+            tokens_per_minute=max(
+                each.tokens_per_minute for each in specs if each.account == account
+            ),
+            limits=limits,
         )
-
-    def _soonest(self, tier: str) -> Endpoint:
-        return min(self._tiers[tier], key=self._left_s)
-
-    def _left_s(self, endpoint: Endpoint) -> float:
-        return endpoint.standing.left_s(self._clock.monotonic())
+        for account in {each.account for each in specs}
+    }
 
 
-def _observed(known: Observed, ended: Kind | None, seconds: float, at: float) -> Observed:
-    """Give what is known of an endpoint after one more call; `ended`: why it failed, None: it completed."""
-    if ended is Kind.CANCELLED:
-        return known.cut_off(seconds=seconds)
-    # A request that no endpoint would take says nothing about this one; but it was answered, and not slowly.
-    if ended is not None and RULES[ended].cure in {Cure.NONE, Cure.END}:
-        return known
-    return known.after(seconds=seconds, failed=ended is not None, at=at)
+def _unseated(no_seat: NoSeat) -> Failed:
+    return Failed(
+        kind=no_seat.kind,
+        retry_after=no_seat.wait,
+        detail="no endpoint takes a call for the job now: each is held, has failed lately, or its limits are used up",
+    )
 
 
 @dataclass(slots=True)
@@ -292,11 +352,17 @@ class _Spent:
 
     def add(self, outcome: Outcome, seconds: float) -> None:
         self.seconds += seconds
-        status = outcome.status if isinstance(outcome, Failed) else HTTPStatus.OK
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
+        if isinstance(outcome, Failed) and (
+            outcome.status == HTTPStatus.TOO_MANY_REQUESTS or outcome.kind is Kind.UNAVAILABLE
+        ):
             self.refusals += 1
         else:
             self.calls += 1
+
+    def cut_off(self, seconds: float) -> None:
+        """Count a call that we have closed."""
+        self.seconds += seconds
+        self.calls += 1
 
     def work(self) -> Work:
         return Work(

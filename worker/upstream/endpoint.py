@@ -9,19 +9,17 @@ from typing import Final, TypeAlias
 
 import httpx
 
-from worker.core.candidate import Candidate
 from worker.core.circuit import ALONE, CircuitPolicy
 from worker.core.classify import Break, Shape, kind_of_answer, kind_of_break
 from worker.core.hints import retry_after
 from worker.core.kinds import Kind
-from worker.core.latency import Observed
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.core.renaming import renamed
-from worker.core.routing import Policy
 from worker.core.serving import unserved
 from worker.errors import SettingsError
 from worker.ports import Clock
 from worker.upstream import body, reading
+from worker.upstream.bearing import Bearing
 from worker.upstream.breaks import how_it_broke
 from worker.upstream.spec import EndpointSpec, is_header_value
 from worker.upstream.standing import Standing
@@ -44,7 +42,7 @@ def nobody(headers: Mapping[str, str]) -> None:
 
 
 class Endpoint:
-    """Makes calls to one endpoint, owns its connections, and counts its calls in flight.
+    """Makes calls to one endpoint, owns its connections, and keeps what is known of it: its standing, what it bears.
 
     Tiers may share it. `transport` is for tests and then not checked: an endpoint makes its own.
 
@@ -63,7 +61,7 @@ class Endpoint:
     ) -> None:
         self.spec = spec
         self.standing = Standing(recheck=key_recheck, chance=random.random, policy=circuit)
-        self.in_flight = 0
+        self.bearing = Bearing(configured=spec.concurrency, most=spec.max_concurrency)
         self._clock = clock
         self._transport = _transport(spec) if transport is None else transport
         self.serving = spec.serving
@@ -75,23 +73,6 @@ class Endpoint:
             ("content-type", "application/json"),
             ("user-agent", "warren"),
             *spec.extra_headers.items(),
-        )
-
-    @property
-    def taking(self) -> bool:
-        """Whether it takes calls now."""
-        return self.standing.may_start(self._clock.monotonic())
-
-    def candidate(self, observed: Observed, policy: Policy) -> Candidate:
-        """Give what the choice between endpoints looks at; `observed` is of the tier that asks."""
-        return Candidate.of(
-            observed,
-            peak=policy is Policy.PEAK_EWMA,
-            now=self._clock.monotonic(),
-            name=self.spec.name,
-            weight=self.spec.weight,
-            in_flight=self.in_flight,
-            taking=self.taking,
         )
 
     def prepare(self, job: Job, *, number: int, model: str | None = None) -> httpx.Request | Failed:
@@ -124,7 +105,6 @@ class Endpoint:
         `path` says which kind of answer is expected; `heard` is told the headers as soon as they are there.
         Cancelling closes the call at once. Whether the endpoint is held is the caller's business.
         """
-        self.in_flight += 1
         try:
             response = await self._transport.handle_async_request(request)
             heard(response.headers)
@@ -134,8 +114,6 @@ class Endpoint:
                 await response.aclose()
         except httpx.RequestError as error:
             return self._broken(how_it_broke(error))
-        finally:
-            self.in_flight -= 1
 
     async def aclose(self) -> None:
         """Close the connections; calls still in flight break."""

@@ -22,10 +22,7 @@ _Group: TypeAlias = Sequence[Offer]
 
 
 class Pool:
-    """The endpoints of one tier.
-
-    `reckon` gives the tokens that a job's call may use. `chance` gives numbers in [0, 1).
-    """
+    """The endpoints of one tier. `chance` gives numbers in [0, 1)."""
 
     def __init__(
         self,
@@ -34,7 +31,6 @@ class Pool:
         *,
         fallback_models: Sequence[str],
         routing: Policy,
-        reckon: Callable[[Job], int],
         clock: Clock,
         chance: Callable[[], float],
         listener: Listener,
@@ -42,7 +38,6 @@ class Pool:
         self.posts = tuple(posts)
         self._tier = tier
         self._routing = routing
-        self._reckon = reckon
         self._clock = clock
         self._chance = chance
         self._listener = listener
@@ -76,11 +71,9 @@ class Pool:
         time that a delivery may be held. Errors: `StoreUnavailable`.
         """
         groups = self._groups(job)
-        tokens = self._reckon(job)
         while (offer := self._choose(groups, avoid)) is not None:
-            place = await self.posts[offer.endpoint].sit(
-                job.id, model=offer.model, fallback=offer.fallback, tokens=tokens
-            )
+            post = self.posts[offer.endpoint]
+            place = await post.sit(job, model=offer.model, fallback=offer.fallback)
             if place is not None:
                 return place
         return self._no_seat(groups)
@@ -145,8 +138,6 @@ class Pool:
 
     def _offers(self, path: str, model: str) -> Sequence[_Group]:
         """Give who can answer, by model: first the one that is asked for, then each to fall back to."""
-        found = offers(
-            path, model, fallbacks=self._fallback_models, endpoints=self._serving
-        )
+        found = offers(path, model, fallbacks=self._fallback_models, endpoints=self._serving)
         models = dict.fromkeys(offer.model for offer in found)
         return tuple(tuple(offer for offer in found if offer.model == each) for each in models)

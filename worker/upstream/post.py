@@ -12,7 +12,7 @@ from worker.core.hints import limits_told
 from worker.core.kinds import RULES, Cure, Kind
 from worker.core.latency import Observed
 from worker.core.limits import Full, Taken
-from worker.core.model import Completed, Failed, Outcome
+from worker.core.model import Completed, Failed, Job, Outcome
 from worker.core.routing import Policy
 from worker.core.seats import Obstacle, Seat
 from worker.ports import Clock, Listener
@@ -30,6 +30,7 @@ class _Hold:
 
     start: Start
     taken: Taken
+    job: Job
     given_up: bool = False
 
 
@@ -86,17 +87,17 @@ class Post:
             taking=self.left_s(now) <= 0,
         )
 
-    async def sit(self, job_id: str, *, model: str, fallback: bool, tokens: int) -> Place | None:
-        """Take a place, which `left_s` allowed, for a call of so many tokens; None: the limits have no room.
+    async def sit(self, job: Job, *, model: str, fallback: bool) -> Place | None:
+        """Take a place, which `left_s` allowed, for a call with this model; None: the limits have no room.
 
         What others must see (the call in flight, the probe) is noted before the store is asked. Errors:
         `StoreUnavailable`.
         """
-        start = self._started(job_id)
+        start = self._started(job.id)
         taken: Taken | Full = Taken()
         try:
             if self._quota.known:
-                taken = await self._quota.take(tokens, now=start.began)
+                taken = await self._quota.take(model, job.body, now=start.began)
         except BaseException:
             self._unseated(start)
             raise
@@ -114,15 +115,15 @@ class Post:
             fallback=fallback,
             counted=bool(taken.charges),
             post=self,
-            hold=_Hold(start, taken),
+            hold=_Hold(start, taken, job),
         )
 
-    async def leave(self, place: Place) -> None:
+    def leave(self, place: Place) -> None:
         """Give up a place at which no call was made; one that is given up already stays so."""
         if not place.hold.given_up:
             place.hold.given_up = True
             self._unseated(place.hold.start)
-            await self._quota.settle(place.hold.taken, None)
+            self._quota.settle(place.hold.taken, None)
 
     def began(self) -> None:
         """Take note that a place's call begins now."""
@@ -140,7 +141,7 @@ class Post:
         place.hold.given_up = True
         self._unseated(place.hold.start)
 
-    async def ended(
+    def ended(
         self, place: Place, outcome: Outcome, *, seconds: float, first_byte_s: float | None
     ) -> Outcome:
         """Take note of how the place's call ended.
@@ -158,16 +159,17 @@ class Post:
                 seconds=seconds, failed=kind is not None, at=now, first_byte_s=first_byte_s
             )
         noted = self._noted(outcome, start, now)
-        await self._quota.settle(place.hold.taken, outcome)
+        self._quota.learn(place.model, place.hold.job.body, outcome)
+        self._quota.settle(place.hold.taken, outcome)
         return noted
 
-    def unsent(self, place: Place, failed: Failed) -> Failed:
+    def unsent(self, place: Place, failed: Failed) -> Outcome:
         """Take note that nothing could be sent: there was no usable key."""
         place.hold.given_up = True
         start, now = place.hold.start, self._clock.monotonic()
         self.endpoint.bearing.ended(Kind.CANCELLED, began=start.began, now=now)
         noted = self._noted(failed, start, now)
-        assert isinstance(noted, Failed)  # noqa: S101  # what failed stays so
+        self._quota.settle(place.hold.taken, None)
         return noted
 
     def _noted(self, outcome: Outcome, start: Start, now: float) -> Outcome:

@@ -1,19 +1,25 @@
 """The requests and tokens a minute of one account, as configured or as its answers tell, and what is left of them."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from worker.core.estimate import Extent, Learned, extent, spent
 from worker.core.events import Counted
 from worker.core.hints import LimitsTold, Told
 from worker.core.limits import Charge, Full, Taken, charges, used
-from worker.core.model import Completed, Failed, Outcome
+from worker.core.model import Completed, Outcome
+from worker.errors import StoreUnavailable
 from worker.ports import Limits
 
 _CLIENT_ERROR: Final = 4
 # What an answer said of the rest is the rest for about so long: others may call too.
 _FRESH_S: Final = 10.0
+# Model names come from requests: whoever makes them up gets no room.
+_MOST_MODELS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Quota:
             Counted.TOKENS: tokens_per_minute,
         }
         self._seen: dict[Counted, _Seen] = {}
+        self._settling: set[asyncio.Future[None]] = set()
+        self._learned: dict[str, Learned] = {}
         self._full_until = float("-inf")
         self._full_of: Counted = Counted.REQUESTS
 
@@ -69,21 +77,48 @@ class Quota:
         fresh = (seen.share_left for seen in self._seen.values() if now - seen.at < _FRESH_S)
         return min(fresh, default=1.0)
 
-    async def take(self, tokens: int, *, now: float) -> Taken | Full:
-        """Take the permits for one call of so many tokens; see `Limits.take`. Errors: `StoreUnavailable`."""
+    async def take(self, model: str, body: bytes, *, now: float) -> Taken | Full:
+        """Take the permits for one call; see `Limits.take`. Errors: `StoreUnavailable`."""
+        tokens = self._reckoned(model, extent(body)) if self.limit(Counted.TOKENS) else 0
         taken = await self._limits.take(self._charges(tokens))
         if isinstance(taken, Full):
             self._full_of = Counted(taken.meter.rpartition(":")[2])
             self._full_until = now + taken.wait.total_seconds()
         return taken
 
-    async def settle(self, taken: Taken, outcome: Outcome | None) -> None:
-        """Count what the call has used in place of what was reckoned; None: there was no call."""
+    def learn(self, model: str, body: bytes, outcome: Outcome) -> None:
+        """Take note of what a call has used, for the next one's reckoning."""
+        if not isinstance(outcome, Completed) or outcome.usage is None or not self.known:
+            return
+        known = self._learned.pop(model, Learned())
+        if len(self._learned) >= _MOST_MODELS:
+            del self._learned[next(iter(self._learned))]
+        self._learned[model] = known.after(extent(body), outcome.usage)
+
+    def settle(self, taken: Taken, outcome: Outcome | None) -> None:
+        """Count what the call has used in place of what was reckoned; None: there was no call.
+
+        Returns at once: an answer must not wait for it, nor be lost with it. What the store does not take note of
+        stays counted as it was reckoned, until it is past.
+        """
         amounts = _amounts(taken, outcome)
-        if any(amount != charge.amount for charge, amount in zip(taken.charges, amounts, strict=True)):
+        if all(amount == each.amount for each, amount in zip(taken.charges, amounts, strict=True)):
+            return
+        task = asyncio.ensure_future(self._settled(taken, amounts))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def aclose(self) -> None:
+        """Wait until all is settled."""
+        await asyncio.gather(*self._settling, return_exceptions=True)
+
+    async def _settled(self, taken: Taken, amounts: Sequence[int]) -> None:
+        with suppress(StoreUnavailable):
             await self._limits.settle(taken, amounts)
 
-    def told(self, told: LimitsTold, *, now: float) -> Iterator[tuple[Counted, int | None, int | None]]:
+    def told(
+        self, told: LimitsTold, *, now: float
+    ) -> Iterator[tuple[Counted, int | None, int | None]]:
         """Take note of what an answer said; give each limit that it told, with what is left of it."""
         for what, each in ((Counted.REQUESTS, told.requests), (Counted.TOKENS, told.tokens)):
             if each is None:
@@ -95,6 +130,9 @@ class Quota:
                 self._full_of = what
                 self._full_until = max(self._full_until, now + _refilled_s(each))
             yield what, limit, each.remaining
+
+    def _reckoned(self, model: str, asked: Extent) -> int:
+        return self._learned.get(model, Learned()).tokens(asked)
 
     def _charges(self, tokens: int) -> tuple[Charge, ...]:
         return charges(
@@ -114,8 +152,8 @@ def _amounts(taken: Taken, outcome: Outcome | None) -> tuple[int, ...]:
     if outcome is None:
         return tuple(0 for _ in taken.charges)
     if isinstance(outcome, Completed):
-        return used(taken, outcome.usage and outcome.usage.total_tokens)
-    refused = isinstance(outcome, Failed) and (outcome.status or 0) // 100 == _CLIENT_ERROR
+        return used(taken, None if outcome.usage is None else spent(outcome.usage))
+    refused = (outcome.status or 0) // 100 == _CLIENT_ERROR
     return used(taken, 0 if refused else None)
 
 

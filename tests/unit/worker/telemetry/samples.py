@@ -8,7 +8,6 @@ from typing import Any
 
 from producer_sdk.wire import Dedupe, Lane, Source
 from worker.core.circuit import State as CircuitState
-from worker.core.seats import Obstacle
 from worker.core.events import (
     CalledUnrecorded,
     CallEnded,
@@ -47,6 +46,7 @@ from worker.core.model import (
     Tally,
     Usage,
 )
+from worker.core.seats import Obstacle
 from worker.telemetry.sink import Format, Level, Sink, open_sink
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)

@@ -22,12 +22,14 @@ from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Usage, Work
 from worker.core.quick import TryPolicy
+from worker.core.retrybudget import BudgetPolicy
 from worker.core.routing import Policy
 from worker.core.seats import Unready
-from worker.ports import Pricing
+from worker.ports import Limits, Pricing
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
+from worker.upstream.tier import TierSpec
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -51,6 +53,11 @@ def in_turn(*answers: Answer) -> Answer:
     return answer
 
 
+# Retries without end: what bounds them is tried apart.
+PLENTY = BudgetPolicy(share=100, most=100)
+PLAIN = TierSpec()
+
+
 class Bench:
     """A client over endpoints that answer as told, with time by hand."""
 
@@ -63,6 +70,9 @@ class Bench:
         routing: Policy = Policy.LEAST_LOAD,  # idle ones take turns, so that a test can tell
         chance: Callable[[], float] = lambda: 0.5,
         circuit: CircuitPolicy = ALONE,
+        budget: BudgetPolicy = PLENTY,
+        spec: TierSpec = PLAIN,
+        limits: Limits | None = None,
         **answers: Answer | httpx.AsyncBaseTransport,
     ) -> None:
         self.clock = HandClock()
@@ -76,6 +86,9 @@ class Bench:
             chance=chance,
             listener=self.told,
             routing={"small": routing},
+            specs={"small": spec},
+            budget=budget,
+            limits=limits,
             price=price,
             sleep=self.clock.sleep,
         )
@@ -344,7 +357,7 @@ async def test_after_a_refused_key_one_of_many_jobs_goes_first_and_the_others_fo
     assert {(each.kind, each.retry_after) for each in outcomes} == {
         (Kind.UNAUTHORIZED, timedelta(seconds=1))
     }
-    assert bench.client.unready(job()) == bench.clock.now() + timedelta(seconds=1)
+    assert bench.client.unready(job()) == Unready(until=bench.clock.now() + timedelta(seconds=1))
     gate.open.set()
     await asyncio.gather(*tries)
     assert bench.client.unready(job()) is None
@@ -360,7 +373,7 @@ async def test_after_a_refused_key_the_others_wait_on_when_the_first_is_refused_
     bench.clock.passed_s += 15
     await asyncio.gather(*await together(bench, 8))
     assert gate.asked == 2
-    assert bench.client.unready(job()) == bench.clock.now() + timedelta(seconds=30)
+    assert bench.client.unready(job()) == Unready(until=bench.clock.now() + timedelta(seconds=30))
 
 
 async def test_a_first_job_that_is_cancelled_lets_another_go_first() -> None:
@@ -388,7 +401,7 @@ async def test_an_endpoint_that_only_fails_is_left_alone_and_no_attempt_is_spent
     assert (last.outcome.kind, last.work) == (Kind.UNAVAILABLE, Work())
     ready = bench.client.unready(job())
     assert ready is not None
-    bench.clock.passed_s += (ready - bench.clock.now()).total_seconds()
+    bench.clock.passed_s += (ready.until - bench.clock.now()).total_seconds()
     await bench.fail()
     assert len(bench.asked) == ALONE.in_a_row + 1
 

@@ -1,4 +1,3 @@
-import asyncio
 import gzip
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.worker.upstream.fakes import KEY, HandClock, PlannedUpstream, chat, job
+from tests.unit.worker.upstream.fakes import KEY, HandClock, PlannedUpstream, job
 from worker.core.classify import Break, Shape
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Outcome
@@ -119,20 +118,6 @@ async def test_a_rotated_key_is_used_by_the_next_call() -> None:
     for _ in range(2):
         await call(end, job())
     assert seen == ["Bearer sk-old", "Bearer sk-new"]
-
-
-async def test_calls_in_flight_are_counted_also_when_they_are_cancelled() -> None:
-    upstream = PlannedUpstream()
-    end = endpoint(upstream)
-    flight = asyncio.create_task(call(end, job(chat("hang"))))
-    await upstream.arrived.wait()
-    assert end.in_flight == 1
-    flight.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await flight
-    assert end.in_flight == 0
-    await call(end, job(chat("reset")))
-    assert end.in_flight == 0
 
 
 @pytest.mark.parametrize(
