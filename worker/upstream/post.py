@@ -153,8 +153,10 @@ class Post:
         place.hold.given_up = True
         kind = outcome.kind if isinstance(outcome, Failed) else None
         self.endpoint.bearing.ended(kind, began=start.began, now=now)
-        # A request that no endpoint would take says nothing about this one; but it was answered, and not slowly.
-        if kind is None or RULES[kind].cure not in {Cure.NONE, Cure.END}:
+        # A request that no endpoint would take says nothing about how this one is doing, but that it is there.
+        if kind is not None and RULES[kind].cure in {Cure.NONE, Cure.END}:
+            self._observed = self._observed.answered(at=now)
+        else:
             self._observed = self._observed.after(
                 seconds=seconds, failed=kind is not None, at=now, first_byte_s=first_byte_s
             )
