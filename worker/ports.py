@@ -13,6 +13,7 @@ from producer_sdk.wire import CompletionReply, Verb
 from worker.core.events import Event
 from worker.core.lanes import Closed, Orders
 from worker.core.letters import Counts, Explanation, Letter, Selection
+from worker.core.limits import Charge, Full, Taken
 from worker.core.model import (
     AskAnswer,
     Asked,
@@ -179,6 +180,29 @@ class Rationing(Protocol):
 
     async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back a permit under which no call was started."""
+        ...
+
+
+class Limits(Protocol):
+    """Counts requests and tokens against the limits of the accounts that are called, over all workers and restarts.
+
+    Errors: `StoreUnavailable`, and then nothing may start.
+    """
+
+    async def take(self, charges: Sequence[Charge]) -> Taken | Full:
+        """Count all charges and give the right to start one call now; or count none of them, and say how long to wait.
+
+        In no 60 seconds, as the upstream sees them, more than a meter's limit is started. A charge beyond the whole
+        limit is taken when nothing else is counted. What is taken and never settled counts until it is past. No
+        meter may stand twice among the charges.
+        """
+        ...
+
+    async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
+        """Count what was really used in place of the charges, in their order; once for each `Taken`.
+
+        0 gives a charge back. More than was charged counts too, from now on.
+        """
         ...
 
 
@@ -373,6 +397,11 @@ class Store(Protocol):
     @property
     def rationing(self) -> Rationing:
         """The calls that the lanes start."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What is used of the accounts' limits."""
         ...
 
     async def renew(self) -> bool:

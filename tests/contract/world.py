@@ -32,7 +32,7 @@ from worker.core.model import (
     Usage,
     Work,
 )
-from worker.ports import Archive, LaneOrders, Ledger, Rationing, ResponseCache
+from worker.ports import Archive, LaneOrders, Ledger, Limits, Rationing, ResponseCache
 from worker.store.embedded import EmbeddedArchive, EmbeddedOptions, EmbeddedStore
 from worker.store.embedded.laneorders import OrderBook
 
@@ -109,6 +109,8 @@ class Worker(Protocol):
     def cache(self) -> ResponseCache: ...
     @property
     def rationing(self) -> Rationing: ...
+    @property
+    def limits(self) -> Limits: ...
     @property
     def lane_orders(self) -> LaneOrders: ...
     async def renew(self) -> bool: ...

@@ -21,6 +21,7 @@ from worker.store.embedded.cache import EmbeddedCache
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.laneorders import EmbeddedLaneOrders
 from worker.store.embedded.ledger import EmbeddedLedger
+from worker.store.embedded.limits import EmbeddedLimits
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
 from worker.store.embedded.rationing import EmbeddedRationing
@@ -160,6 +161,7 @@ class SimulatedStore(EmbeddedStore):
         self.cache = EmbeddedCache(self._file, clock=clock, listener=listener, options=OPTIONS)
         self.lane_orders = EmbeddedLaneOrders(self._file)
         self.rationing = EmbeddedRationing(self._file, clock=clock)
+        self.limits = EmbeddedLimits(self._file, clock=clock)
 
     async def sweep(self) -> None:
         """Drop what has outlived its lifetime; there are no lock files to bury."""

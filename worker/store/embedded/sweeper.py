@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import apsw
 
+from worker.core.limits import SLOT_US, SLOTS
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner, lock_path, remove_if_dead
 from worker.store.instants import span_us
@@ -18,6 +19,7 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 def sweep(connection: apsw.Connection, *, now: int, options: EmbeddedOptions) -> bool:
     """Make one step; tell whether there may be more to drop at once."""
     _drop_orphaned_claims(connection, now)
+    _drop_unused_meters(connection, now)
     dropped = (
         _drop_bodies(connection, now),
         _drop_jobs(connection, now),
@@ -53,6 +55,11 @@ def _drop_orphaned_claims(connection: apsw.Connection, now: int) -> None:
         " AND job_id IN (SELECT id FROM jobs WHERE expires_at <= ?)",
         (now,),
     )
+
+
+def _drop_unused_meters(connection: apsw.Connection, now: int) -> None:
+    """Drop the meters on which nothing counts any more; there are two at most for each account."""
+    connection.execute("DELETE FROM meters WHERE newest < ?", (now // SLOT_US - SLOTS,))
 
 
 def _drop_bodies(connection: apsw.Connection, now: int) -> int:

@@ -19,6 +19,7 @@ from worker.store.redis.checks import check
 from worker.store.redis.connection import RedisConnection
 from worker.store.redis.laneorders import RedisLaneOrders
 from worker.store.redis.ledger import RedisLedger
+from worker.store.redis.limits import RedisLimits
 from worker.store.redis.listening import Listening
 from worker.store.redis.options import RedisOptions
 from worker.store.redis.procedures import Procedures
@@ -33,7 +34,7 @@ _MOST_DROPPED: Final = 100
 
 
 class RedisStore:
-    """Ledger, response cache, lane orders and rations of a worker process, in a Redis that its fleet shares.
+    """Ledger, response cache, lane orders, rations and limits of a worker process, in a Redis that its fleet shares.
 
     Use as `async with RedisStore(options, …) as store`, then `store.ledger`, `store.cache` and so on. With
     `trust_clock` the process's clock is taken for the server's, as in tests.
@@ -61,6 +62,7 @@ class RedisStore:
         self.cache = RedisCache(self.connection, clock=clock, listener=listener, options=options)
         self.lane_orders = RedisLaneOrders(self.connection)
         self.rationing = RedisRationing(self.connection, clock=clock if trust_clock else None)
+        self.limits = RedisLimits(self.connection, clock=clock if trust_clock else None)
         self.ledger = RedisLedger(self._procedures, listener=listener)
         self._listening = Listening(
             options,
