@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from worker.core.events import Trouble
 from worker.core.lanes import Orders
+from worker.core.limits import Charge, Full, Taken
 from worker.core.model import (
     AskAnswer,
     Asked,
@@ -32,7 +33,8 @@ from worker.core.model import (
 from worker.core.rations import NoPermit, Permit
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
-from worker.ports import LaneOrders, Ledger, Listener, Rationing, ResponseCache
+from worker.ownlimits import OwnLimits
+from worker.ports import LaneOrders, Ledger, Limits, Listener, Rationing, ResponseCache
 
 T = TypeVar("T")
 
@@ -82,6 +84,42 @@ class PatientRationing(_Patient):
     async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back an unused permit; see `Rationing.give_back`."""
         await self._until_done(lambda: self.rationing.give_back(lane, permit))
+
+
+class PatientLimits(_Patient):
+    """`Limits` that nobody exceeds unseen: what cannot be counted is not taken.
+
+    `own` is what a worker counts by that calls on without its store: its own calls alone, from nothing. What was
+    taken of it is settled there.
+    """
+
+    def __init__(self, limits: Limits, outage: Outage, *, own: OwnLimits | None = None) -> None:
+        super().__init__(outage)
+        self.limits = limits
+        self._own = own
+
+    async def take(self, charges: Sequence[Charge]) -> Taken | Full:
+        """Count all charges, or none and say how long to wait; see `Limits.take`.
+
+        It is a small write, such as the probe: that it works does not say that a job's record can be written.
+        """
+        if self._own is None:
+            return await self._prompt(lambda: self.limits.take(charges), writes=False)
+        if self.outage.answering:
+            with suppress(StoreUnavailable):
+                return await self._prompt(lambda: self.limits.take(charges), writes=False)
+        return await self._own.take(charges)
+
+    async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
+        """Count what was really used; see `Limits.settle`.
+
+        What the store does not take note of is not kept for it: a minute later it would not count any more.
+        """
+        if self._own is not None and self._own.gave(taken):
+            await self._own.settle(taken, amounts)
+        elif self.outage.answering:
+            with suppress(StoreUnavailable):
+                await self._prompt(lambda: self.limits.settle(taken, amounts), writes=False)
 
 
 class WatchedOrders(_Patient):

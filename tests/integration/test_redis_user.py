@@ -13,6 +13,7 @@ from tests.contract.world import ANSWER, BEGAN, Ear, HandClock, complete, make_j
 from tests.faults.room import RedisRoom
 from tests.faults.vhost import ROOT
 from worker.core.lanes import Orders
+from worker.core.limits import Taken, charges
 from worker.core.rations import Permit
 from worker.store.redis.archive import RedisArchive
 from worker.store.redis.inspection import inspect
@@ -39,6 +40,10 @@ async def test_it_may_do_what_a_worker_and_an_operator_do(options: RedisOptions)
         await store.cache.put("acme:c1", ANSWER)
         assert await store.cache.get("acme:c1") is not None
         assert isinstance(await store.rationing.permit("small.bulk", per_minute=60), Permit)
+        account = charges("alpha", requests_per_minute=60, tokens_per_minute=9000, tokens=100)
+        taken = await store.limits.take(account)
+        assert isinstance(taken, Taken)
+        await store.limits.settle(taken, (1, 50))
         RedisOrderBook(options).change("small.bulk", lambda _: Orders(paused=True), now=BEGAN)
         assert (await store.lane_orders.orders())["small.bulk"].paused
         await store.ledger.released("nobody's", at_most=timedelta(seconds=1))

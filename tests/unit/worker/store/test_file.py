@@ -221,7 +221,7 @@ async def test_a_file_of_an_older_schema_is_brought_up_to_date_and_keeps_what_it
         await open_and_close(path)
     with closing(connect_reader(path)) as reader:
         assert reader.execute("SELECT job_id, followed FROM claims").fetchall() == [("job", 0)]
-        assert reader.execute("SELECT count(*) FROM lanes, permits, called_off").get == 0
+        assert reader.execute("SELECT count(*) FROM lanes, permits, called_off, meters").get == 0
 
 
 @pytest.mark.parametrize("content", [b"no database at all, " * 500, b"SQLite format 3\0" * 300])

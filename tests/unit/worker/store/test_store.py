@@ -24,6 +24,7 @@ from tests.contract.world import (
 from worker.core.events import LeaseRenewed, Trouble
 from worker.core.kinds import Kind
 from worker.core.letters import Counts, Selection
+from worker.core.limits import Taken, charges
 from worker.core.model import Completed, Retry, Started, Usage, next_generation
 from worker.errors import SettingsError, StoreUnavailable
 from worker.store import outcomes
@@ -201,6 +202,18 @@ async def test_what_has_outlived_its_time_leaves_no_row_behind(tmp_path: Path) -
         lambda connection: connection.execute("SELECT size FROM cache_total").get
     )
     assert total == 0
+    await fleet.close()
+
+
+async def test_a_meter_on_which_nothing_counts_any_more_is_swept(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store = await fleet.join()
+    for account in ("alpha", "beta"):
+        told = charges(account, requests_per_minute=9, tokens_per_minute=0, tokens=0)
+        assert isinstance(await store.limits.take(told), Taken)
+        fleet.clock.pass_by(timedelta(seconds=60))
+        await store.sweep()
+        assert count(fleet.path, "meters") == 1
     await fleet.close()
 
 
