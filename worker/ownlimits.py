@@ -36,8 +36,9 @@ class OwnLimits:
             return
         now = self._now()
         for charge, amount in zip(taken.charges, amounts, strict=True):
-            level = self._level(charge, now)
-            self._levels[charge.meter.name] = settled(level, charge, amount, taken.slot)
+            if amount != charge.amount:
+                level = self._level(charge, now)
+                self._levels[charge.meter.name] = settled(level, charge, amount, taken.slot)
 
     def gave(self, taken: Taken) -> bool:
         """Tell whether it was taken here."""
@@ -49,4 +50,4 @@ class OwnLimits:
         return level
 
     def _now(self) -> int:
-        return int(self._clock.monotonic() * 1_000_000)
+        return round(self._clock.monotonic() * 1_000_000)
