@@ -99,11 +99,15 @@ async def test_a_meter_holds_no_more_than_what_counts(
     clock = HandClock()
     limits = RedisLimits(hosts[0]._connection, clock=clock)
     key = limits._connection.key("meter", METER)
+    first = await limits.take([tokens(1, limit=100_000)])
     for number in range(3 * SLOTS):
         assert isinstance(await limits.take([tokens(1, limit=100_000)]), Taken)
         fields = redis_room.redis.ask("HLEN", key)
         assert fields == min(number + 1, SLOTS) + FACTS
         clock.pass_by(timedelta(seconds=0.5))
+    assert isinstance(first, Taken)
+    await limits.settle(first, (0,))
+    assert redis_room.redis.ask("HLEN", key) == SLOTS - 1 + FACTS
     clock.pass_by(timedelta(minutes=1))
     assert isinstance(await limits.take([tokens(1, limit=100_000)]), Taken)
     values = redis_room.redis.ask("HVALS", key)
