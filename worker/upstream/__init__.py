@@ -7,6 +7,7 @@
 | `standing` | what is known of an endpoint: its hold, its circuit, its probe |
 | `spec` | what is configured of an endpoint, and its checks |
 | `reading` | bytes of an answer to facts: shape, model, usage, error code |
+| `reasons` | why an upstream refused, from details and known wordings |
 | `body` | reads and unpacks a body under a byte cap |
 | `breaks` | the HTTP library's exceptions to `Break`; the one place that knows them |
 | `transport` | an httpx transport over pyqwest; translates pyqwest's exceptions |
