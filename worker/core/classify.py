@@ -25,6 +25,16 @@ class Shape(StrEnum):
     TOO_LARGE = "the answer was larger than the endpoint's max_response_bytes"
 
 
+class Reason(StrEnum):
+    """Why an upstream refused, where it says so in more than its status and code; in Warren's own words."""
+
+    KEY = "the key, or the account, may not call"
+    QUOTA = "the account has nothing left"
+    RATE = "too much at the moment"
+    TOO_LONG = "the request is longer than the model, or the account's limit, ever takes"
+    UNWANTED = "the content is refused"
+
+
 class Break(StrEnum):
     """How a call ended without an answer; the value says so in Warren's own words."""
 
@@ -74,20 +84,70 @@ _CLASSES: Final[dict[int, Kind]] = {
     5: Kind.UPSTREAM_ERROR,
 }
 
-_TOO_LONG: Final = frozenset({"context_length_exceeded", "string_above_max_length"})
-_NO_QUOTA: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-_NO_MODEL: Final = frozenset({"model_not_found"})
+_TOO_LONG: Final = frozenset(
+    {
+        "context_length_exceeded",  # OpenAI, and most that copy it
+        "string_above_max_length",
+        "exceed_context_size_error",  # llama.cpp
+        "request_too_large",  # Anthropic, 413: so many bytes
+        "tokens_limit_reached",  # GitHub Models, 413
+    }
+)
+_NO_QUOTA: Final = frozenset(
+    {
+        "insufficient_quota",  # OpenAI, Azure
+        "billing_hard_limit_reached",
+        "billing_not_active",  # OpenAI, 429
+        "billing_error",  # Anthropic, 402, also where a gateway changes the status
+        "budget_exceeded",  # LiteLLM, 400 or 429 by its version
+        "BILLING_DISABLED",  # Google, 403
+    }
+)
+_BAD_KEY: Final = frozenset(
+    {
+        "invalid_api_key",
+        "authentication_error",
+        "API_KEY_INVALID",  # Gemini, 400
+        "API_KEY_EXPIRED",
+        "organization_restricted",  # Groq, 400
+    }
+)
+_NO_MODEL: Final = frozenset(
+    {
+        "model_not_found",
+        "model_decommissioned",  # Groq, 400
+        "model_terms_required",  # Groq, 403
+        "invalid_model",  # Mistral, 400
+        "DeploymentNotFound",  # Azure, 404
+    }
+)
 _UNWANTED: Final = frozenset({"content_filter", "content_policy_violation"})
 
 # A code says more than its status, but only where this row expects it.
 _CODES: Final[dict[tuple[int, str], Kind]] = {
     **{(status, code): Kind.CONTEXT_TOO_LONG for status in (400, 413, 422) for code in _TOO_LONG},
+    (413, "rate_limit_exceeded"): Kind.CONTEXT_TOO_LONG,  # Groq: more tokens than a minute allows
     # The account, not the moment, refuses: waiting a minute mends nothing.
-    **{(status, code): Kind.QUOTA_EXHAUSTED for status in (403, 429) for code in _NO_QUOTA},
+    **{(status, code): Kind.QUOTA_EXHAUSTED for status in (400, 403, 429) for code in _NO_QUOTA},
+    # The endpoint's key, not the job, is at fault, whatever the status says of the request.
+    **{(400, code): Kind.UNAUTHORIZED for code in _BAD_KEY},
     # A model that the key may not use, or a prompt that is refused: one job's business. Taken for a
     # refused key it would stop the endpoint for all others.
     **{(status, code): Kind.MODEL_NOT_FOUND for status in (400, 403) for code in _NO_MODEL},
     **{(403, code): Kind.INVALID_REQUEST for code in _UNWANTED},
+    # Work refused for lack of room, under a status that says something else.
+    (498, "capacity_exceeded"): Kind.OVERLOADED,  # Groq's own number: its flex tier is full
+    (500, "overloaded_error"): Kind.OVERLOADED,  # Anthropic, behind gateways that know no 529
+}
+
+# The same for what is read from an error's details and wording, and before its code: Gemini says RESOURCE_EXHAUSTED
+# of a minute and of a day.
+_REASONS: Final[dict[tuple[int, Reason], Kind]] = {
+    **{(status, Reason.KEY): Kind.UNAUTHORIZED for status in (400, 403)},
+    **{(status, Reason.QUOTA): Kind.QUOTA_EXHAUSTED for status in (400, 403, 429)},
+    (429, Reason.RATE): Kind.RATE_LIMITED,
+    **{(status, Reason.TOO_LONG): Kind.CONTEXT_TOO_LONG for status in (400, 413, 422, 429)},
+    (403, Reason.UNWANTED): Kind.INVALID_REQUEST,
 }
 
 _BAD_SHAPES: Final[dict[Shape, Kind | None]] = {
@@ -106,12 +166,13 @@ def kind_of_answer(
     shape: Shape = Shape.NOTHING,
     code: str | None = None,
     error_type: str | None = None,
+    reason: Reason | None = None,
     should_retry: str | None = None,
 ) -> Kind | None:
     """Give the kind of failure that an answer is; None: it is a completion.
 
-    `shape` matters for 2xx only; `code` and `error_type` are the error object's, `should_retry` is the
-    header `x-should-retry`. That header moves only what the status leaves open, between two columns:
+    `shape` matters for 2xx only; `code` and `error_type` are the error object's, `reason` is what else was read from
+    it, `should_retry` is the header `x-should-retry`. That header moves only what the status leaves open, between two columns:
 
     * `true` on a plain invalid request makes it transient (UPSTREAM_ERROR);
     * `false` on a transient 4xx (408, 409, 425) makes it permanent (INVALID_REQUEST);
@@ -121,7 +182,12 @@ def kind_of_answer(
     if status // 100 == 2:  # noqa: PLR2004  # 2xx is how HTTP writes success
         return _BAD_SHAPES[shape]
     plain = _STATUSES.get(status) or _CLASSES.get(status // 100, Kind.BAD_RESPONSE)
-    kind = _CODES.get((status, code or "")) or _CODES.get((status, error_type or "")) or plain
+    kind = (
+        (_REASONS.get((status, reason)) if reason is not None else None)
+        or _CODES.get((status, code or ""))
+        or _CODES.get((status, error_type or ""))
+        or plain
+    )
     if status // 100 != _CLIENT_ERROR:
         return kind
     if should_retry == "true" and kind is Kind.INVALID_REQUEST:

@@ -79,6 +79,14 @@ _TOKENS: Final[tuple[_Names, ...]] = (
 _TWO_MINUTES: Final = timedelta(minutes=2)
 
 
+def delay(text: object) -> timedelta | None:
+    """Give a delay that stands in an error's body as a Go duration or Google's, such as `45.5s`; at most `LONGEST`."""
+    if not isinstance(text, str) or len(text) > _LONGEST_TEXT or not _GO_DURATION.fullmatch(text):
+        return None
+    seconds = _go_duration_s(text)
+    return None if seconds is None else _bounded(seconds)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What was said of one limit; each None: not said. `resets_after` is when the whole limit is there again."""

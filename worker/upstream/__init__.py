@@ -8,6 +8,7 @@
 | `spec`, `tier` | what is configured of an endpoint, with its checks, and of a tier's calls |
 | `apis` | the known APIs: their hosts, paths and key headers; where a call goes |
 | `reading` | bytes of an answer to facts: shape, model, usage, error code |
+| `reasons` | why an upstream refused, from details and known wordings |
 | `body` | reads and unpacks a body under a byte cap |
 | `breaks` | the HTTP library's exceptions to `Break`; the one place that knows them |
 | `transport` | an httpx transport over pyqwest; translates pyqwest's exceptions |

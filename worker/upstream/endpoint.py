@@ -153,16 +153,22 @@ class Endpoint:
         return self._failed(kind, response, code=read.code or read.error_type, why=read.shape)
 
     async def _refused(self, response: httpx.Response) -> Failed:
-        code, error_type = None, None
+        said = reading.Refusal()
         if response.status_code // 100 >= _CLIENT_ERROR:
-            code, error_type = reading.refusal(await _error_body(response))
+            said = reading.refusal(await _error_body(response))
         kind = kind_of_answer(
             response.status_code,
-            code=code,
-            error_type=error_type,
+            code=said.code,
+            error_type=said.error_type,
+            reason=said.reason,
             should_retry=response.headers.get("x-should-retry"),
         )
-        return self._failed(kind or Kind.BAD_RESPONSE, response, code=code or error_type)
+        failed = self._failed(
+            kind or Kind.BAD_RESPONSE, response, code=said.code or said.error_type
+        )
+        if failed.retry_after is None and said.retry_after is not None:
+            return replace(failed, retry_after=said.retry_after)
+        return failed
 
     def _unread(self, response: httpx.Response, shape: Shape) -> Failed:
         kind = kind_of_answer(response.status_code, shape=shape) or Kind.BAD_RESPONSE

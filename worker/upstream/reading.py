@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
-from worker.core.classify import Shape, short_code
+from worker.core.classify import Reason, Shape, short_code
 from worker.core.model import Usage
+from worker.upstream import reasons
 
 _LIST_OF: Final[Mapping[str, str]] = {
     "/v1/chat/completions": "choices",
@@ -50,15 +52,43 @@ def completion(path: str, body: bytes) -> Reading:
     )
 
 
-def refusal(body: bytes) -> tuple[str | None, str | None]:
-    """Give `code` and `type` of an error body, each None if it is not there or may not be kept.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What the body of an error says; each None: nothing, or nothing that may be kept."""
 
-    Knows OpenAI's shape, Gemini's (a list around it) and vLLM's older one (without the outer object).
+    code: str | None = None
+    error_type: str | None = None
+    reason: Reason | None = None
+    retry_after: timedelta | None = None
+
+
+def refusal(body: bytes) -> Refusal:
+    """Read the body of an error. Never raises for what is in it, and keeps none of its texts.
+
+    Knows OpenAI's shape, Gemini's (a list around it, a status word, details), Anthropic's, Mistral's and vLLM's (without
+    the outer object), xAI's (the text in the place of the object) and Azure API Management's.
     """
     content = _decode(body) if body else None
     if isinstance(content, list) and content:
         content = content[0]
-    return _codes(content) if isinstance(content, dict) else (None, None)
+    if not isinstance(content, dict):
+        return Refusal()
+    code, error_type = _codes(content)
+    error = _error(content)
+    return Refusal(
+        code=code,
+        error_type=error_type,
+        reason=reasons.reason_of(error),
+        retry_after=reasons.retry_delay(error),
+    )
+
+
+def _error(content: Mapping[str, object]) -> Mapping[str, object]:
+    """Give the object that tells of the error, in whatever place the provider puts it."""
+    error = content.get("error")
+    if isinstance(error, dict):
+        return error
+    return {"message": error} if isinstance(error, str) else content
 
 
 def _decode(body: bytes) -> object:
@@ -70,10 +100,13 @@ def _decode(body: bytes) -> object:
 
 
 def _codes(content: Mapping[str, object]) -> tuple[str | None, str | None]:
+    """Give code and type. Google's code is its HTTP status again: its word says more."""
     error = content.get("error", content if content.get("object") == "error" else None)
     if not isinstance(error, dict):
         return None, None
-    return short_code(error.get("code")), short_code(error.get("type"))
+    code = error.get("code")
+    word = short_code(reasons.google_word(error)) if isinstance(code, int) else None
+    return word or short_code(code), short_code(error.get("type"))
 
 
 def _is_complete(path: str, content: Mapping[str, object]) -> bool:

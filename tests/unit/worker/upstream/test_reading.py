@@ -121,7 +121,7 @@ def test_an_odd_model_name_is_not_kept(model: object) -> None:
     [
         (b'{"error": {"code": "c", "type": "t", "message": "secret words"}}', "c", "t"),
         (b'{"error": {"code": null, "type": "t"}}', None, "t"),
-        (b'[{"error": {"code": 400, "status": "INVALID_ARGUMENT"}}]', "400", None),
+        (b'[{"error": {"code": 400, "status": "INVALID_ARGUMENT"}}]', "INVALID_ARGUMENT", None),
         (b'{"object": "error", "code": 404, "type": "NotFoundError"}', "404", "NotFoundError"),
         (b'{"error": "no such model"}', None, None),
         (b'{"error": {"code": "your prompt was: x"}}', None, None),
@@ -134,7 +134,13 @@ def test_an_odd_model_name_is_not_kept(model: object) -> None:
 def test_codes_are_found_in_every_known_shape(
     body: bytes, code: str | None, error_type: str | None
 ) -> None:
-    assert refusal(body) == (code, error_type)
+    said = refusal(body)
+    assert (said.code, said.error_type, said.reason, said.retry_after) == (
+        code,
+        error_type,
+        None,
+        None,
+    )
 
 
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
