@@ -180,9 +180,10 @@ class Site:
         header = self.key_header or rules.look_key or rules.key_header
         return f"{self._top}/models{self._query}", header, rules.look_headers or {}
 
-    def key(self, key: str) -> tuple[str, str]:
-        """Give the header that carries the key of a call."""
-        return key_header(self.key_header or APIS[self.spoken].key_header, key)
+    @property
+    def sends_key_in(self) -> KeyHeader:
+        """In which header the key of a call goes."""
+        return self.key_header or APIS[self.spoken].key_header
 
     @property
     def _root(self) -> str:
