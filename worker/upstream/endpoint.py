@@ -17,9 +17,9 @@ from worker.core.serving import unserved
 from worker.errors import SettingsError
 from worker.ports import Clock
 from worker.upstream import body, reading
-from worker.upstream.apis import key_header
 from worker.upstream.breaks import how_it_broke
 from worker.upstream.hold import Hold
+from worker.upstream.site import key_header
 from worker.upstream.spec import EndpointSpec, is_header_value
 from worker.upstream.transport import PyqwestTransport
 

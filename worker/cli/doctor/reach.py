@@ -15,7 +15,7 @@ from worker.clock import SystemClock
 from worker.errors import SettingsError
 from worker.settings import EndpointSettings, Settings
 from worker.settings.serving import endpoint_site
-from worker.upstream.apis import key_header
+from worker.upstream.site import key_header
 
 _ALPN: Final = ("h2", "http/1.1")
 _CLOCK: Final = SystemClock()

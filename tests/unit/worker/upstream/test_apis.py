@@ -1,7 +1,8 @@
 import pytest
 
 from producer_sdk.wire import PATHS
-from worker.upstream.apis import APIS, Api, KeyHeader, Site, api_at, key_header
+from worker.upstream.apis import APIS, Api, KeyHeader, api_at
+from worker.upstream.site import Site, key_header
 
 CHAT, TEXT, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 
