@@ -28,7 +28,9 @@ def renamed(body: bytes, name: str) -> bytes:
         start = _past_space(text, _past_space(text, at) + 1)  # past the colon
         _, end = _value_at(text, start)
         at = _past_space(text, end)
-    return (text[:start] + json.dumps(name) + text[end:]).encode()
+    head = len(text[:start].encode())
+    tail = head + len(text[start:end].encode())
+    return b"".join((body[:head], json.dumps(name).encode(), body[tail:]))
 
 
 def _past_space(text: str, at: int) -> int:

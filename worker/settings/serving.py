@@ -9,7 +9,8 @@ from worker.settings.finding import Finding
 from worker.settings.schema import Settings
 from worker.settings.urls import show_url
 from worker.settings.values import format_duration
-from worker.upstream.apis import APIS, Api, Site, api_at
+from worker.upstream.apis import APIS, Api, api_at
+from worker.upstream.site import Site
 from worker.upstream.spec import is_deployment
 
 _SHARED: Final = ("requests_per_minute", "tokens_per_minute")

@@ -6,7 +6,7 @@
 | `endpoint` | one endpoint: a configured value, its connections, its state; makes one call |
 | `standing` | what is known of an endpoint: its hold, its circuit, its probe |
 | `spec`, `tier` | what is configured of an endpoint, with its checks, and of a tier's calls |
-| `apis` | the known APIs: their hosts, paths and key headers; where a call goes |
+| `apis`, `site` | the known APIs: their hosts, paths and key headers; where an endpoint's calls go |
 | `reading` | bytes of an answer to facts: shape, model, usage, error code |
 | `reasons` | why an upstream refused, from details and known wordings |
 | `body` | reads and unpacks a body under a byte cap |

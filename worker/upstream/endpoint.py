@@ -21,6 +21,7 @@ from worker.ports import Clock
 from worker.upstream import body, reading
 from worker.upstream.bearing import Bearing
 from worker.upstream.breaks import how_it_broke
+from worker.upstream.site import key_header
 from worker.upstream.spec import EndpointSpec, is_header_value
 from worker.upstream.standing import Standing
 from worker.upstream.transport import PyqwestTransport
@@ -66,7 +67,9 @@ class Endpoint:
         self._transport = _transport(spec) if transport is None else transport
         self.serving = spec.serving
         self._site = spec.site
-        self._urls: dict[str, httpx.URL] = {}
+        self._key_header = self._site.sends_key_in
+        self._by_deployment = self._site.by_deployment
+        self._urls: dict[tuple[str, str], httpx.URL] = {}
         self._headers = (
             ("accept", "application/json"),
             ("accept-encoding", body.ENCODINGS),
@@ -91,7 +94,7 @@ class Endpoint:
             return self._broken(key)
         headers = [*self._headers, ("x-client-request-id", _call_id(job, number))]
         if key is not None:
-            headers.append(self._site.key(key))
+            headers.append(key_header(self._key_header, key))
         return httpx.Request(
             "POST",
             self._url(job.path, name),
@@ -120,10 +123,10 @@ class Endpoint:
         await self._transport.aclose()
 
     def _url(self, path: str, name: str) -> httpx.URL:
-        """Give the parsed address; there are only as many as paths and configured deployments."""
-        address = self._site.url(path, name)
-        if (url := self._urls.get(address)) is None:
-            url = self._urls[address] = httpx.URL(address)
+        """Give the parsed address: there are only as many as paths and configured deployments."""
+        place = (path, name if self._by_deployment else "")
+        if (url := self._urls.get(place)) is None:
+            url = self._urls[place] = httpx.URL(self._site.url(path, name))
         return url
 
     def _key(self) -> str | Break | None:

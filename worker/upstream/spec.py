@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from producer_sdk.wire import PATHS
 from worker.core.serving import Serving
 from worker.errors import SettingsError
-from worker.upstream.apis import Api, KeyHeader, Site
+from worker.upstream.apis import Api, KeyHeader
+from worker.upstream.site import Site
 
 Http: TypeAlias = Literal["auto", "1.1", "2"]
 

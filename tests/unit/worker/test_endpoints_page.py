@@ -10,7 +10,8 @@ from tests.faults.vhost import ROOT
 from worker.clock import SystemClock
 from worker.parts import endpoint_spec
 from worker.settings import Settings, load
-from worker.upstream.apis import APIS, Api, Site
+from worker.upstream.apis import APIS, Api
+from worker.upstream.site import Site
 
 PAGE = (ROOT / "docs/endpoints.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")

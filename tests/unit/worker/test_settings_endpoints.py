@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.worker.settings_samples import MINIMAL, Folder, having
+from worker.cli.doctor.reach import most_calls
 from worker.clock import SystemClock
 from worker.parts import endpoint_spec, tier_spec
 from worker.settings import describe
@@ -259,6 +260,16 @@ def test_a_limit_that_nothing_can_reach_is_a_warning(folder: Folder) -> None:
         "endpoints.main.concurrency = 21 is never reached: its tiers have at most 20 jobs at once",
     )
     assert folder.load(having("endpoints.main", "concurrency = 20")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "most"), [("", 20), ("concurrency = 5", 5), ("max_concurrency = 7", 7)]
+)
+def test_the_doctor_looks_for_as_many_calls_as_there_can_be(
+    folder: Folder, line: str, most: int
+) -> None:
+    settings = folder.load(having("endpoints.main", line))
+    assert most_calls(settings, settings.endpoints["main"]) == most
 
 
 def test_an_api_that_is_not_its_hosts_own_is_a_warning(folder: Folder) -> None:

@@ -15,7 +15,7 @@ from worker.clock import SystemClock
 from worker.errors import SettingsError
 from worker.settings import EndpointSettings, Settings
 from worker.settings.serving import endpoint_site
-from worker.upstream.apis import key_header
+from worker.upstream.site import key_header
 
 _ALPN: Final = ("h2", "http/1.1")
 _CLOCK: Final = SystemClock()
@@ -34,17 +34,23 @@ def endpoint_findings(settings: Settings, *, call: bool) -> Iterator[Finding]:
 
 def _endpoint(settings: Settings, each: EndpointSettings, *, call: bool) -> list[Finding]:
     name, parts = each.name, urlsplit(each.base_url)
-    jobs = sum(
-        tier.concurrency + tier.bulk_concurrency
-        for tier in settings.tiers.values()
-        if name in tier.endpoints
-    )
+    jobs = most_calls(settings, each)
     found = _reach(each)
     where = f"{parts.scheme}://{parts.netloc}"
     findings = [_key(each), endpoint.reached(name, found, where=where, jobs=jobs)]
     if call and all(finding.severity is not Severity.FAIL for finding in findings):
         findings += _call(each)
     return findings
+
+
+def most_calls(settings: Settings, each: EndpointSettings) -> int:
+    """Give how many calls a worker may have at an endpoint at once."""
+    jobs = sum(
+        tier.concurrency + tier.bulk_concurrency
+        for tier in settings.tiers.values()
+        if each.name in tier.endpoints
+    )
+    return min(jobs, each.concurrency or each.max_concurrency)
 
 
 def _key(each: EndpointSettings) -> Finding:

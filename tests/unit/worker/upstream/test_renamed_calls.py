@@ -1,5 +1,6 @@
 """Which model, at which address, an endpoint is asked for."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.unit.worker.upstream.fakes import KEY, HandClock, PlannedUpstream, job
 from worker.core.kinds import Kind
-from worker.core.model import Failed, Job
+from worker.core.model import Completed, Failed, Job
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
 
@@ -37,6 +38,24 @@ def test_a_model_with_another_name_there_is_asked_for_by_that_and_the_rest_stays
     made = request(job(BODY), models={"gpt-small": "mine"})
     assert made.content == RENAMED
     assert made.headers["content-length"] == str(len(RENAMED))
+
+
+async def test_the_answer_passes_as_it_is_and_says_what_the_model_is_called_there() -> None:
+    one = endpoint(PlannedUpstream(), models={"gpt-small": "mine"})
+    made = one.prepare(job(), number=1)
+    assert isinstance(made, httpx.Request)
+    completed = await one.call(made, "/v1/chat/completions")
+    assert isinstance(completed, Completed)
+    assert completed.model == "mine"
+    assert json.loads(completed.body)["model"] == "mine"
+
+
+def test_made_up_model_names_take_no_room() -> None:
+    one = endpoint(PlannedUpstream())
+    for number in range(50):
+        made = one.prepare(replace(job(), model=f"m{number}", body=b'{"model":"m"}'), number=1)
+        assert isinstance(made, httpx.Request)
+    assert len(one._urls) == 1
 
 
 @pytest.mark.parametrize("models", [{}, {"gpt-small": "gpt-small"}])
