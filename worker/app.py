@@ -32,7 +32,8 @@ from worker.crew import Crew
 from worker.errors import CannotStart, StoreUnavailable
 from worker.lanes import Gate, Lane, Lanes
 from worker.outage import Outage, opened
-from worker.patience import PatientLedger, PatientRationing, TolerantCache, WatchedOrders
+from worker.ownlimits import OwnLimits
+from worker.patience import PatientLedger, PatientLimits, PatientRationing, TolerantCache, WatchedOrders
 from worker.pipeline import Line
 from worker.ports import Clock, Listener, Store, Upstream
 from worker.settings import Address as ListenAddress
@@ -171,7 +172,9 @@ async def _build(
         listener=listener,
     )
     outage = Outage(probe=store.renew, clock=clock, listener=listener)
-    upstream = parts.upstream(settings, clock, listener)
+    own = OwnLimits(clock) if settings.store.on_outage == "call" else None
+    limits = PatientLimits(store.limits, outage, own=own)
+    upstream = parts.upstream(settings, clock, listener, limits=limits)
     resources.push_async_callback(upstream.aclose)
     troubles = Troubles(listener)
     connections = parts.connections(settings.broker, troubles)

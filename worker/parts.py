@@ -11,13 +11,15 @@ from worker.broker.address import Address
 from worker.broker.codec import TierRules
 from worker.broker.connection import Connections
 from worker.broker.trouble import Troubles
+from worker.core.circuit import ALONE, AMONG_OTHERS
 from worker.core.costs import Price
 from worker.core.lanes import LaneRules
 from worker.core.quick import TryPolicy
 from worker.core.retry import RetryPolicy
+from worker.core.retrybudget import BudgetPolicy
 from worker.errors import SettingsError
 from worker.keys import EndpointKey
-from worker.ports import Clock, Listener
+from worker.ports import Clock, Limits, Listener
 from worker.pricing import Prices
 from worker.settings import (
     BrokerSettings,
@@ -97,10 +99,17 @@ def lane_rules(tiers: Mapping[str, TierSettings]) -> Mapping[str, LaneRules]:
     }
 
 
-def upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamClient:
-    """Give the client of all endpoints."""
+def upstream(
+    settings: Settings, clock: Clock, listener: Listener, *, limits: Limits
+) -> UpstreamClient:
+    """Give the client of all endpoints; `limits` counts what their accounts use."""
+    alone = {tier.endpoints[0] for tier in settings.tiers.values() if len(tier.endpoints) == 1}
     endpoints = {
-        name: Endpoint(endpoint_spec(endpoint, clock), clock=clock)
+        name: Endpoint(
+            endpoint_spec(endpoint, clock),
+            clock=clock,
+            circuit=ALONE if name in alone else AMONG_OTHERS,
+        )
         for name, endpoint in settings.endpoints.items()
     }
     retry = settings.retry
@@ -117,6 +126,10 @@ def upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamCl
         clock=clock,
         chance=random.random,
         listener=listener,
+        specs={name: tier_spec(tier) for name, tier in settings.tiers.items()},
+        routing={name: tier.routing for name, tier in settings.tiers.items()},
+        budget=BudgetPolicy(share=retry.budget_share),
+        limits=limits,
         price=_prices(settings),
     )
 

@@ -14,6 +14,7 @@ from worker.core.classify import Shape
 from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Usage, Work
+from worker.core.retrybudget import BudgetPolicy
 from worker.core.quick import TryPolicy
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
@@ -51,6 +52,7 @@ class World:
             clock=SystemClock(),
             chance=lambda: 0.5,
             listener=self.told,
+            budget=BudgetPolicy(share=100, most=100),
         )
         self.made.append(made)
         return made

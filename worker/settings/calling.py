@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from producer_sdk.wire import Dedupe
+from worker.core.routing import DEFAULT, Policy
 from worker.core.windows import Window
 from worker.settings.values import (
     Duration,
@@ -68,6 +69,11 @@ class TierSettings:
         Field(min_length=1),
         "The endpoints that serve the tier",
     ]
+    routing: Annotated[
+        Policy,
+        one_of(Policy),
+        "How the endpoint of a call is chosen: by latency and load (`ewma`, `peak-ewma`, `blend`) or load alone (`least-load`)",
+    ] = DEFAULT
     fallback_models: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
         BeforeValidator(parse_list),
