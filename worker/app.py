@@ -27,13 +27,19 @@ from worker.broker.publisher import Publisher
 from worker.broker.trouble import Troubles
 from worker.clock import SystemClock
 from worker.core.events import TierPaused, Trouble
-from worker.core.lanes import Cause
+from worker.core.lanes import Cause, LaneRules
 from worker.crew import Crew
 from worker.errors import CannotStart, StoreUnavailable
 from worker.lanes import Gate, Lane, Lanes
 from worker.outage import Outage, opened
 from worker.ownlimits import OwnLimits
-from worker.patience import PatientLedger, PatientLimits, PatientRationing, TolerantCache, WatchedOrders
+from worker.patience import (
+    PatientLedger,
+    PatientLimits,
+    PatientRationing,
+    TolerantCache,
+    WatchedOrders,
+)
 from worker.pipeline import Line
 from worker.ports import Clock, Listener, Store, Upstream
 from worker.settings import Address as ListenAddress
@@ -172,8 +178,7 @@ async def _build(
         listener=listener,
     )
     outage = Outage(probe=store.renew, clock=clock, listener=listener)
-    own = OwnLimits(clock) if settings.store.on_outage == "call" else None
-    limits = PatientLimits(store.limits, outage, own=own)
+    limits = _limits(settings, store, outage, clock)
     upstream = parts.upstream(settings, clock, listener, limits=limits)
     resources.push_async_callback(upstream.aclose)
     troubles = Troubles(listener)
@@ -193,8 +198,7 @@ async def _build(
         )
         for tier, lane in parts.lanes_of(settings.tiers)
     }
-    rationing = PatientRationing(store.rationing, outage)
-    gates = {key: Gate(key, each, rationing=rationing, clock=clock) for key, each in rules.items()}
+    gates = _gates(rules, store, outage, clock)
     crew, line = _crew_and_line(
         settings,
         store,
@@ -298,6 +302,20 @@ def _crew_and_line(
     )
     crew = Crew(handle=line.handle, set_aside=line.set_aside, listener=listener)
     return crew, line
+
+
+def _limits(settings: Settings, store: Store, outage: Outage, clock: Clock) -> PatientLimits:
+    """Give what counts against accounts' limits: the store, or without it what this process knows."""
+    own = OwnLimits(clock) if settings.store.on_outage == "call" else None
+    return PatientLimits(store.limits, outage, own=own)
+
+
+def _gates(
+    rules: Mapping[str, LaneRules], store: Store, outage: Outage, clock: Clock
+) -> dict[str, Gate]:
+    """Give each lane's gate, by `<tier>.<lane>`."""
+    rationing = PatientRationing(store.rationing, outage)
+    return {key: Gate(key, each, rationing=rationing, clock=clock) for key, each in rules.items()}
 
 
 def _pause_for(outage: Outage, intakes: Sequence[Intake[Any]]) -> None:

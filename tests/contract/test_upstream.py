@@ -14,8 +14,8 @@ from worker.core.classify import Shape
 from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Usage, Work
-from worker.core.retrybudget import BudgetPolicy
 from worker.core.quick import TryPolicy
+from worker.core.retrybudget import BudgetPolicy
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec, Http
