@@ -136,7 +136,7 @@ class UpstreamClient:
             ValueError: `calls_left` is less than one.
         """
         policy = replace(self._policy, tries=min(self._policy.tries, calls_left))
-        spent = _Spent()
+        spent = _Spent(most=policy.tries)
         self._budgets[job.tier] = self._budgets[job.tier].first_try(self._clock.monotonic())
         place = seat if isinstance(seat, Place) else await self._place(job)
         outcome = await self._try(job, place, spent, may_call=may_call)
@@ -175,9 +175,11 @@ class UpstreamClient:
         self, job: Job, beside: str, spent: "_Spent", may_call: MayCall
     ) -> Outcome | None:
         """Make the same call at another endpoint; None: there is none, or the job is not ours any more."""
-        left = self._pools[job.tier].elsewhere(job, beside)
-        if left is None or left or not await may_call():
+        if spent.tries >= spent.most or self._pools[job.tier].elsewhere(job, beside) != timedelta():
             return None
+        if not await may_call():
+            return None
+        spent.tries += 1
         place = await self._place(job, avoid=(beside,))
         if isinstance(place, NoSeat):
             return None
@@ -190,7 +192,14 @@ class UpstreamClient:
         self, job: Job, place: Place, spent: "_Spent", *, hedge: bool = False
     ) -> Outcome:
         """Make one call at a place, and give the place up."""
-        post = place.post
+        try:
+            return await self._call_at(place.post, job, place, spent, hedge=hedge)
+        finally:
+            place.post.leave(place)  # where something of ours has failed before its call
+
+    async def _call_at(
+        self, post: Post, job: Job, place: Place, spent: "_Spent", *, hedge: bool
+    ) -> Outcome:
         at, began = self._clock.now(), self._clock.monotonic()
         request = post.endpoint.prepare(job, number=next(self._numbers), model=place.model)
         if isinstance(request, Failed):  # no key: nothing was sent, so nothing is counted
@@ -229,18 +238,20 @@ class UpstreamClient:
         outcome = post.ended(place, outcome, seconds=seconds, first_byte_s=first_byte_s)
         spent.add(outcome, seconds)
         if isinstance(outcome, Completed):
-            outcome = self._priced(replace(outcome, fallback=place.fallback), job, at)
+            outcome = self._priced(outcome, place, at)
         return outcome
 
-    def _priced(self, completed: Completed, job: Job, at: datetime) -> Completed:
+    def _priced(self, completed: Completed, place: Place, at: datetime) -> Completed:
         cost = self._price(
             endpoint=completed.endpoint,
-            asked=job.model,
+            asked=place.model,
             answered=completed.model,
             usage=completed.usage,
             at=at,
         )
-        return completed if cost is None else replace(completed, cost=cost)
+        if cost is None and not place.fallback:
+            return completed
+        return replace(completed, cost=cost, fallback=place.fallback)
 
     async def _try_again(
         self,
@@ -281,7 +292,7 @@ class UpstreamClient:
             failures.append(outcome)
             pause = pause_before_next_try(
                 outcome,
-                state.attempt_number,
+                max(state.attempt_number, spent.tries),
                 policy,
                 self._chance(),
                 elsewhere=self._pools[job.tier].elsewhere(job, outcome.endpoint) == timedelta(),
@@ -343,8 +354,9 @@ def _unseated(no_seat: NoSeat) -> Failed:
 
 @dataclass(slots=True)
 class _Spent:
-    """What an attempt has cost so far."""
+    """What an attempt has cost so far; it makes `most` tries."""
 
+    most: int
     tries: int = 0
     calls: int = 0
     refusals: int = 0

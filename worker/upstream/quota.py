@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from worker.core.circuit import SLACK_S
 from worker.core.estimate import Extent, Learned, extent, spent
 from worker.core.events import Counted
 from worker.core.hints import LimitsTold, Told
@@ -55,7 +56,8 @@ class Quota:
 
     def left_s(self, now: float) -> float:
         """Give the seconds until it is worth asking for a permit; 0: now."""
-        return max(self._full_until - now, 0.0)
+        left = self._full_until - now
+        return left if left > SLACK_S else 0.0
 
     @property
     def full_of(self) -> Counted:

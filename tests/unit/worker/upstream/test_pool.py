@@ -1,0 +1,478 @@
+"""A client over several endpoints: who can answer, whose limits have room, and what a call's end changes."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from tests.unit.worker.upstream.fakes import HandClock, Memory, always, job
+from worker.core.events import CallEnded, CircuitChanged, LimitSeen, RetryDenied, SeatRefused
+from worker.core.kinds import Kind
+from worker.core.limits import Charge, Full, Taken
+from worker.core.model import Attempted, Completed, Failed
+from worker.core.quick import TryPolicy
+from worker.core.retrybudget import BudgetPolicy
+from worker.core.routing import Policy
+from worker.core.seats import NoSeat, Obstacle, Seat, Unready
+from worker.errors import StoreUnavailable
+from worker.ownlimits import OwnLimits
+from worker.ports import Limits
+from worker.upstream.client import UpstreamClient
+from worker.upstream.endpoint import Endpoint
+from worker.upstream.spec import EndpointSpec
+from worker.upstream.tier import TierSpec
+
+USAGE = {"prompt_tokens": 60, "completion_tokens": 40, "total_tokens": 100}
+JOB = job()
+
+
+class Upstream(httpx.AsyncBaseTransport):
+    """An endpoint that answers with `status`; closed, it lets calls wait at its gate."""
+
+    def __init__(self, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        self.status, self.headers = status, dict(headers or {})
+        self.bodies: list[dict[str, object]] = []
+        self.gate, self.arrived = asyncio.Event(), asyncio.Event()
+        self.gate.set()
+        self.left = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(json.loads(request.content))
+        self.arrived.set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.left += 1
+            raise
+        answer = {"choices": [{}], "usage": USAGE} if self.status == httpx.codes.OK else {}
+        return httpx.Response(self.status, headers=self.headers, json=answer)
+
+
+class Bench:
+    """A client over endpoints a, b, …, with time by hand."""
+
+    def __init__(
+        self,
+        *upstreams: Upstream,
+        specs: Sequence[Mapping[str, object]] = (),
+        spec: TierSpec | None = None,
+        tries: int = 2,
+        budget: BudgetPolicy | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.clock, self.told = HandClock(), Memory()
+        given = [*specs, *[{}] * (len(upstreams) - len(specs))]
+        endpoints = [
+            Endpoint(
+                EndpointSpec(name=name, base_url="http://127.0.0.1:1/v1", **each),  # type: ignore[arg-type]  # of a table
+                clock=self.clock,
+                transport=upstream,
+            )
+            for name, each, upstream in zip("abcdef", given, upstreams, strict=False)
+        ]
+        self.client = UpstreamClient(
+            {"small": endpoints},
+            policy=TryPolicy(tries=tries, base_s=0, cap_s=0),
+            clock=self.clock,
+            chance=lambda: 0.5,
+            listener=self.told,
+            routing={"small": Policy.LEAST_LOAD},
+            specs={} if spec is None else {"small": spec},
+            budget=budget,
+            limits=limits,
+            sleep=self.clock.sleep,
+        )
+
+    async def attempt(self, may_call: Callable[[], object] = always) -> Attempted:
+        return await self.client.attempt(JOB, calls_left=99, may_call=may_call)  # type: ignore[arg-type]
+
+    async def sits(self) -> Seat | NoSeat:
+        """Take a seat, make its call, and leave it."""
+        async with self.client.seat(JOB) as seat:
+            if isinstance(seat, Seat):
+                await self.client.attempt(JOB, calls_left=1, may_call=always, seat=seat)
+            return seat
+
+
+def no_seat(seat: Seat | NoSeat) -> NoSeat:
+    assert isinstance(seat, NoSeat)
+    return seat
+
+
+# Who can answer.
+
+
+async def test_a_job_goes_only_to_endpoints_that_serve_its_model_by_their_name_for_it() -> None:
+    a, b = Upstream(), Upstream()
+    bench = Bench(a, b, specs=[{"models": {"other": "other"}}, {"models": {"gpt-small": "mine"}}])
+    for _ in range(4):
+        assert isinstance((await bench.attempt()).outcome, Completed)
+    assert a.bodies == []
+    assert {body["model"] for body in b.bodies} == {"mine"}
+
+
+async def test_a_model_that_no_endpoint_serves_is_told_before_any_seat() -> None:
+    bench = Bench(Upstream(), specs=[{"models": {"other": "other"}}])
+    flaw = bench.client.flaw(JOB)
+    assert flaw is not None
+    assert flaw.kind is Kind.MODEL_NOT_FOUND
+    assert Bench(Upstream()).client.flaw(JOB) is None
+
+
+async def test_a_held_endpoint_of_one_model_does_not_pause_the_tier_for_another() -> None:
+    a, b = Upstream(429, {"retry-after": "60"}), Upstream()
+    bench = Bench(a, b, specs=[{"models": {"gpt-small": "x"}}, {"models": {"other": "y"}}])
+    await bench.attempt()
+    unready = bench.client.unready(JOB)
+    assert unready == Unready(until=bench.clock.now() + timedelta(seconds=60), shared=False)
+    assert not no_seat(await bench.sits()).shared
+    assert bench.client.unready(replace(JOB, model="other")) is None
+
+
+async def test_another_model_answers_while_the_asked_one_has_no_endpoint_for_long() -> None:
+    a, b = Upstream(429, {"retry-after": "60"}), Upstream()
+    bench = Bench(
+        a,
+        b,
+        specs=[{"models": {"gpt-small": "x"}}, {"models": {"big": "y"}}],
+        spec=TierSpec(fallback_models=("big",)),
+    )
+    outcome = (await bench.attempt()).outcome
+    assert isinstance(outcome, Completed)
+    assert (outcome.endpoint, outcome.fallback) == ("b", True)
+    assert b.bodies[0]["model"] == "y"
+    bench.clock.passed_s += 60
+    a.status = 200
+    again = (await bench.attempt()).outcome
+    assert isinstance(again, Completed)
+    assert (again.endpoint, again.fallback) == ("a", False)
+
+
+async def test_no_other_model_answers_while_the_asked_one_is_held_for_a_moment() -> None:
+    a, b = Upstream(429, {"retry-after": "1"}), Upstream()
+    bench = Bench(
+        a,
+        b,
+        specs=[{"models": {"gpt-small": "x"}}, {"models": {"big": "y"}}],
+        spec=TierSpec(fallback_models=("big",)),
+        tries=1,
+    )
+    await bench.attempt()
+    assert no_seat(await bench.sits()).wait == timedelta(seconds=1)
+    assert b.bodies == []
+
+
+# Limits.
+
+
+async def test_a_used_limit_gives_no_seat_and_says_when_and_why() -> None:
+    bench = Bench(Upstream(), specs=[{"requests_per_minute": 3}])
+    seats = [await bench.sits() for _ in range(6)]
+    given = [seat for seat in seats if isinstance(seat, Seat)]
+    refused = [seat for seat in seats if isinstance(seat, NoSeat)]
+    assert given
+    assert all(seat.counted for seat in given)
+    assert {seat.obstacle for seat in refused} == {Obstacle.REQUESTS}
+    assert {seat.kind for seat in refused} == {Kind.RATE_LIMITED}
+    unready = bench.client.unready(JOB)
+    assert unready is not None
+    assert unready.until == bench.clock.now() + refused[-1].wait
+    assert bench.told.of(SeatRefused)[0].reason is Obstacle.REQUESTS
+
+
+async def test_what_the_limits_allow_is_used_and_not_more() -> None:
+    a = Upstream()
+    bench = Bench(a, specs=[{"requests_per_minute": 60}])
+    starts: list[float] = []
+    while bench.clock.passed_s < 600:
+        seat = await bench.sits()
+        if isinstance(seat, NoSeat):
+            bench.clock.passed_s += seat.wait.total_seconds()
+        else:
+            starts.append(bench.clock.passed_s)
+    most = max(sum(start <= each < start + 60 for each in starts) for start in starts)
+    assert most <= 60
+    assert len(starts) > 600 * 0.95
+
+
+async def test_a_seat_that_is_left_unused_gives_its_permits_back() -> None:
+    bench = Bench(Upstream(), specs=[{"requests_per_minute": 600, "tokens_per_minute": 4000}])
+    for _ in range(50):
+        async with bench.client.seat(JOB) as seat:
+            assert isinstance(seat, Seat)
+        await asyncio.sleep(0)
+        bench.clock.passed_s += 0.01
+
+
+async def test_tokens_are_settled_by_what_the_answer_says() -> None:
+    taken: list[tuple[int, ...]] = []
+    settled: list[tuple[int, ...]] = []
+
+    class Spy(OwnLimits):
+        async def take(self, charges: Sequence[Charge]) -> Taken | Full:
+            taken.append(tuple(each.amount for each in charges))
+            return await super().take(charges)
+
+        async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
+            settled.append(tuple(amounts))
+            await super().settle(taken, amounts)
+
+    a = Upstream()
+    bench = Bench(a, specs=[{"tokens_per_minute": 100_000}], limits=Spy(HandClock()))
+    await bench.attempt()
+    await asyncio.sleep(0)
+    assert settled == [(100,)]
+    a.status = 400
+    await bench.attempt()
+    await asyncio.sleep(0)
+    assert settled[1:] == [(0,)]
+    assert taken[0] > taken[1] > (0,)  # learned from the first answer
+
+
+async def test_endpoints_of_one_account_share_its_limits() -> None:
+    account = {"account": "ours", "requests_per_minute": 3}
+    bench = Bench(Upstream(), Upstream(), specs=[account, account])
+    alone = Bench(Upstream(), specs=[account])
+    together, single = [
+        sum([isinstance(await each.sits(), Seat) for _ in range(9)]) for each in (bench, alone)
+    ]
+    assert together == single
+
+
+async def test_a_limit_that_is_told_is_kept_where_none_is_configured() -> None:
+    headers = {
+        "x-ratelimit-limit-requests": "3",
+        "x-ratelimit-remaining-requests": "2",
+        "x-ratelimit-reset-requests": "20s",
+    }
+    bench = Bench(Upstream(200, headers))
+    assert not getattr(await bench.sits(), "counted", True)
+    seats = [await bench.sits() for _ in range(8)]
+    assert any(isinstance(seat, NoSeat) and seat.obstacle is Obstacle.REQUESTS for seat in seats)
+    seen = bench.told.of(LimitSeen)[0]
+    assert (seen.endpoint, seen.what, seen.limit, seen.left) == ("a", "requests", 3, 2)
+
+
+async def test_an_answer_that_says_nothing_is_left_keeps_the_next_call_away() -> None:
+    headers = {
+        "x-ratelimit-limit-tokens": "600",
+        "x-ratelimit-remaining-tokens": "0",
+        "x-ratelimit-reset-tokens": "60s",
+    }
+    bench = Bench(Upstream(200, headers))
+    await bench.sits()
+    refused = no_seat(await bench.sits())
+    assert (refused.obstacle, refused.wait) == (Obstacle.TOKENS, timedelta(seconds=0.1))
+
+
+async def test_a_store_that_is_away_ends_an_attempt_with_what_is_known_and_counts_its_call() -> (
+    None
+):
+    class Failing(OwnLimits):
+        def __init__(self) -> None:
+            super().__init__(HandClock())
+            self.left = 1
+
+        async def take(self, charges: Sequence[Charge]) -> Taken | Full:
+            if not self.left:
+                raise StoreUnavailable("away")
+            self.left -= 1
+            return await super().take(charges)
+
+    bench = Bench(Upstream(503), specs=[{"requests_per_minute": 60}], limits=Failing())
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Failed)
+    assert (attempted.outcome.kind, attempted.work.calls) == (Kind.OVERLOADED, 1)
+    with pytest.raises(StoreUnavailable):
+        await bench.sits()
+
+
+# How many at once.
+
+
+async def test_no_more_calls_are_in_flight_than_are_configured() -> None:
+    bench = Bench(Upstream(), specs=[{"concurrency": 1}])
+    async with bench.client.seat(JOB) as first:
+        assert isinstance(first, Seat)
+        refused = no_seat(await bench.sits())
+        assert (refused.obstacle, refused.kind) == (Obstacle.CONCURRENCY, Kind.UNAVAILABLE)
+        assert refused.wait <= timedelta(seconds=2)
+    assert isinstance(await bench.sits(), Seat)
+
+
+async def test_what_was_too_much_at_once_is_found_out() -> None:
+    a = Upstream(429)
+    a.gate.clear()
+    bench = Bench(a, tries=1)
+    tries = [asyncio.create_task(bench.attempt()) for _ in range(10)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(a.bodies) == 10
+    bench.clock.passed_s += 1
+    a.gate.set()
+    await asyncio.gather(*tries)
+    a.gate.clear()
+    more = [asyncio.create_task(bench.attempt()) for _ in range(10)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(a.bodies) == 10 + 7
+    a.gate.set()
+    await asyncio.gather(*more)
+
+
+async def test_a_call_that_is_cancelled_gives_its_place_up() -> None:
+    a = Upstream()
+    a.gate.clear()
+    bench = Bench(a, specs=[{"concurrency": 1}])
+    running = asyncio.create_task(bench.attempt())
+    await a.arrived.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    a.gate.set()
+    assert isinstance(await bench.sits(), Seat)
+
+
+# Failures.
+
+
+async def test_a_circuit_that_opens_and_closes_is_told() -> None:
+    a = Upstream(503)
+    bench = Bench(a, tries=1)
+    while bench.client.unready(JOB) is None:
+        await bench.attempt()
+    assert no_seat(await bench.sits()).obstacle is Obstacle.CIRCUIT
+    unready = bench.client.unready(JOB)
+    assert unready is not None
+    bench.clock.passed_s += (unready.until - bench.clock.now()).total_seconds()
+    a.status = 200
+    await bench.sits()
+    assert [event.state for event in bench.told.of(CircuitChanged)] == [
+        "open",
+        "half_open",
+        "closed",
+    ]
+
+
+async def test_a_probe_that_fails_as_others_jobs_did_counts_as_a_refusal_of_its_job() -> None:
+    a = Upstream(503)
+    bench = Bench(a, tries=1)
+    number = 0
+    while bench.client.unready(JOB) is None:
+        number += 1
+        other = replace(JOB, id=f"{number:032x}")
+        await bench.client.attempt(other, calls_left=1, may_call=always)
+    unready = bench.client.unready(JOB)
+    assert unready is not None
+    bench.clock.passed_s += (unready.until - bench.clock.now()).total_seconds()
+    probed = await bench.attempt()
+    assert isinstance(probed.outcome, Failed)
+    assert probed.outcome.kind is Kind.UNAVAILABLE
+    assert (probed.work.calls, probed.work.refusals) == (0, 1)
+    assert probed.outcome.retry_after is not None
+
+
+async def test_an_unused_seat_lets_another_job_probe() -> None:
+    a = Upstream(401)
+    bench = Bench(a)
+    await bench.attempt()
+    bench.clock.passed_s += 15
+    a.status = 200
+    async with bench.client.seat(JOB) as probe:
+        assert isinstance(probe, Seat)
+        assert isinstance(await bench.sits(), NoSeat)
+    assert isinstance(await bench.sits(), Seat)
+
+
+async def test_further_tries_are_denied_when_the_tiers_budget_is_used() -> None:
+    bench = Bench(Upstream(503), tries=5, budget=BudgetPolicy(share=0.2, reserve_per_s=0, most=1))
+    calls = [(await bench.attempt()).work.calls for _ in range(2)]
+    assert calls == [2, 1]
+    assert [denied.tier for denied in bench.told.of(RetryDenied)] == ["small", "small"]
+
+
+# Hedges.
+
+
+HEDGED = TierSpec(hedge_after_s=0.01, hedge_share=1)
+
+
+async def test_a_second_endpoint_is_asked_when_the_first_keeps_silent_and_the_first_answer_counts() -> (
+    None
+):
+    a, b = Upstream(), Upstream()
+    a.gate.clear()
+    bench = Bench(a, b, spec=HEDGED)
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Completed)
+    assert attempted.outcome.endpoint == "b"
+    assert (attempted.work.calls, a.left) == (2, 1)
+    ended = {call.endpoint: (call.kind, call.hedge) for call in bench.told.of(CallEnded)}
+    assert ended == {"a": (Kind.CANCELLED, False), "b": (None, True)}
+
+
+async def test_a_hedge_that_fails_leaves_the_first_call_its_time() -> None:
+    a, b = Upstream(), Upstream(503)
+    a.gate.clear()
+    bench = Bench(a, b, spec=HEDGED)
+    running = asyncio.create_task(bench.attempt())
+    await b.arrived.wait()
+    await asyncio.sleep(0.02)
+    a.gate.set()
+    attempted = await running
+    assert isinstance(attempted.outcome, Completed)
+    assert attempted.outcome.endpoint == "a"
+
+
+async def test_hedges_count_as_tries() -> None:
+    a, b = Upstream(503), Upstream(503)
+    a.gate.clear()
+    bench = Bench(a, b, spec=HEDGED, tries=2)
+    running = asyncio.create_task(bench.attempt())
+    await b.arrived.wait()
+    a.gate.set()
+    attempted = await running
+    assert isinstance(attempted.outcome, Failed)
+    assert attempted.work.calls == 2
+
+
+async def test_hedges_are_only_a_share_of_the_calls() -> None:
+    a, b = Upstream(), Upstream()
+    a.gate.clear()
+    b.gate.clear()
+    bench = Bench(a, b, spec=TierSpec(hedge_after_s=0.01, hedge_share=0.001))
+    tries = [asyncio.create_task(bench.attempt()) for _ in range(4)]
+    await asyncio.sleep(0.05)
+    assert len(a.bodies) + len(b.bodies) == 4 + 1
+    a.gate.set()
+    b.gate.set()
+    await asyncio.gather(*tries)
+
+
+async def test_a_job_that_is_not_ours_any_more_is_not_hedged() -> None:
+    async def never() -> bool:
+        return False
+
+    a, b = Upstream(), Upstream()
+    a.gate.clear()
+    bench = Bench(a, b, spec=HEDGED)
+    running = asyncio.create_task(bench.attempt(never))
+    await asyncio.sleep(0.03)
+    a.gate.set()
+    assert isinstance((await running).outcome, Completed)
+    assert b.bodies == []
+
+
+async def test_closing_an_attempt_closes_its_hedge_too() -> None:
+    a, b = Upstream(), Upstream()
+    a.gate.clear()
+    b.gate.clear()
+    bench = Bench(a, b, spec=HEDGED)
+    running = asyncio.create_task(bench.attempt())
+    await b.arrived.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    assert (a.left, b.left) == (1, 1)
