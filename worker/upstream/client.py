@@ -27,7 +27,7 @@ class _MayNotError(Exception):
 class UpstreamClient:
     """The tiers' endpoints as the port `Upstream`. Owns the endpoints and closes them.
 
-    What counts in `Work`: an answer with status 429 is a refusal, every other call is a call, also one
+    What counts in `Work`: an answer with status 429, or a stream that the server did not take, is a refusal, every other call is a call, also one
     that failed before anything was sent (refused, unresolved, TLS): a policy that bounds calls bounds
     these too. A try for which no key was to be had made no call.
 
@@ -243,8 +243,10 @@ class _Spent:
 
     def add(self, outcome: Outcome, seconds: float) -> None:
         self.seconds += seconds
-        status = outcome.status if isinstance(outcome, Failed) else HTTPStatus.OK
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
+        refused = isinstance(outcome, Failed) and (
+            outcome.status == HTTPStatus.TOO_MANY_REQUESTS or outcome.kind is Kind.RATE_LIMITED
+        )
+        if refused:
             self.refusals += 1
         else:
             self.calls += 1
