@@ -8,7 +8,7 @@ from worker.core.kinds import Kind
 from worker.core.model import Attempted, Failed, Job, Work
 from worker.core.rations import Permit
 from worker.errors import StoreUnavailable
-from worker.ports import Clock, LaneGate, Upstream
+from worker.ports import OUT_OF_TIME, Clock, LaneGate, Upstream
 
 
 class Claims(Protocol):
@@ -92,7 +92,8 @@ async def attempt(
                 asking.cancel()
     finally:
         if not call.done():
-            call.cancel()
+            late = clock.monotonic() >= last and not called_off.done()
+            call.cancel(OUT_OF_TIME if late else None)
             await asyncio.wait({call})
     if not call.cancelled():
         return call.result()

@@ -15,7 +15,7 @@ from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Job, Outcome, Work
 from worker.core.quick import TryPolicy, pause_before_next_try, verdict
 from worker.core.routing import choose
-from worker.ports import Clock, Listener, MayCall, Pricing
+from worker.ports import OUT_OF_TIME, Clock, Listener, MayCall, Pricing
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.standing import Start
 
@@ -96,14 +96,22 @@ class UpstreamClient:
         if isinstance(request, Failed):  # no key: nothing was sent, so nothing is counted
             return self._noted(endpoint, request, start)
         ended: Kind | None = Kind.CANCELLED
+        outcome: Outcome | None = None
         try:
             outcome = await endpoint.call(request, job.path)
             ended = outcome.kind if isinstance(outcome, Failed) else None
+        except asyncio.CancelledError as cancelled:
+            # An endpoint that hangs is found out by nothing else. A later try had only what was left of the time.
+            if OUT_OF_TIME in cancelled.args and spent.tries == 1:
+                ended = Kind.TIMEOUT
+            raise
         finally:
             now = self._clock.monotonic()
             seconds = now - began
             if ended is Kind.CANCELLED:
                 endpoint.standing.abandoned(start, now=now)
+            elif outcome is None and ended is not None:
+                endpoint.standing.failed(Failed(kind=ended), start, now=now)
             self._listener.tell(
                 CallEnded(
                     job_id=job.id,
