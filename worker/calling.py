@@ -9,7 +9,7 @@ from worker.core.model import Attempted, Failed, Job, Work
 from worker.core.rations import Permit
 from worker.core.seats import Seat
 from worker.errors import StoreUnavailable
-from worker.ports import Clock, LaneGate, Upstream
+from worker.ports import OUT_OF_TIME, Clock, LaneGate, Upstream
 
 
 class Claims(Protocol):
@@ -96,7 +96,8 @@ async def attempt(
                 asking.cancel()
     finally:
         if not call.done():
-            call.cancel()
+            late = clock.monotonic() >= last and not called_off.done()
+            call.cancel(OUT_OF_TIME if late else None)
             await asyncio.wait({call})
     if not call.cancelled():
         return call.result()

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Final, Protocol, Self, TypeAlias
 
 from producer_sdk.wire import CompletionReply, Verb
 from worker.core.events import Event
@@ -241,6 +241,10 @@ class ResponseCache(Protocol):
         ...
 
 
+OUT_OF_TIME: Final = "the attempt's time is up"
+"""The message of a cancellation, by which an attempt is told that it took too long and not that nobody wants it."""
+
+
 class Upstream(Protocol):
     """The LLM side as the line sees it."""
 
@@ -270,7 +274,8 @@ class Upstream(Protocol):
         to another. When it says no, what is known so far is the outcome.
 
         Never raises for what an upstream does. Cancelling it closes the call at once; the deadline is the
-        caller's business, by cancelling.
+        caller's business, by cancelling. Cancelled with the message `OUT_OF_TIME`, the upstream is to blame: the attempt
+        had all of its time.
         """
         ...
 

@@ -46,6 +46,7 @@ class Break(StrEnum):
     CONNECT_TIMEOUT = "no connection to the endpoint within connect_timeout_s"
     SILENT = "nothing came from the endpoint for read_timeout_s"
     CUT = "the connection broke before the answer was complete"
+    NOT_TAKEN = "the endpoint refused the call three times in a row before it worked on it (HTTP/2)"
     PROTOCOL = "the endpoint broke off the answer or did not speak HTTP"
     UNSENDABLE = "the request could not be put on the wire: look at the endpoint's settings"
 
@@ -59,6 +60,7 @@ _BREAKS: Final[dict[Break, Kind]] = {
     Break.CONNECT_TIMEOUT: Kind.CONNECTION,  # nothing was sent: not the model's slowness
     Break.SILENT: Kind.TIMEOUT,
     Break.CUT: Kind.CONNECTION,
+    Break.NOT_TAKEN: Kind.RATE_LIMITED,  # no place for another stream, and nothing was done: wait, no attempt
     Break.PROTOCOL: Kind.CONNECTION,  # HTTP/2 resets look like this, and half of an HTTP/1.1 body
     Break.UNSENDABLE: Kind.UNAUTHORIZED,  # made of settings and key alone, the message has no part
 }

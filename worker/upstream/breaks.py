@@ -5,9 +5,11 @@ from typing import Final
 import httpx
 
 from worker.core.classify import Break
+from worker.upstream.transport import NotTaken
 
 # The first class that fits stands, so the narrow ones come first; the last fits all.
 _BREAKS: Final[tuple[tuple[type[httpx.RequestError], Break], ...]] = (
+    (NotTaken, Break.NOT_TAKEN),
     (httpx.ConnectTimeout, Break.CONNECT_TIMEOUT),
     (httpx.PoolTimeout, Break.CONNECT_TIMEOUT),
     (httpx.TimeoutException, Break.SILENT),

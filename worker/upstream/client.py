@@ -30,7 +30,7 @@ from worker.core.routing import DEFAULT, Policy
 from worker.core.seats import NoSeat, Seat, Unready
 from worker.errors import StoreUnavailable
 from worker.ownlimits import OwnLimits
-from worker.ports import Clock, Limits, Listener, MayCall, Pricing
+from worker.ports import OUT_OF_TIME, Clock, Limits, Listener, MayCall, Pricing
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.hedging import Hedges
 from worker.upstream.pool import Pool
@@ -39,6 +39,7 @@ from worker.upstream.quota import Quota
 from worker.upstream.tier import TierSpec
 
 _PLAIN: Final = TierSpec()
+_REFUSED: Final = frozenset({Kind.RATE_LIMITED, Kind.UNAVAILABLE})
 
 
 class _MayNotError(Exception):
@@ -48,8 +49,8 @@ class _MayNotError(Exception):
 class UpstreamClient:
     """The tiers' endpoints as the port `Upstream`. Owns the endpoints and closes them.
 
-    What counts in `Work`: a call that was refused (429), or that found out for all others that an endpoint is still
-    down, is a refusal; every other call is a call, also one that failed before anything was sent (refused,
+    What counts in `Work`: a call that was refused (429, or a stream that the server did not take), or that found out
+    for all others that an endpoint is still down, is a refusal; every other call is a call, also one that failed before anything was sent (refused,
     unresolved, TLS): a policy that bounds calls bounds these too. A try for which no key was to be had made no call.
 
     `specs` and `routing` are by tier; a tier that they do not name takes the defaults. `limits` counts what accounts
@@ -180,7 +181,10 @@ class UpstreamClient:
         if not await may_call():
             return None
         spent.tries += 1
-        place = await self._place(job, avoid=(beside,))
+        try:
+            place = await self._place(job, avoid=(beside,))
+        except StoreUnavailable:  # nobody can say whether the limits have room
+            return None
         if isinstance(place, NoSeat):
             return None
         if place.endpoint == beside:
@@ -212,18 +216,24 @@ class UpstreamClient:
             post.heard(headers)
 
         outcome: Outcome | None = None
+        ended: Kind | None = Kind.CANCELLED
         retry = spent.tries > 1 and not hedge
         try:
             outcome = await post.endpoint.call(request, job.path, heard=hear)
+            ended = outcome.kind if isinstance(outcome, Failed) else None
+        except asyncio.CancelledError as cancelled:
+            # An endpoint that hangs is found out by nothing else. A later try had only what was left of the time.
+            if OUT_OF_TIME in cancelled.args and spent.tries == 1:
+                ended = Kind.TIMEOUT
+            raise
         finally:
             seconds = self._clock.monotonic() - began
-            kind = outcome.kind if isinstance(outcome, Failed) else None
             self._listener.tell(
                 CallEnded(
                     job_id=job.id,
                     tier=job.tier,
                     endpoint=place.endpoint,
-                    kind=Kind.CANCELLED if outcome is None else kind,
+                    kind=ended,
                     seconds=seconds,
                     model=job.model,
                     first_byte_s=heard[0] if heard else None,
@@ -232,7 +242,7 @@ class UpstreamClient:
                 )
             )
             if outcome is None:
-                post.cut_off(place, seconds=seconds)
+                post.cut_off(place, seconds=seconds, hung=ended is Kind.TIMEOUT)
                 spent.cut_off(seconds)
         first_byte_s = heard[0] if heard else None
         outcome = post.ended(place, outcome, seconds=seconds, first_byte_s=first_byte_s)
@@ -365,7 +375,7 @@ class _Spent:
     def add(self, outcome: Outcome, seconds: float) -> None:
         self.seconds += seconds
         if isinstance(outcome, Failed) and (
-            outcome.status == HTTPStatus.TOO_MANY_REQUESTS or outcome.kind is Kind.UNAVAILABLE
+            outcome.status == HTTPStatus.TOO_MANY_REQUESTS or outcome.kind in _REFUSED
         ):
             self.refusals += 1
         else:

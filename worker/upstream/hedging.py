@@ -41,6 +41,9 @@ class Hedges:
                 return await call
             self._balance -= 1
             return await _first_to_complete(call, asyncio.ensure_future(second()))
+        except asyncio.CancelledError as cancelled:
+            call.cancel(*cancelled.args)  # the call hears why
+            raise
         finally:
             await _close(call)
 

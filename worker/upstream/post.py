@@ -135,11 +135,19 @@ class Post:
         for what, limit, left in self._quota.told(told, now=self._clock.monotonic()):
             self._listener.tell(LimitSeen(endpoint=self.name, what=what, limit=limit, left=left))
 
-    def cut_off(self, place: Place, *, seconds: float) -> None:
-        """Take note that we have closed the place's call. What was reckoned for it stays counted."""
+    def cut_off(self, place: Place, *, seconds: float, hung: bool) -> None:
+        """Take note that we have closed the place's call; `hung`: it had all the time of an attempt.
+
+        What was reckoned for it stays counted.
+        """
         self._observed = self._observed.cut_off(seconds=seconds)
         place.hold.given_up = True
-        self._unseated(place.hold.start)
+        if not hung:
+            self._unseated(place.hold.start)
+            return
+        start, now = place.hold.start, self._clock.monotonic()
+        self.endpoint.bearing.ended(Kind.TIMEOUT, began=start.began, now=now)
+        self._noted(Failed(kind=Kind.TIMEOUT), start, now)
 
     def ended(
         self, place: Place, outcome: Outcome, *, seconds: float, first_byte_s: float | None

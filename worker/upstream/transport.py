@@ -37,6 +37,15 @@ ERRORS: Final[tuple[tuple[type[Exception], type[httpx.RequestError]], ...]] = (
 _ERROR_TYPES: Final = tuple(error for error, _ in ERRORS)
 
 
+class NotTaken(httpx.RemoteProtocolError):
+    """The server refused the call before it worked on it, so that a repeat costs nothing (RFC 9113, 8.7).
+
+    It sent REFUSED_STREAM, or a graceful GOAWAY with a lower stream's number. pyqwest has then already repeated the call
+    twice, at once, on another stream or connection. A GOAWAY with an error is not told by the number of the last stream:
+    whether the call was taken is not known, and it is a plain RemoteProtocolError.
+    """
+
+
 class PyqwestTransport(httpx.AsyncBaseTransport):
     """Sends requests of one endpoint through pyqwest's connections.
 
@@ -79,7 +88,7 @@ class PyqwestTransport(httpx.AsyncBaseTransport):
         sent = _translate(request, await request.aread())
         pool = self._pool(http2=await self._is_http2(request.url))
         try:
-            with _translated():
+            with _translated(), _not_taken():
                 response = await pool.execute(sent)
         except (httpx.ConnectError, httpx.RemoteProtocolError):
             self._asking = None  # another server may stand there by now: ask again
@@ -174,6 +183,17 @@ def _translate(request: httpx.Request, content: bytes) -> pyqwest.Request:
     except ValueError:
         # Its text quotes the header's value, which may be the key; so neither text nor cause is kept.
         raise httpx.LocalProtocolError("a header or the URL cannot be sent") from None
+
+
+@contextmanager
+def _not_taken() -> Iterator[None]:
+    """Only where no head has come yet: a stream that is refused after that was worked on, whatever its code says."""
+    try:
+        yield
+    except pyqwest.StreamError as error:
+        if error.code is pyqwest.StreamErrorCode.REFUSED_STREAM:
+            raise NotTaken(str(error)) from error
+        raise
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Job, Work
 from worker.core.seats import Seat
 from worker.errors import StoreUnavailable
-from worker.ports import MayCall, Upstream
+from worker.ports import OUT_OF_TIME, MayCall, Upstream
 
 CLOCK = SystemClock()
 
@@ -65,6 +65,39 @@ async def test_a_call_is_closed_when_the_attempts_time_is_up(stand: Stand) -> No
     attempted = await attempt(stand, make_job(deadline=soon(60)), limit=0.1)
     assert attempted.outcome == Failed(kind=Kind.TIMEOUT)
     assert len(stand.upstream.closed) == 1
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "limit_s", "called_off", "told"),
+    [(60, 0.1, False, (OUT_OF_TIME,)), (0.1, 60, False, ()), (60, 60, True, ())],
+)
+async def test_the_upstream_is_told_whether_a_call_is_closed_for_taking_all_of_the_attempts_time(
+    stand: Stand,
+    deadline_s: float,
+    limit_s: float,
+    called_off: bool,  # noqa: FBT001  # a parameter of the test
+    told: tuple[str, ...],
+) -> None:
+    heard: list[tuple[object, ...]] = []
+    off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    class Hanging(Seats):
+        async def attempt(
+            self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+        ) -> Attempted:
+            del job, calls_left, may_call, seat
+            if called_off:
+                off.set_result(None)
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError as cancelled:
+                heard.append(cancelled.args)
+                raise
+            raise AssertionError
+
+    job = make_job(deadline=soon(deadline_s))
+    await attempt(stand, job, limit=limit_s, called_off=off, upstream=Hanging())
+    assert heard == [told]
 
 
 async def test_a_call_lives_until_the_latest_deadline_that_joined_it(stand: Stand) -> None:

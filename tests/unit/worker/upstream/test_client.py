@@ -25,7 +25,7 @@ from worker.core.quick import TryPolicy
 from worker.core.retrybudget import BudgetPolicy
 from worker.core.routing import Policy
 from worker.core.seats import Unready
-from worker.ports import Limits, Pricing
+from worker.ports import OUT_OF_TIME, Limits, Pricing
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
@@ -389,6 +389,54 @@ async def test_a_first_job_that_is_cancelled_lets_another_go_first() -> None:
     assert gate.asked == 3
     gate.open.set()
     await asyncio.gather(*tries)
+
+
+async def cancelled(bench: Bench, times: int, *message: str) -> None:
+    """Let so many attempts be closed, each with this message."""
+    for _ in range(times):
+        (attempt,) = await together(bench, 1)
+        attempt.cancel(*message)
+        await asyncio.wait([attempt])
+
+
+async def test_an_endpoint_that_hangs_until_attempts_are_out_of_time_is_left_alone() -> None:
+    gate = Gate(200)
+    gate.open.clear()
+    bench = Bench(a=gate)
+    await cancelled(bench, 2 * ALONE.in_a_row, OUT_OF_TIME)
+    assert gate.asked == ALONE.in_a_row
+    assert {ended.kind for ended in bench.told.of(CallEnded)} == {Kind.TIMEOUT}
+    assert bench.client.unready(job()) is not None
+
+
+async def test_calls_that_nobody_wants_any_more_say_nothing_of_their_endpoint() -> None:
+    gate = Gate(200)
+    gate.open.clear()
+    bench = Bench(a=gate)
+    await cancelled(bench, 2 * ALONE.in_a_row)
+    assert gate.asked == 2 * ALONE.in_a_row
+    assert bench.client.unready(job()) is None
+
+
+async def test_a_try_that_had_only_the_rest_of_the_time_says_nothing_of_its_endpoint() -> None:
+    gate = Gate(503)
+    bench = Bench(a=gate, circuit=CircuitPolicy(in_a_row=2))
+    original, closing = bench.clock.sleep, asyncio.Event()
+
+    async def close_behind(seconds: float) -> None:
+        gate.open.clear()
+        closing.set()
+        await original(seconds)
+
+    bench.client._sleep = close_behind  # between two tries of one attempt
+    attempt = asyncio.create_task(bench.attempt())
+    await closing.wait()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert gate.asked == 2
+    attempt.cancel(OUT_OF_TIME)
+    await asyncio.wait([attempt])
+    assert bench.client.unready(job()) is None
 
 
 async def test_an_endpoint_that_only_fails_is_left_alone_and_no_attempt_is_spent_on_it() -> None:
