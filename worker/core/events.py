@@ -23,6 +23,33 @@ class Step(StrEnum):
     ACKED = "acked"
 
 
+class CircuitState(StrEnum):
+    """Whether an endpoint's circuit lets calls through: all, none, or the one that probes it."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Counted(StrEnum):
+    """What a limit a minute counts."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+
+
+class Obstacle(StrEnum):
+    """What kept a job from a seat at an endpoint."""
+
+    HOLD = "hold"  # the endpoint asked for a pause, or its key was refused
+    CIRCUIT = "circuit"  # open, or half open with its probe under way
+    REQUESTS = "requests"  # its requests of this minute are used
+    TOKENS = "tokens"  # its tokens of this minute are used
+    CONCURRENCY = "concurrency"  # as many calls are in flight as it may have
+    SPEND = "spend"  # a budget of the tenant or the tier is used
+    MODEL = "model"  # it does not serve the model
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReached:
     """A delivery passed a point. `copy`: what was published there: reply, parked, dead; None elsewhere."""
@@ -51,13 +78,22 @@ class JobParked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
-    """One HTTP call came to its end; `kind` None: it completed."""
+    """One HTTP call came to its end; `kind` None: it completed.
+
+    `model` is the one that the job asked for, whatever the endpoint calls it. `first_byte_s`: until the head of
+    an answer was there; None: none came. `retry`: it repeats a try of the same attempt that failed. `hedge`: it was
+    begun beside another call of the attempt, which had not answered yet.
+    """
 
     job_id: str
     tier: str
     endpoint: str
     kind: Kind | None
     seconds: float
+    model: str = ""
+    first_byte_s: float | None = None
+    retry: bool = False
+    hedge: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +103,43 @@ class EndpointHeld:
     endpoint: str
     kind: Kind
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitChanged:
+    """An endpoint's circuit took another state; `seconds`: how long an open one lets no call through."""
+
+    endpoint: str
+    state: CircuitState
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSeen:
+    """What is known now of an endpoint's limit a minute; `left` of it may be used yet. None: not known."""
+
+    endpoint: str
+    what: Counted
+    limit: int | None
+    left: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeatRefused:
+    """A job found no seat: `endpoint` None: at none of the tier's. `seconds`: when to ask again."""
+
+    tier: str
+    endpoint: str | None
+    reason: Obstacle
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryDenied:
+    """A try of an attempt failed and was not repeated at once, since the retries' budget is used."""
+
+    tier: str
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +215,7 @@ class LeaseRenewed:
 
 
 OfTier: TypeAlias = TierPaused | TierResumed
+OfPool: TypeAlias = EndpointHeld | CircuitChanged | LimitSeen | SeatRefused | RetryDenied
 OfStore: TypeAlias = StoreLost | StoreBack | CalledUnrecorded | RecordedLate
 
 Event: TypeAlias = (
@@ -149,7 +223,7 @@ Event: TypeAlias = (
     | JobEnded
     | JobParked
     | CallEnded
-    | EndpointHeld
+    | OfPool
     | Quarantined
     | OfTier
     | OfStore

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
 from worker.core.events import (
+    CircuitChanged,
     EndpointHeld,
     JobEnded,
     JobParked,
@@ -74,6 +75,15 @@ def held(event: EndpointHeld) -> Line:
         "endpoint": event.endpoint,
         "kind": event.kind.value,
         "seconds": round(event.seconds, 3),
+    }
+
+
+def circuit(event: CircuitChanged) -> Line:
+    """Give the line of an endpoint whose circuit opened, closed, or lets a probe through."""
+    return {
+        "endpoint": event.endpoint,
+        "state": event.state.value,
+        "seconds": None if event.seconds is None else round(event.seconds, 3),
     }
 
 

@@ -1,19 +1,26 @@
 """The log's listener: one line for each job that ended, and what an operator should know."""
 
+from collections.abc import Callable
 from typing import assert_never
 
 from worker.core.events import (
     CalledUnrecorded,
     CallEnded,
+    CircuitChanged,
+    CircuitState,
     EndpointHeld,
     Event,
     JobEnded,
     JobParked,
     LeaseRenewed,
+    LimitSeen,
+    OfPool,
     OfStore,
     OfTier,
     Quarantined,
     RecordedLate,
+    RetryDenied,
+    SeatRefused,
     StepReached,
     StoreBack,
     StoreLost,
@@ -38,6 +45,7 @@ class Logs:
     | `paused`, `resumed`: a consumer | info | no |
     | `called_unrecorded`; `recorded_late` | warning; info, warning | no: each may have to be looked into |
     | `store_lost`, `store_back` | warning, info | no: at most one each second |
+    | `circuit`: an endpoint's opens, closes; lets a probe through | warning, info; debug | yes, alike lines |
     | `held`: an endpoint; `quarantined`: a message; `trouble` | warning | yes, alike lines |
     """
 
@@ -60,8 +68,8 @@ class Logs:
                 self._tier(event)
             case StoreLost() | StoreBack() | CalledUnrecorded() | RecordedLate():
                 self._store(event)
-            case EndpointHeld():
-                self._warn("held", lines.held(event), event.endpoint, event.kind.value)
+            case EndpointHeld() | CircuitChanged() | LimitSeen() | SeatRefused() | RetryDenied():
+                self._pool(event)
             case Quarantined():
                 self._warn("quarantined", lines.quarantined(event), event.tier, event.reason)
             case Trouble():
@@ -89,13 +97,35 @@ class Logs:
                 write = self._sink.info if event.written else self._sink.warning
                 write("recorded_late", written=event.written, **lines.of(event.job))
 
+    def _pool(self, event: OfPool) -> None:
+        match event:
+            case EndpointHeld():
+                self._warn("held", lines.held(event), event.endpoint, event.kind.value)
+            case CircuitChanged():
+                self._circuit(event)
+            case LimitSeen() | SeatRefused() | RetryDenied():
+                pass  # several for each job under load: metrics count them
+
+    def _circuit(self, event: CircuitChanged) -> None:
+        write = {
+            CircuitState.OPEN: self._sink.warning,
+            CircuitState.CLOSED: self._sink.info,
+            CircuitState.HALF_OPEN: self._sink.debug,
+        }[event.state]
+        self._throttled(write, "circuit", lines.circuit(event), event.endpoint, event.state.value)
+
     def _warn(self, name: str, line: lines.Line, *key: str) -> None:
+        self._throttled(self._sink.warning, name, line, *key)
+
+    def _throttled(
+        self, write: Callable[..., object], name: str, line: lines.Line, *key: str
+    ) -> None:
         left_out = self._throttle.take(name, *key)
         if left_out is None:
             return
         if left_out:
             line["left_out"] = left_out
-        self._sink.warning(name, **line)
+        write(name, **line)
 
     def _tell_left_out(self) -> None:
         # The lease is renewed every few seconds: a clock tick that needs no timer.

@@ -11,15 +11,20 @@ from producer_sdk.wire import Source
 from worker.core.events import (
     CalledUnrecorded,
     CallEnded,
+    CircuitChanged,
     EndpointHeld,
     Event,
     JobEnded,
     JobParked,
     LeaseRenewed,
+    LimitSeen,
+    OfPool,
     OfStore,
     OfTier,
     Quarantined,
     RecordedLate,
+    RetryDenied,
+    SeatRefused,
     StepReached,
     StoreBack,
     StoreLost,
@@ -73,10 +78,8 @@ class Metrics:
                 self._all.parked[(*_lane(event.job), settlement)].inc()
             case Quarantined():
                 self._all.quarantined[(event.tier,)].inc()
-            case EndpointHeld():
-                known = event.endpoint in self._held_until
-                until = self._clock.monotonic() + event.seconds
-                self._held_until[event.endpoint if known else OTHER] = until
+            case EndpointHeld() | CircuitChanged() | LimitSeen() | SeatRefused() | RetryDenied():
+                self._pool(event)
             case TierPaused() | TierResumed():
                 self._tier(event)
             case StoreLost() | StoreBack() | CalledUnrecorded() | RecordedLate():
@@ -85,6 +88,15 @@ class Metrics:
                 self._all.troubles.inc()
             case _:
                 assert_never(event)
+
+    def _pool(self, event: OfPool) -> None:
+        match event:
+            case EndpointHeld():
+                known = event.endpoint in self._held_until
+                until = self._clock.monotonic() + event.seconds
+                self._held_until[event.endpoint if known else OTHER] = until
+            case CircuitChanged() | LimitSeen() | SeatRefused() | RetryDenied():
+                pass
 
     def _tier(self, event: OfTier) -> None:
         self._all.paused[event.tier, event.lane].set(

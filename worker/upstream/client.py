@@ -94,8 +94,11 @@ class UpstreamClient:
         if isinstance(request, Failed):  # no key: nothing was sent, so nothing is counted
             return self._noted(endpoint, request, began)
         ended: Kind | None = Kind.CANCELLED
+        heard: list[float] = []
         try:
-            outcome = await endpoint.call(request, job.path)
+            outcome = await endpoint.call(
+                request, job.path, heard=lambda: heard.append(self._clock.monotonic() - began)
+            )
             ended = outcome.kind if isinstance(outcome, Failed) else None
         finally:
             seconds = self._clock.monotonic() - began
@@ -106,6 +109,9 @@ class UpstreamClient:
                     endpoint=endpoint.spec.name,
                     kind=ended,
                     seconds=seconds,
+                    model=job.model,
+                    first_byte_s=heard[0] if heard else None,
+                    retry=spent.tries > 1,
                 )
             )
         spent.add(outcome, seconds)

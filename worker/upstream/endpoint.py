@@ -1,6 +1,7 @@
 """One endpoint: a configured value, its connections, and what is known of it now."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -85,15 +86,18 @@ class Endpoint:
             headers.append((self.spec.key_header, key))
         return httpx.Request("POST", self._urls[job.path], headers=headers, content=job.body)
 
-    async def call(self, request: httpx.Request, path: str) -> Outcome:
+    async def call(
+        self, request: httpx.Request, path: str, *, heard: Callable[[], None] = lambda: None
+    ) -> Outcome:
         """Send a prepared request and give what came of it. Raises nothing for what the endpoint does.
 
-        `path` says which kind of answer is expected. Cancelling closes the call at once. Whether the
+        `path` says which kind of answer is expected; `heard` is told when its head is there. Cancelling closes the call at once. Whether the
         endpoint is held is the caller's business.
         """
         self.in_flight += 1
         try:
             response = await self._transport.handle_async_request(request)
+            heard()
             try:
                 return await self._judge(path, response)
             finally:

@@ -16,7 +16,16 @@ from tests.unit.worker.telemetry.samples import (
     parked,
     trouble,
 )
-from worker.core.events import EndpointHeld, Event, LeaseRenewed, Quarantined, TierPaused, Trouble
+from worker.core.events import (
+    CircuitChanged,
+    CircuitState,
+    EndpointHeld,
+    Event,
+    LeaseRenewed,
+    Quarantined,
+    TierPaused,
+    Trouble,
+)
 from worker.core.kinds import Kind
 from worker.core.model import State
 from worker.telemetry.logs import Logs
@@ -110,11 +119,34 @@ def test_retries_are_logged_and_snoozes_only_for_debugging(clock: HandClock) -> 
     ]
 
 
-def test_every_event_but_steps_calls_and_the_lease_has_its_line(clock: HandClock) -> None:
+def test_a_circuit_that_opens_is_a_warning_one_that_closes_is_not_and_its_probe_is_for_debugging(
+    clock: HandClock,
+) -> None:
+    changes = [
+        CircuitChanged(endpoint="main", state=state, seconds=4.25 if state == "open" else None)
+        for state in (CircuitState.OPEN, CircuitState.HALF_OPEN, CircuitState.CLOSED)
+    ]
+    told = [
+        (line["level"], line["event"], line["endpoint"], line["state"], line["seconds"])
+        for line in written(clock, *changes, level="debug")
+    ]
+    assert told == [
+        ("warning", "circuit", "main", "open", 4.25),
+        ("debug", "circuit", "main", "half_open", None),
+        ("info", "circuit", "main", "closed", None),
+    ]
+
+
+def test_a_circuit_that_flaps_does_not_flood_the_log(clock: HandClock) -> None:
+    flaps = [CircuitChanged(endpoint="main", state=CircuitState.OPEN, seconds=1)] * 100
+    assert len(written(clock, *flaps)) == 5
+
+
+def test_every_event_but_steps_seats_calls_and_the_lease_has_its_line(clock: HandClock) -> None:
     names = [line["event"] for line in written(clock, *every_event(), level="debug")]
     assert names == [
         *("job", "job", "job", "parked", "parked"),
-        *("held", "quarantined", "paused", "resumed"),
+        *("held", "circuit", "circuit", "circuit", "quarantined", "paused", "resumed"),
         *("store_lost", "store_back", "called_unrecorded", "recorded_late", "trouble"),
     ]
 

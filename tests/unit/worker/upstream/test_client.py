@@ -108,7 +108,27 @@ async def test_a_good_call_makes_no_pause() -> None:
     )
     assert bench.clock.slept == []
     assert bench.told.events == [
-        CallEnded(job_id=job().id, tier="small", endpoint="a", kind=None, seconds=0.25)
+        CallEnded(
+            job_id=job().id,
+            tier="small",
+            endpoint="a",
+            kind=None,
+            seconds=0.25,
+            model=job().model,
+            first_byte_s=0.25,
+        )
+    ]
+
+
+async def test_a_call_tells_whether_it_repeats_a_try_and_when_its_answer_began() -> None:
+    def broken(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("nobody listens", request=request)
+
+    bench = Bench(a=in_turn(broken, good))
+    await bench.attempt()
+    assert [(call.retry, call.first_byte_s) for call in bench.told.of(CallEnded)] == [
+        (False, None),
+        (True, 0.25),
     ]
 
 
