@@ -3,7 +3,7 @@
 import re
 
 from tests.faults.vhost import ROOT
-from tests.unit.monitoring.catalogued import table
+from tests.monitoring.catalogued import table
 
 PAGE = (ROOT / "docs/monitoring.md").read_text(encoding="utf-8")
 
