@@ -14,7 +14,6 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from stack import node as nodes
 from stack.broker import Broker
 from stack.occupancy import wait_until
 from stack.prometheuspackages import Prometheus, find_prometheus
@@ -24,6 +23,7 @@ from tests.faults.vhost import ROOT
 from tests.monitoring import catalogued
 from tests.monitoring.rules import CONFIGURATION, RABBITMQ, RULES, shown
 from tests.packaging.compose import SERVICES
+from tests.packaging.node import metrics_port
 
 pytestmark = [pytest.mark.broker, pytest.mark.processes]
 
@@ -61,23 +61,6 @@ class Server:
             return False
 
 
-def metrics_of(node: Broker) -> int:
-    """Let the node tell its metrics on a free port, as the compose file's plugins let it on 15692."""
-    port = free_port()
-    node.ctl("eval", f"application:set_env(rabbitmq_prometheus, tcp_config, [{{port, {port}}}]).")
-    record = nodes.read_record(node.folder)
-    assert record is not None
-    subprocess.run(
-        [nodes.scripts(record.server) / "rabbitmq-plugins", "enable", "rabbitmq_prometheus"],
-        env=nodes.environment(node.folder, record),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    return port
-
-
 def configured(folder: Path, host: Host, broker: int) -> Path:
     """Write the compose file's configuration with targets of this machine, and no patience."""
     told = yaml.safe_load(CONFIGURATION.read_text("utf-8"))
@@ -104,7 +87,7 @@ def server(
     services: dict[str, subprocess.Popen[bytes]],
 ) -> Iterator[Server]:
     assert services["worker"].poll() is None
-    file = configured(tmp_path, host, metrics_of(node))
+    file = configured(tmp_path, host, metrics_port(node))
     port = free_port()
     here = {"/etc/prometheus/prometheus.yml": str(file), "/prometheus": str(tmp_path / "series")}
     words = [
