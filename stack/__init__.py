@@ -24,6 +24,7 @@ any package is installed.
     container     a broker in a container, where docker is all there is
     broker        start, stop, kill, ask: what the rest of the project uses
     redispackages where Redis's or Valkey's program is: installed, or unpacked into the project
+    prometheuspackages  where Prometheus' and promtool's programs are, for tests
     tether        the small process that lets a server die with whoever started it
     resp          asks a Redis a question
     redis         a private Redis: start, stop, kill, ask

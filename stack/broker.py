@@ -109,6 +109,7 @@ def start(
     amqp_port: int = 0,
     http_port: int = 0,
     configuration: Path = PROJECT_CONFIGURATION,
+    plugins: str = node.PLUGINS,
     mapper_port: int = 0,
     die_with_parent: bool = False,
     timeout_s: float = 90,
@@ -117,7 +118,7 @@ def start(
 
     Data of an earlier node in the same folder is kept, and so are its ports where they are still free
     and no others are asked for. Without `definitions` RabbitMQ makes its user "guest", for loopback only.
-    With `mapper_port` the node uses the port mapper that runs there, else one of its own.
+    `plugins` is the text of its file of enabled plugins. With `mapper_port` the node uses the port mapper that runs there, else one of its own.
     With `die_with_parent` the node is killed when this process ends, whatever way it ends.
 
     Raises:
@@ -136,7 +137,7 @@ def start(
             )
             record = node.Record(name=name, server=server, ports=ports, own_mapper=not mapper_port)
             base = configuration.read_text(encoding="utf-8")
-            node.prepare(folder, ports=ports, definitions=definitions, base=base)
+            node.prepare(folder, ports=ports, definitions=definitions, base=base, plugins=plugins)
             (folder / "node.pid").unlink(missing_ok=True)
             (folder / "logs/node.log").unlink(missing_ok=True)
             node.write_record(folder, record)

@@ -16,7 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from stack import interrupts
-from stack.errors import BrokerNotFound, RedisNotFound
+from stack.errors import BrokerNotFound, PrometheusNotFound, RedisNotFound
+from stack.prometheuspackages import find_prometheus
 from stack.redispackages import find_redis
 from stack.server import find_server
 
@@ -45,9 +46,12 @@ def main(arguments: list[str]) -> int:
 
 def _fetch_servers() -> None:
     """Have the servers that the tests start unpacked: test processes side by side would all begin to."""
-    with suppress(BrokerNotFound, RedisNotFound):  # the tests tell what is missing
-        find_server(_ROOT / ".warren/servers")
-        find_redis(_ROOT / ".warren/servers")
+    cache = _ROOT / ".warren/servers"
+    for find in (find_server, find_redis, find_prometheus):
+        with suppress(
+            BrokerNotFound, RedisNotFound, PrometheusNotFound
+        ):  # the tests tell what is missing
+            find(cache)
 
 
 def _side_by_side(arguments: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ StackError            one sentence for a person at a terminal, with what to do n
   BrokerFailed        a node did not start, or a command to it failed
   RedisNotFound       no Redis or Valkey here, and none could be fetched
   RedisFailed         a Redis did not start, or a command to it failed
+  PrometheusNotFound  no Prometheus here, and none could be fetched
 """
 
 
@@ -31,3 +32,7 @@ class RedisNotFound(StackError):  # noqa: N818 - as `BrokerNotFound`
 
 class RedisFailed(StackError):  # noqa: N818 - as `BrokerFailed`
     """A private Redis did not start, or refused a command."""
+
+
+class PrometheusNotFound(StackError):  # noqa: N818 - as `BrokerNotFound`
+    """No Prometheus is installed and none could be unpacked here."""

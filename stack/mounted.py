@@ -17,6 +17,7 @@ _ROOT: Final = Path(__file__).parent.parent
 _DEFINITIONS: Final = _ROOT / "rabbitmq/definitions.json"
 _UPSTREAM: Final = "upstream"
 _REDIS: Final = "redis"
+_GRAFANA: Final = "grafana"
 _MOUNTED: Final = 0o444
 
 
@@ -41,7 +42,8 @@ def make(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     users = credentials.user_names(_DEFINITIONS)
-    passwords = credentials.ensure(folder / "credentials.json", [*users, _UPSTREAM, _REDIS])
+    others = [_UPSTREAM, _REDIS, _GRAFANA]
+    passwords = credentials.ensure(folder / "credentials.json", [*users, *others])
     definitions = folder / "definitions.json"
     credentials.write_definitions(
         _DEFINITIONS, definitions, {user: passwords[user] for user in users}
@@ -49,6 +51,7 @@ def make(folder: Path) -> None:
     definitions.chmod(_MOUNTED)
     _write(folder / "worker-password", passwords["worker"])
     _write(folder / "redis-password", passwords[_REDIS])
+    _write(folder / "grafana-password", passwords[_GRAFANA])
     _write(folder / "redis-users", _redis_users(passwords[_REDIS]))
     key = folder / "upstream-key"
     if key.exists():

@@ -22,6 +22,9 @@ from pathlib import Path
 from stack.ports import Ports
 from stack.server import Server
 
+PLUGINS = "[rabbitmq_management].\n"
+"""What a node's file of enabled plugins says, unless another is asked for."""
+
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+")
 _LONGEST_PLAIN = 150
 # No busy waiting and few schedulers: the node shares a small machine with its users.
@@ -89,8 +92,10 @@ def settings(ports: Ports, definitions: Path | None) -> dict[str, str | None]:
     }
 
 
-def prepare(folder: Path, *, ports: Ports, definitions: Path | None, base: str) -> None:
-    """Make the folders, the cookie and the configuration files of a node."""
+def prepare(
+    folder: Path, *, ports: Ports, definitions: Path | None, base: str, plugins: str = PLUGINS
+) -> None:
+    """Make the folders, the cookie and the configuration files of a node; `plugins`: the text of its list of them."""
     for name in ("home", "data", "logs", "etc"):
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     cookie = folder / "home/.erlang.cookie"
@@ -104,7 +109,7 @@ def prepare(folder: Path, *, ports: Ports, definitions: Path | None, base: str) 
         copy.touch(mode=0o600)
         copy.write_bytes(definitions.read_bytes())
     (folder / "etc/rabbitmq.conf").write_text(overlay(base, settings(ports, loaded)), "utf-8")
-    (folder / "etc/enabled_plugins").write_text("[rabbitmq_management].\n", encoding="utf-8")
+    (folder / "etc/enabled_plugins").write_text(plugins, encoding="utf-8")
     (folder / "etc/advanced.config").write_text("[].\n", encoding="utf-8")
     # The machine may have no /etc/hosts; Erlang's own resolver then knows the one name it needs.
     inetrc = '{host, {127,0,0,1}, ["localhost"]}.\n{lookup, [file, native]}.\n'

@@ -157,11 +157,15 @@ async def _build(
     listeners: Sequence[Listener],
 ) -> _Worker:
     """Build and start every part; what is opened is closed by `resources`, last first."""
-    tiers = {name: tier.endpoints for name, tier in settings.tiers.items()}
-    metrics = Metrics(tiers, clock)
+    metrics = Metrics(
+        {name: tier.endpoints for name, tier in settings.tiers.items()},
+        clock,
+        models=parts.models_named(settings),
+    )
     listener = Fanout(*listeners, Logs(sink, clock), metrics)
     rules = parts.lane_rules(settings.tiers)
     pulse, readiness = Pulse(clock), Readiness([*rules, _ASKS])
+    metrics.watch_ready(lambda: not readiness.missing())
     health = Health(clock, pulse=pulse, readiness=readiness, metrics=metrics.page)
     try:
         host, port = health.start(settings.http.listen.host, settings.http.listen.port)

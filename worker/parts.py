@@ -75,6 +75,14 @@ def hold(broker: BrokerSettings) -> timedelta | None:
     return broker.consumer_timeout if broker.queue_type == "quorum" else None
 
 
+def models_named(settings: Settings) -> Mapping[str, tuple[str, ...]]:
+    """Give the models that metrics tell apart at each endpoint: those that the configuration names."""
+    return {
+        name: tuple(dict.fromkeys((*endpoint.models, *settings.prices)))
+        for name, endpoint in settings.endpoints.items()
+    }
+
+
 def lanes_of(tiers: Iterable[str]) -> list[tuple[str, Lane]]:
     """Give every lane of every tier."""
     return [(tier, lane) for tier in tiers for lane in Lane]

@@ -31,7 +31,9 @@ async def test_metrics_and_the_log_tell_of_every_job(stage: Stage) -> None:
     assert f'warren_jobs_total{{{lane}state="dead_lettered",tier="standard"}} 1.0' in metrics
     assert 'warren_calls_total{endpoint="main",kind="ok",tier="standard"} 3.0' in metrics
     assert 'warren_calls_total{endpoint="main",kind="overloaded",tier="standard"} 2.0' in metrics
-    assert 'warren_unpriced_calls_total{endpoint="main",tier="standard"} 0.0' in metrics
+    assert (
+        'warren_unpriced_calls_total{endpoint="main",model="other",tier="standard"} 0.0' in metrics
+    )
     worker.process.terminate()
     assert await worker.ended() == 0
     lines = [json.loads(line) for line in worker.log.read_text(encoding="utf-8").splitlines()]
@@ -39,7 +41,9 @@ async def test_metrics_and_the_log_tell_of_every_job(stage: Stage) -> None:
     assert canonical.keys() == {job.id for job in jobs}
     costs = {line["job"]: line["cost"] for line in lines if line.get("state") == "completed"}
     assert costs == {it.job_id: f"{it.cost:f}" for it in heard if isinstance(it, Reply)}
-    total = re.search(r'warren_cost_usd_total{endpoint="main",tier="standard"} (\S+)', metrics)
+    total = re.search(
+        r'warren_cost_usd_total{endpoint="main",model="other",tier="standard"} (\S+)', metrics
+    )
     assert total is not None
     assert float(total[1]) == pytest.approx(float(sum(map(Decimal, costs.values()))))
     assert sorted(canonical.values()) == ["completed", "completed", "completed", "dead_lettered"]

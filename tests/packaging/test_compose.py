@@ -16,6 +16,13 @@ from tests.packaging.compose import DOCUMENT, SERVICES, duration, mounts
 EVERY = sorted(SERVICES)
 ONE_COMMAND = "operator"
 LASTING = [name for name in EVERY if name != ONE_COMMAND]
+# By profile.
+ASKED_FOR = {
+    "operator": "operator",
+    "redis": "redis",
+    "prometheus": "monitoring",
+    "grafana": "monitoring",
+}
 OURS = ("operator", "simulator", "worker")
 
 
@@ -94,11 +101,13 @@ def test_every_secret_is_used_and_only_the_broker_sees_the_hashes_of_all_users()
     assert [name for name in EVERY if "definitions.json" in used[name]] == ["rabbitmq"]
     assert [name for name in EVERY if "worker-password" in used[name]] == ["operator", "worker"]
     assert [name for name in EVERY if "env" in used[name]] == ["operator"]
+    assert [name for name in EVERY if "grafana-password" in used[name]] == ["grafana"]
+    assert used["prometheus"].isdisjoint(files)
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_image_is_pinned_to_a_patch_version(name: str) -> None:
-    assert re.fullmatch(r"\w+:\d+\.\d+\.\d+(-\w+)?", SERVICES[name]["image"])
+    assert re.fullmatch(r"(\w+/)?\w+:v?\d+\.\d+\.\d+(-\w+)?", SERVICES[name]["image"])
 
 
 def test_the_broker_is_a_patched_one_with_its_management() -> None:
@@ -115,11 +124,20 @@ def test_a_worker_waits_until_what_it_needs_is_healthy() -> None:
     assert [name for name, each in needed.items() if each.get("required", True)] == ["rabbitmq"]
 
 
-@pytest.mark.parametrize("name", ["operator", "redis"])
-def test_what_the_line_does_not_need_comes_only_when_it_is_asked_for(name: str) -> None:
-    assert SERVICES[name]["profiles"] == [name]
+@pytest.mark.parametrize(("name", "profile"), ASKED_FOR.items())
+def test_what_the_line_does_not_need_comes_only_when_it_is_asked_for(
+    name: str, profile: str
+) -> None:
+    assert SERVICES[name]["profiles"] == [profile]
     for each in SERVICES.values():
-        assert each.get("depends_on", {}).get(name, {"required": False})["required"] is False
+        if each.get("profiles") != [profile]:
+            assert each.get("depends_on", {}).get(name, {"required": False})["required"] is False
+
+
+def test_everything_else_comes_always() -> None:
+    assert [name for name in EVERY if "profiles" not in SERVICES[name]] == [
+        name for name in EVERY if name not in ASKED_FOR
+    ]
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -8,8 +8,10 @@
 | `sink` | where lines go: one write each, JSON or for people |
 | `throttle` | keeps a storm of the same line from flooding the log |
 | `libraries` | lines of other libraries, cleaned, into the same stream |
-| `metrics` | how events move the metrics, and the page that shows them |
-| `catalogue` | every metric: name, meaning, labels and their values |
+| `metrics` | which event moves which metrics, and the page that shows them |
+| `catalogue` | every metric, in a registry of its own |
+| `job_metrics`, `call_metrics`, `pool_metrics`, `worker_metrics` | each metric: name, meaning, labels, and what moves it |
+| `binding` | the label values that have series, and metrics made for them |
 | `series` | metric children bound once, so that series stay bounded for any input |
 | `readiness` | what `/livez` and `/readyz` know: the loop's pulse, and which parts are ready |
 | `health` | `/livez`, `/readyz` and `/metrics` over HTTP, in a thread of its own |

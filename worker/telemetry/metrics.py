@@ -1,13 +1,12 @@
-"""How events move the metrics, and the page that shows them."""
+"""Which event moves which metrics, and the page that shows them."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import assert_never
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, assert_never
 
 from prometheus_client import disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
-from producer_sdk.wire import Source
 from worker.core.events import (
     CalledUnrecorded,
     CallEnded,
@@ -20,7 +19,6 @@ from worker.core.events import (
     LimitSeen,
     OfPool,
     OfStore,
-    OfTier,
     Quarantined,
     RecordedLate,
     RetryDenied,
@@ -32,10 +30,10 @@ from worker.core.events import (
     TierResumed,
     Trouble,
 )
-from worker.core.model import Completed, Failed, Job, Retry
 from worker.ports import Clock
-from worker.telemetry.catalogue import OK, Catalogue
-from worker.telemetry.series import OTHER
+from worker.telemetry.catalogue import Catalogue
+
+_NONE: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
 
 class Metrics:
@@ -45,19 +43,19 @@ class Metrics:
     so the number of series is fixed from the start, whatever is told.
     """
 
-    def __init__(self, tiers: Mapping[str, Sequence[str]], clock: Clock) -> None:
-        """Bind every series. `tiers`: each tier with its endpoints."""
+    def __init__(
+        self,
+        tiers: Mapping[str, Sequence[str]],
+        clock: Clock,
+        *,
+        models: Mapping[str, Sequence[str]] = _NONE,
+    ) -> None:
+        """Bind every series. `tiers`: each tier with its endpoints; `models`: those an endpoint is configured for."""
         # For the whole process: else each counter and histogram has a second series, its time of birth.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left its types out
-        self._clock = clock
-        self._all = Catalogue(tiers)
-        self._held_until = dict.fromkeys(self._all.endpoints, -math.inf)
-        for endpoint in self._all.endpoints:
-            self._all.held[(endpoint,)].set_function(self._holding(endpoint))
-
-    def watch_in_flight(self, tier: str, lane: str, count: Callable[[], float]) -> None:
-        """Let `warren_in_flight` of the lane show what `count` says, asked at each scrape in its thread."""
-        self._all.in_flight[tier, lane].set_function(count)
+        self._all = Catalogue(tiers, models, clock)
+        self.watch_ready = self._all.worker.watch_ready
+        self.watch_in_flight = self._all.worker.watch_in_flight
 
     def page(self, accept: str = "") -> tuple[str, bytes]:
         """Give content type and text of all metrics, in the form that an `Accept` header asks for."""
@@ -70,90 +68,41 @@ class Metrics:
             case StepReached() | LeaseRenewed():
                 pass
             case CallEnded():
-                self._call(event)
+                self._all.calls.ended(event)
             case JobEnded():
-                self._ended(event)
+                self._all.jobs.ended(event)
+                self._all.calls.completed(event)
             case JobParked():
-                settlement = "retry" if isinstance(event.parked.settlement, Retry) else "snooze"
-                self._all.parked[(*_lane(event.job), settlement)].inc()
-            case Quarantined():
-                self._all.quarantined[(event.tier,)].inc()
+                self._all.jobs.parked(event)
             case EndpointHeld() | CircuitChanged() | LimitSeen() | SeatRefused() | RetryDenied():
                 self._pool(event)
+            case Quarantined():
+                self._all.worker.quarantined(event)
             case TierPaused() | TierResumed():
-                self._tier(event)
+                self._all.worker.tier(event)
             case StoreLost() | StoreBack() | CalledUnrecorded() | RecordedLate():
                 self._store(event)
             case Trouble():
-                self._all.troubles.inc()
+                self._all.worker.trouble()
             case _:
                 assert_never(event)
 
     def _pool(self, event: OfPool) -> None:
         match event:
             case EndpointHeld():
-                known = event.endpoint in self._held_until
-                until = self._clock.monotonic() + event.seconds
-                self._held_until[event.endpoint if known else OTHER] = until
-            case CircuitChanged() | LimitSeen() | SeatRefused() | RetryDenied():
-                pass
-
-    def _tier(self, event: OfTier) -> None:
-        self._all.paused[event.tier, event.lane].set(
-            float(isinstance(event, TierPaused) or event.paused)
-        )
-        self._all.pauses[event.tier, event.lane, event.cause].set(
-            float(isinstance(event, TierPaused))
-        )
+                self._all.pool.held(event)
+            case CircuitChanged():
+                self._all.pool.circuit(event)
+            case LimitSeen():
+                self._all.pool.limit(event)
+            case SeatRefused():
+                self._all.pool.refused(event)
+            case RetryDenied():
+                self._all.calls.denied(event)
 
     def _store(self, event: OfStore) -> None:
         match event:
-            case StoreLost():
-                self._all.store_up.set(0)
-                self._all.outages.inc()
-            case StoreBack():
-                self._all.store_up.set(1)
-            case CalledUnrecorded():
-                self._all.unrecorded[_lane(event.job)].inc()
-            case RecordedLate():
-                end = "written" if event.written else "lost"
-                self._all.late_records[(*_lane(event.job), end)].inc()
-
-    def _call(self, event: CallEnded) -> None:
-        kind = OK if event.kind is None else event.kind
-        self._all.calls[event.tier, event.endpoint, kind].inc()
-        self._all.call_s[event.tier, event.endpoint].observe(event.seconds)
-
-    def _ended(self, event: JobEnded) -> None:
-        record, lane = event.record, _lane(event.job)
-        self._all.jobs[(*lane, record.state)].inc()
-        self._all.job_wait_s[lane].observe(record.waited.total_seconds())
-        self._all.job_s[lane].observe(record.total.total_seconds())
-        match record.outcome:
-            case Failed(kind=kind):
-                self._all.failures[(*lane, kind)].inc()
-            case Completed() as completed:
-                self._completed(event.job.tier, completed)
-            case None:
-                pass
-
-    def _completed(self, tier: str, completed: Completed) -> None:
-        self._all.answers[tier, completed.source].inc()
-        if completed.source is not Source.UPSTREAM:
-            return
-        if (usage := completed.usage) is not None:
-            self._all.tokens[tier, completed.endpoint, "prompt"].inc(max(0, usage.prompt_tokens))
-            self._all.tokens[tier, completed.endpoint, "completion"].inc(
-                max(0, usage.completion_tokens)
-            )
-        if completed.cost is None:
-            self._all.unpriced[tier, completed.endpoint].inc()
-        else:
-            self._all.cost_usd[tier, completed.endpoint].inc(float(completed.cost))
-
-    def _holding(self, endpoint: str) -> Callable[[], float]:
-        return lambda: float(self._clock.monotonic() < self._held_until[endpoint])
-
-
-def _lane(job: Job) -> tuple[str, str]:
-    return job.tier, job.lane
+            case StoreLost() | StoreBack():
+                self._all.worker.store(event)
+            case CalledUnrecorded() | RecordedLate():
+                self._all.jobs.unrecorded(event)

@@ -13,6 +13,7 @@ from stack.errors import StackError
 MOUNTED = (
     "definitions.json",
     "env",
+    "grafana-password",
     "redis-password",
     "redis-users",
     "upstream-key",

@@ -82,7 +82,7 @@ class Paper:
         return [json.loads(line) for line in self.text.splitlines()]
 
 
-def job(*, tier: str = "premium", lane: Lane = Lane.BULK) -> Job:
+def job(*, tier: str = "premium", lane: Lane = Lane.BULK, model: str = f"model {CANARY}") -> Job:
     return Job(
         id="5" * 32,
         tenant="acme",
@@ -90,7 +90,7 @@ def job(*, tier: str = "premium", lane: Lane = Lane.BULK) -> Job:
         tier=tier,
         lane=lane,
         path="/v1/chat/completions",
-        model=f"model {CANARY}",
+        model=model,
         body=CANARY.encode(),
         content_hash=CANARY,
         dedupe=Dedupe.OFF,
@@ -112,7 +112,7 @@ def completed(
         body=CANARY.encode(),
         endpoint=endpoint,
         model=CANARY,
-        usage=Usage(prompt_tokens=11, completion_tokens=22),
+        usage=Usage(prompt_tokens=11, completion_tokens=22, cached_tokens=7),
         source=source,
         cost=cost,
     )
@@ -149,9 +149,15 @@ def parked(*, retry: bool = True) -> JobParked:
 
 
 def call(
-    tier: str = "premium", endpoint: str = "main", kind: Kind | None = None, seconds: float = 0.2
+    tier: str = "premium",
+    endpoint: str = "main",
+    kind: Kind | None = None,
+    seconds: float = 0.2,
+    **more: Any,  # noqa: ANN401  # the event's other fields, as they are
 ) -> CallEnded:
-    return CallEnded(job_id="5" * 32, tier=tier, endpoint=endpoint, kind=kind, seconds=seconds)
+    return CallEnded(
+        job_id="5" * 32, tier=tier, endpoint=endpoint, kind=kind, seconds=seconds, **more
+    )
 
 
 def trouble(about: str = "store") -> Trouble:
@@ -168,6 +174,7 @@ def every_event() -> list[Event]:
         parked(),
         parked(retry=False),
         call(),
+        call(model=CANARY, first_byte_s=0.1, retry=True, hedge=True),
         EndpointHeld(endpoint="main", kind=Kind.RATE_LIMITED, seconds=5.0),
         *(CircuitChanged(endpoint="main", state=state, seconds=2.0) for state in CircuitState),
         LimitSeen(endpoint="main", what=Counted.TOKENS, limit=60_000, left=1_500),

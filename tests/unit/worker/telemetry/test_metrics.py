@@ -1,3 +1,4 @@
+import math
 from decimal import Decimal
 
 import pytest
@@ -17,12 +18,18 @@ from tests.unit.worker.telemetry.samples import (
     parked,
     trouble,
 )
+from worker.core.circuit import State as CircuitState
 from worker.core.events import (
     CalledUnrecorded,
+    CircuitChanged,
+    Counted,
     EndpointHeld,
     Event,
+    LimitSeen,
     Quarantined,
     RecordedLate,
+    RetryDenied,
+    SeatRefused,
     StoreBack,
     StoreLost,
     TierPaused,
@@ -31,9 +38,11 @@ from worker.core.events import (
 from worker.core.kinds import Kind
 from worker.core.lanes import Cause
 from worker.core.model import State
+from worker.core.seats import Obstacle
 from worker.telemetry.metrics import Metrics
 
 TIERS = {"premium": ["main", "backup"], "budget": ["main"]}
+MODELS = {"main": ["large"], "backup": ["large", "small"]}
 
 
 @pytest.fixture
@@ -43,7 +52,7 @@ def clock() -> HandClock:
 
 @pytest.fixture
 def metrics(clock: HandClock) -> Metrics:
-    return Metrics(TIERS, clock)
+    return Metrics(TIERS, clock, models=MODELS)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float:
@@ -61,35 +70,40 @@ def samples(metrics: Metrics) -> list[tuple[str, dict[str, str], float]]:
     ]
 
 
+def counted(metrics: Metrics, wanted: str) -> list[tuple[dict[str, str], float]]:
+    return [(labels, count) for name, labels, count in samples(metrics) if name == wanted]
+
+
 def series(metrics: Metrics) -> set[tuple[str, frozenset[tuple[str, str]]]]:
     return {(name, frozenset(labels.items())) for name, labels, _ in samples(metrics)}
 
 
 def test_a_completed_job_counts_with_its_tokens_times_and_source(metrics: Metrics) -> None:
-    metrics.tell(ended(completed("backup")))
+    metrics.tell(ended(completed("backup"), of=job(model="small")))
     lane = {"tier": "premium", "lane": "bulk"}
     assert value(metrics, "warren_jobs_total", **lane, state="completed") == 1
     assert value(metrics, "warren_job_wait_seconds_sum", **lane) == 1.5
     assert value(metrics, "warren_job_seconds_sum", **lane) == 4
     assert value(metrics, "warren_answers_total", tier="premium", source="upstream") == 1
-    route = {"tier": "premium", "endpoint": "backup"}
-    assert value(metrics, "warren_tokens_total", **route, type="prompt") == 11
-    assert value(metrics, "warren_tokens_total", **route, type="completion") == 22
+    place = {"tier": "premium", "endpoint": "backup", "model": "small"}
+    assert value(metrics, "warren_tokens_total", **place, type="prompt") == 11
+    assert value(metrics, "warren_tokens_total", **place, type="completion") == 22
+    assert value(metrics, "warren_cached_tokens_total", **place) == 7
 
 
 def test_tokens_of_a_shared_answer_are_not_counted_again(metrics: Metrics) -> None:
     metrics.tell(ended(completed(source=Source.SHARED)))
     assert value(metrics, "warren_answers_total", tier="premium", source="shared") == 1
-    route = {"tier": "premium", "endpoint": "main"}
-    assert value(metrics, "warren_tokens_total", **route, type="prompt") == 0
+    assert all(count == 0 for _, count in counted(metrics, "warren_tokens_total"))
+    assert all(count == 0 for _, count in counted(metrics, "warren_cached_tokens_total"))
 
 
 def test_known_costs_add_up_and_unknown_ones_are_counted_apart(metrics: Metrics) -> None:
     for cost in (Decimal("0.25"), Decimal("0.5"), Decimal(0), None):
         metrics.tell(ended(completed("backup", cost=cost)))
-    route = {"tier": "premium", "endpoint": "backup"}
-    assert value(metrics, "warren_cost_usd_total", **route) == 0.75
-    assert value(metrics, "warren_unpriced_calls_total", **route) == 1
+    place = {"tier": "premium", "endpoint": "backup", "model": "other"}
+    assert value(metrics, "warren_cost_usd_total", **place) == 0.75
+    assert value(metrics, "warren_unpriced_calls_total", **place) == 1
 
 
 @pytest.mark.parametrize("source", [Source.SHARED, Source.CACHE])
@@ -98,9 +112,10 @@ def test_an_answer_that_needed_no_call_adds_no_cost(
     metrics: Metrics, source: Source, cost: Decimal | None
 ) -> None:
     metrics.tell(ended(completed(source=source, cost=cost)))
-    route = {"tier": "premium", "endpoint": "main"}
-    assert value(metrics, "warren_cost_usd_total", **route) == 0
-    assert value(metrics, "warren_unpriced_calls_total", **route) == 0
+    assert all(count == 0 for _, count in counted(metrics, "warren_cost_usd_total"))
+    assert all(count == 0 for _, count in counted(metrics, "warren_unpriced_calls_total"))
+    saved = value(metrics, "warren_saved_usd_total", tier="premium", source=source)
+    assert saved == (0 if cost is None else 1)
 
 
 def test_a_failed_job_counts_by_kind(metrics: Metrics) -> None:
@@ -116,7 +131,83 @@ def test_calls_count_by_kind_and_time(metrics: Metrics) -> None:
     route = {"tier": "premium", "endpoint": "main"}
     assert value(metrics, "warren_calls_total", **route, kind="ok") == 1
     assert value(metrics, "warren_calls_total", **route, kind="timeout") == 1
-    assert value(metrics, "warren_call_seconds_count", **route) == 2
+    assert value(metrics, "warren_call_seconds_count", **route, model="other") == 2
+
+
+def test_a_call_counts_by_the_model_that_its_endpoint_is_configured_for(metrics: Metrics) -> None:
+    metrics.tell(call(endpoint="main", model="large", first_byte_s=0.05))
+    metrics.tell(call(endpoint="main", model="small"))
+    at_main = {"tier": "premium", "endpoint": "main"}
+    for name, large, other in (("call_seconds", 1, 1), ("first_byte_seconds", 1, 0)):
+        assert value(metrics, f"warren_{name}_count", **at_main, model="large") == large
+        assert value(metrics, f"warren_{name}_count", **at_main, model="other") == other
+    assert value(metrics, "warren_first_byte_seconds_sum", **at_main, model="large") == 0.05
+
+
+def test_calls_beyond_an_attempts_first_count_by_why_they_were_made(metrics: Metrics) -> None:
+    for event in (call(), call(retry=True), call(hedge=True), call(retry=True, hedge=True)):
+        metrics.tell(event)
+    metrics.tell(RetryDenied(tier="premium", endpoint="main"))
+    route = {"tier": "premium", "endpoint": "main"}
+    assert value(metrics, "warren_calls_total", **route, kind="ok") == 4
+    assert value(metrics, "warren_extra_calls_total", **route, why="retry") == 2
+    assert value(metrics, "warren_extra_calls_total", **route, why="hedge") == 2
+    assert value(metrics, "warren_retries_denied_total", **route) == 1
+
+
+def test_a_circuit_is_in_one_state_and_closed_at_first(metrics: Metrics) -> None:
+    def now(endpoint: str) -> list[str]:
+        return [
+            labels["state"]
+            for labels, on in counted(metrics, "warren_circuit_state")
+            if labels["endpoint"] == endpoint and on
+        ]
+
+    assert now("main") == ["closed"]
+    for state in (CircuitState.OPEN, CircuitState.HALF_OPEN, CircuitState.OPEN):
+        metrics.tell(CircuitChanged(endpoint="main", state=state))
+        assert now("main") == [state]
+    assert now("backup") == ["closed"]
+    metrics.tell(CircuitChanged(endpoint="main", state=CircuitState.CLOSED))
+    assert now("main") == ["closed"]
+    assert value(metrics, "warren_circuit_opened_total", endpoint="main") == 2
+
+
+def test_what_was_never_told_of_a_limit_is_no_number(metrics: Metrics) -> None:
+    place = {"endpoint": "main", "what": "tokens"}
+    assert math.isnan(value(metrics, "warren_limit_left", **place))
+    metrics.tell(LimitSeen(endpoint="main", what=Counted.TOKENS, limit=None, left=40))
+    assert math.isnan(value(metrics, "warren_limit_per_minute", **place))
+    metrics.tell(LimitSeen(endpoint="main", what=Counted.TOKENS, limit=100, left=None))
+    assert value(metrics, "warren_limit_left", **place) == 40
+    assert value(metrics, "warren_limit_per_minute", **place) == 100
+    assert math.isnan(value(metrics, "warren_limit_left", endpoint="main", what="requests"))
+
+
+def test_a_refused_seat_counts_by_its_reason_at_an_endpoint_or_at_none(metrics: Metrics) -> None:
+    for endpoint in ("main", None, "rogue"):
+        metrics.tell(
+            SeatRefused(tier="premium", endpoint=endpoint, reason=Obstacle.TOKENS, seconds=1)
+        )
+    refused = [
+        (labels["tier"], labels["endpoint"], labels["reason"])
+        for labels, count in counted(metrics, "warren_seats_refused_total")
+        if count
+    ]
+    assert sorted(refused) == [
+        ("premium", "*", "tokens"),
+        ("premium", "main", "tokens"),
+        ("premium", "other", "tokens"),
+    ]
+
+
+def test_a_worker_is_asked_at_each_scrape_whether_it_is_ready(metrics: Metrics) -> None:
+    assert value(metrics, "warren_ready") == 0
+    missing = ["broker"]
+    metrics.watch_ready(lambda: not missing)
+    assert value(metrics, "warren_ready") == 0
+    missing.clear()
+    assert value(metrics, "warren_ready") == 1
 
 
 def test_parked_quarantined_and_troubles_count(metrics: Metrics) -> None:
@@ -147,7 +238,6 @@ def test_an_endpoint_that_nobody_configured_is_held_as_other(metrics: Metrics) -
         metrics.tell(EndpointHeld(endpoint=f"rogue {number}", kind=Kind.TIMEOUT, seconds=5))
     assert value(metrics, "warren_endpoint_held", endpoint="other") == 1
     assert value(metrics, "warren_endpoint_held", endpoint="main") == 0
-    assert len(metrics._held_until) == 3
 
 
 def test_a_paused_tier_shows_until_it_resumes(metrics: Metrics) -> None:
@@ -235,10 +325,38 @@ def test_openmetrics_is_given_to_who_asks_for_it(metrics: Metrics) -> None:
     assert page.endswith(b"# EOF\n")
 
 
-anything = st.text(max_size=8) | st.sampled_from(["premium", "budget", "main", "backup", "bulk"])
+anything = st.text(max_size=8) | st.sampled_from(
+    ["premium", "budget", "main", "backup", "bulk", "*"]
+)
 kinds = st.sampled_from(Kind)
 events = st.one_of(
-    st.builds(call, anything, anything, kinds | st.none(), st.floats(0, 1e9)),
+    st.builds(
+        call,
+        anything,
+        anything,
+        kinds | st.none(),
+        st.floats(0, 1e9),
+        model=anything,
+        first_byte_s=st.floats(0, 1e9) | st.none(),
+        retry=st.booleans(),
+        hedge=st.booleans(),
+    ),
+    st.builds(CircuitChanged, endpoint=anything, state=st.sampled_from(CircuitState)),
+    st.builds(
+        LimitSeen,
+        endpoint=anything,
+        what=st.sampled_from(Counted),
+        limit=st.integers(0, 10**9) | st.none(),
+        left=st.integers(0, 10**9) | st.none(),
+    ),
+    st.builds(
+        SeatRefused,
+        tier=anything,
+        endpoint=anything | st.none(),
+        reason=st.sampled_from(Obstacle),
+        seconds=st.floats(0, 1e9),
+    ),
+    st.builds(RetryDenied, tier=anything, endpoint=anything),
     st.builds(EndpointHeld, endpoint=anything, kind=kinds, seconds=st.floats(0, 1e9)),
     st.builds(Quarantined, tier=anything, reason=anything),
     st.builds(TierPaused, tier=anything, lane=anything, reason=anything, seconds=st.none()),
@@ -253,7 +371,7 @@ events = st.one_of(
         )
         | st.builds(failed, kinds),
         st.sampled_from(State),
-        of=st.builds(job, tier=anything, lane=st.sampled_from(Lane)),
+        of=st.builds(job, tier=anything, lane=st.sampled_from(Lane), model=anything),
     ),
 )
 
@@ -261,8 +379,31 @@ events = st.one_of(
 @settings(max_examples=40)
 @given(st.lists(events, max_size=20))
 def test_no_event_makes_another_series(told: list[Event]) -> None:
-    metrics = Metrics({"premium": ["main"]}, HandClock())
+    metrics = Metrics({"premium": ["main"]}, HandClock(), models={"main": ["bulk"]})
     before = series(metrics)
     for event in told:
         metrics.tell(event)
     assert series(metrics) == before
+
+
+def size(tiers: int, endpoints: int, models: int) -> int:
+    """Count the series of a worker whose tiers share no endpoint."""
+    names = {f"tier{n}": [f"endpoint{n}-{m}" for m in range(endpoints)] for n in range(tiers)}
+    serving = [f"model{n}" for n in range(models)]
+    at = {endpoint: serving for each in names.values() for endpoint in each}
+    return len(series(Metrics(names, HandClock(), models=at)))
+
+
+def test_each_place_that_is_configured_adds_a_fixed_and_small_number_of_series() -> None:
+    nothing, tier, endpoint, model = size(0, 0, 0), size(1, 0, 0), size(1, 1, 0), size(1, 1, 1)
+    a_tier, an_endpoint, a_model = tier - nothing, endpoint - tier, model - endpoint
+    assert size(2, 3, 4) == nothing + 2 * (a_tier + 3 * (an_endpoint + 4 * a_model))
+    # docs/monitoring.md states these bounds.
+    assert nothing <= 320
+    assert a_tier <= 300
+    assert an_endpoint <= 90
+    assert a_model <= 40
+
+
+def test_twenty_tiers_of_four_endpoints_with_five_models_have_less_than_30_000_series() -> None:
+    assert size(20, 4, 5) < 30_000
