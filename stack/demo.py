@@ -25,15 +25,17 @@ from stack import stores
 from stack.arguments import positive
 from stack.auditor import Findings, audit
 from stack.errors import StackError
-from stack.house import ROOT, House, Upstream, lower, raise_house
-from stack.records import Journal, json_lines, ledger_of
+from stack.house import ROOT, House, lower, raise_house
+from stack.records import Journal, call_lines, json_lines, ledger_of
 from stack.report import TIERS, Ticket, table
+from stack.upstreams import Simulated, Upstream, control
 
 _EXAMPLES = ROOT / "examples"
 _FOLDER = ROOT / ".warren/demo"
 _IN_TIME = timedelta(minutes=2)
 # Nothing is in flight at its end, and given up it throws everything away.
 _STOP_S = 5
+_SIMULATOR = ("--script", str(_EXAMPLES / "faults.json"), "--latency", "lognormal(0.8,0.5)")
 # Waits short enough for a demo; the defaults suit production.
 _RETRIES = """\
 [retry]
@@ -59,12 +61,7 @@ def main(arguments: list[str]) -> int:
             workers=2,
             tell=tell,
             upstream=_real_upstream(),
-            simulator_options=(
-                "--script",
-                str(_EXAMPLES / "faults.json"),
-                "--latency",
-                "lognormal(0.8,0.5)",
-            ),
+            simulators=(Simulated(options=_SIMULATOR),),
             config=_RETRIES,
             store=options.store,
         )
@@ -105,7 +102,7 @@ async def _run(house: House, options: argparse.Namespace, console: Console) -> F
             dead = [ticket for ticket in tickets if isinstance(ticket.heard[-1], JobError)]
             if dead and house.simulated:
                 await _replay(house, dead, journal, console)
-    simulator = json_lines(house.calls_log) if house.simulated else []
+    simulator = call_lines(house.calls_logs.values())
     producer = json_lines(house.folder / "producer.jsonl")
     ledger = ledger_of(house.config)
     recorded = sum(entry.calls for job in ledger for entry in job.history)
@@ -185,7 +182,7 @@ async def _replay(house: House, dead: Sequence[Ticket], journal: Journal, consol
     await _warren(house, console, "dead", "list")
     console.print("  healing the simulator", style="dim")
     heal = urllib.request.Request(  # noqa: S310  # our own simulator
-        f"{house.upstream.removesuffix('/v1')}/_sim/heal", method="POST"
+        control(house.upstream, "heal"), method="POST"
     )
     await asyncio.to_thread(lambda: urllib.request.urlopen(heal, timeout=10).close())  # noqa: S310  # see above
     await _warren(house, console, "dead", "replay", "--all", "--yes")
