@@ -133,8 +133,9 @@ class Service:
         return self._bearer is not None and not hmac.compare_digest(given, self._bearer)
 
     def _end(self, call: Call, how: How, status: int | None, tokens: int | None) -> None:
-        self._behaviour.stats.call_ended(how, status)
         self._log.end(call, how, status, tokens)
+        took_s = (call.ended_mono or call.mono) - call.mono
+        self._behaviour.stats.call_ended(how, status, took_s)
 
 
 def _authorization(request: Request) -> str:
