@@ -57,11 +57,7 @@ def scene() -> Scene:
         ),
     }
     settings = {name: f"weight = {weight}\n" for name, weight in WEIGHTS.items()}
-    known = {each.name for each in fields(EndpointSettings)}
-    if {"requests_per_minute", "tokens_per_minute"} <= known:
-        settings["limited"] += (
-            f"requests_per_minute = {REQUESTS_A_MINUTE}\ntokens_per_minute = {TOKENS_A_MINUTE}\n"
-        )
+    settings["limited"] += limit_settings(requests=REQUESTS_A_MINUTE, tokens=TOKENS_A_MINUTE)
     return Scene(
         title="Warren: one tier on three endpoints: slow, flaky and limited",
         play=_play,
@@ -70,6 +66,15 @@ def scene() -> Scene:
         ),
         config=_RETRIES,
         tiers={TIER: 16},
+    )
+
+
+def limit_settings(*, requests: int | None = None, tokens: int | None = None) -> str:
+    """Give the lines that tell workers an endpoint's limits a minute, as far as they have settings for them."""
+    known = {each.name for each in fields(EndpointSettings)}
+    limits = {"requests_per_minute": requests, "tokens_per_minute": tokens}
+    return "".join(
+        f"{name} = {value}\n" for name, value in limits.items() if value and name in known
     )
 
 
