@@ -21,6 +21,7 @@ from benchmarks.folder import measured
 from producer_sdk import CompletionClient, Job, Request
 from stack.house import House, raise_house
 from stack.records import json_lines
+from stack.upstreams import MAIN
 
 _WAIT_S = 60.0
 
@@ -79,7 +80,7 @@ def _request(number: int, plan: str) -> Request:
 
 
 def _lines(house: House, event: str) -> list[dict[str, Any]]:
-    return [line for line in json_lines(house.calls_log) if line["event"] == event]
+    return [line for line in json_lines(house.calls_logs[MAIN]) if line["event"] == event]
 
 
 def _count(house: House, event: str) -> int:

@@ -19,6 +19,7 @@ from benchmarks.folder import measured
 from producer_sdk import CompletionClient, Request
 from stack.house import raise_house, start_workers
 from stack.records import json_lines
+from stack.upstreams import MAIN, Simulated
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ async def _measure(folder: Path, options: argparse.Namespace) -> dict[str, float
         folder,
         workers=1,
         tell=tell,
-        simulator_options=("--latency", options.latency),
+        simulators=(Simulated(options=("--latency", options.latency)),),
         tiers={"standard": options.in_flight},
     )
     (worker,) = house.workers
@@ -61,7 +62,9 @@ async def _measure(folder: Path, options: argparse.Namespace) -> dict[str, float
         before = _cpu_s(worker.pid)
         await asyncio.gather(*(job.reply(timeout=600) for job in jobs))  # type: ignore[union-attr]  # errors raise
         ended, cpu_s = time.time(), _cpu_s(worker.pid) - before  # the simulator's log has wall time
-    began = min(line["at"] for line in json_lines(house.calls_log) if line["event"] == "start")
+    began = min(
+        line["at"] for line in json_lines(house.calls_logs[MAIN]) if line["event"] == "start"
+    )
     return {
         "jobs": options.jobs,
         "in_flight": options.in_flight,

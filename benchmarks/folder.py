@@ -7,11 +7,28 @@ import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from stack.house import lower
 
+T = TypeVar("T")
 Figures = Mapping[str, float]
+# What is in flight then has been measured, or never will be.
+_STOP_S: Final = 10
+
+
+def in_folder(
+    name: str,
+    measure: Callable[[Path, argparse.Namespace], Coroutine[Any, Any, T]],
+    options: argparse.Namespace,
+) -> T:
+    """Measure in a folder of its own, and stop all that runs there."""
+    folder = Path(tempfile.mkdtemp(prefix=f"warren-{name}-"))
+    try:
+        return asyncio.run(measure(folder, options))
+    finally:
+        lower(folder, tell=lambda _: None, within_s=_STOP_S)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def measured(
@@ -20,12 +37,7 @@ def measured(
     options: argparse.Namespace,
 ) -> Figures:
     """Measure in a folder of its own, stop all that runs there, and print the figures, as JSON if `options` say so."""
-    folder = Path(tempfile.mkdtemp(prefix=f"warren-{name}-"))
-    try:
-        figures = asyncio.run(measure(folder, options))
-    finally:
-        lower(folder, tell=lambda _: None)
-        shutil.rmtree(folder, ignore_errors=True)
+    figures = in_folder(name, measure, options)
     if options.json:
         print(json.dumps(figures))  # the result
     else:

@@ -25,6 +25,7 @@ from producer_sdk import CompletionClient, Request
 from stack.auditor import most_in_a_minute
 from stack.house import House, raise_house, start_workers
 from stack.records import json_lines
+from stack.upstreams import MAIN, Simulated
 
 BULK, INTERACTIVE = "gpt-5-nano", "gpt-5-mini"
 _NUMBERS = itertools.count()  # each request its own: none is answered from the cache
@@ -74,7 +75,7 @@ async def _measure(folder: Path, options: argparse.Namespace) -> dict[str, float
         folder,
         workers=2,
         tell=tell,
-        simulator_options=("--latency", f"fixed({options.latency_s})"),
+        simulators=(Simulated(options=("--latency", f"fixed({options.latency_s})")),),
         tiers={"standard": 16},
     )
     idle, busy = Latencies(), Latencies()
@@ -94,7 +95,7 @@ async def _measure(folder: Path, options: argparse.Namespace) -> dict[str, float
         took_s = time.monotonic() - began
         done.set()
         await asyncio.gather(asking, restarting)
-    calls = [line for line in json_lines(house.calls_log) if line["event"] == "start"]
+    calls = [line for line in json_lines(house.calls_logs[MAIN]) if line["event"] == "start"]
     bulk = [line["at"] for line in calls if line["model"] == BULK]
     return {
         "bulk_lines": options.lines,

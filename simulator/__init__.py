@@ -12,19 +12,22 @@ From the wire inwards::
     h2state    h2, set up
     sockets    closing with RST
     wire       the interface between a protocol and a call
-    service    a call of each request: key, plan, latency, reaction, log
+    service    a call of each request: key, storm, limits, plan, latency, reaction, log
     exchange   one call: plays a reaction, with timers
     control    the API under /_sim/
     behaviour  what can be changed while it runs
     calllog    records of calls, their file, waiting for conditions
     stats      counts
-    clock      wall time
+    clock      wall time, and the time that limits count in
 
 Pure, no I/O and no clock::
 
     ask        what a request asks for
     faults     the words and the plans
     script     rules, chaos, and how far each request is in its plan
+    storm      faults over every call for a time
+    quota      what one key may use in a minute, and has used
+    accounts   the limits of all keys: headers and refusals
     reactions  a fault -> status, headers, bytes, manner
     answers    OpenAI-shaped bodies
     latency    distributions
@@ -35,6 +38,7 @@ And for the command: `options`, `__main__`.
 from simulator.calllog import Call
 from simulator.faults import PlanError
 from simulator.latency import Latencies, parse_latencies
+from simulator.quota import LimitError, Limits
 from simulator.script import Chaos, Rule, parse_chaos, parse_rules, rule
 from simulator.server import Simulator, tls_context
 from simulator.stats import Stats
@@ -45,6 +49,8 @@ __all__ = [
     "Chaos",
     "How",
     "Latencies",
+    "LimitError",
+    "Limits",
     "PlanError",
     "Rule",
     "Simulator",

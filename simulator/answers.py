@@ -22,6 +22,8 @@ _CHARS_PER_TOKEN: Final = 4
 _DIMENSIONS: Final = 8
 _MAX_DIMENSIONS: Final = 4096
 _MAX_CHOICES: Final = 128
+_NO_MOST: Final = 1 << 20
+_PROMPTS: Final = ("messages", "prompt", "input")
 _TEXT: Final = (
     "amber basket burrow carrot clover dawn delta ember fern field gentle harbor hedge hollow "
     "island juniper kettle lantern linden maple meadow mellow moss nettle orchard pebble quiet "
@@ -46,6 +48,23 @@ def answer(ask: Ask, *, call: int, created: int) -> tuple[int, Content]:
         return wrong
     _, make = _ROUTES[ask.path]
     return 200, make(ask, call=call, created=created)
+
+
+def tokens_asked(ask: Ask) -> int:
+    """Estimate the tokens that a request asks for, as a rate limit takes it: prompt, or the most that it may be answered."""
+    fields = ask.fields or {}
+    prompt = _tokens([fields.get(name) for name in _PROMPTS])
+    choices = _whole(fields.get("n"), otherwise=1, most=_MAX_CHOICES)
+    return max(prompt, choices * (_most_tokens(fields) or 0))
+
+
+def tokens_used(content: Content) -> int | None:
+    """Give the tokens that an answer's usage counts in all; None: it has no usage."""
+    match content.get("usage"):
+        case {"total_tokens": int(total)}:
+            return total
+        case _:
+            return None
 
 
 def _wrong(ask: Ask) -> tuple[int, Content] | None:
@@ -143,8 +162,7 @@ _ROUTES: Final[Mapping[str, tuple[str, _Make]]] = {
 def _texts(ask: Ask) -> list[tuple[str, str]]:
     """Give each choice's text and finish reason, cut where the request's token limit says so."""
     fields = ask.fields or {}
-    limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
-    most = _whole(limit, otherwise=1 << 20, most=1 << 20) * _CHARS_PER_TOKEN
+    most = (_most_tokens(fields) or _NO_MOST) * _CHARS_PER_TOKEN
     texts: list[tuple[str, str]] = []
     for index in range(_whole(fields.get("n"), otherwise=1, most=_MAX_CHOICES)):
         seed = int(ask.sha256[:16], 16) + index
@@ -152,6 +170,12 @@ def _texts(ask: Ask) -> list[tuple[str, str]]:
         text = " ".join(words).capitalize() + "."
         texts.append((text[:most], "length" if len(text) > most else "stop"))
     return texts
+
+
+def _most_tokens(fields: Mapping[str, object]) -> int | None:
+    """Give how many tokens each choice may have; None: the request does not say."""
+    limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
+    return _whole(limit, otherwise=0, most=_NO_MOST) or None
 
 
 def _usage(prompt: object, *texts: str) -> Content:

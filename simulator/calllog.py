@@ -19,7 +19,7 @@ from simulator.wire import How
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One call that reached the simulator; its last four fields are set when it ends."""
+    """One call that reached the simulator; its last five fields are set when it ends."""
 
     n: int
     id: str | None
@@ -40,6 +40,8 @@ class Call:
     status: int | None = None
     """None also at the end, if no head was sent."""
     how: How | None = None
+    tokens: int | None = None
+    """What the model used for it; None: no model worked on it."""
 
     @property
     def over(self) -> bool:
@@ -112,12 +114,12 @@ class CallLog:
         self._tell()
         return call
 
-    def end(self, call: Call, how: How, status: int | None) -> None:
+    def end(self, call: Call, how: How, status: int | None, tokens: int | None = None) -> None:
         """Record the end of a call; a second end of one call is a bug and raises."""
         if call.over:
             raise AssertionError(f"call {call.n} ended twice: {call.how}, then {how}")
         call.ended_at, call.ended_mono = wall_s(), time.monotonic()
-        call.how, call.status = how, status
+        call.how, call.status, call.tokens = how, status, tokens
         if self._file is not None:
             self._write(
                 {
@@ -127,6 +129,7 @@ class CallLog:
                     "mono": call.ended_mono,
                     "status": status,
                     "how": how,
+                    "tokens": tokens,
                 }
             )
         self._tell()

@@ -5,6 +5,8 @@
 ``PUT``     ``/_sim/script``      a list of rules
 ``PUT``     ``/_sim/chaos``       random faults by share
 ``PUT``     ``/_sim/latency``     distributions by model
+``PUT``     ``/_sim/limits``      requests and tokens a minute, for each key
+``PUT``     ``/_sim/storm``       faults over every call, for some seconds
 ``POST``    ``/_sim/heal``        every call is ok from now on
 ``POST``    ``/_sim/reset``       plans start again, counts start at zero
 ==========  ====================  ==========================================================
@@ -16,10 +18,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from simulator.accounts import parse_limits
 from simulator.behaviour import Behaviour
 from simulator.latency import parse_latencies
 from simulator.reactions import Reaction, reply
 from simulator.script import parse_chaos, parse_rules
+from simulator.storm import parse_storm
 from simulator.wire import Request
 
 PREFIX: Final = "/_sim/"
@@ -39,7 +43,7 @@ def respond(request: Request, behaviour: Behaviour) -> Reaction:
 
 
 def _stats(behaviour: Behaviour, _: object) -> object:
-    return behaviour.stats.snapshot()
+    return behaviour.snapshot()
 
 
 def _set_script(behaviour: Behaviour, document: object) -> object:
@@ -61,8 +65,18 @@ def _set_latency(behaviour: Behaviour, document: object) -> object:
     return {"models": len(behaviour.latencies.by_prefix)}
 
 
+def _set_limits(behaviour: Behaviour, document: object) -> object:
+    behaviour.accounts.limit(parse_limits(document))
+    return {"limited": behaviour.accounts.limits.any}
+
+
+def _set_storm(behaviour: Behaviour, document: object) -> object:
+    behaviour.storm = parse_storm(document, now_ns=behaviour.now_ns())
+    return {"faults": len(behaviour.storm.chaos.shares)}
+
+
 def _heal(behaviour: Behaviour, _: object) -> object:
-    behaviour.script.heal()
+    behaviour.heal()
     return {"healed": True}
 
 
@@ -76,6 +90,8 @@ _ACTIONS: Final[Mapping[tuple[str, str], Callable[[Behaviour, object], object]]]
     ("PUT", "/_sim/script"): _set_script,
     ("PUT", "/_sim/chaos"): _set_chaos,
     ("PUT", "/_sim/latency"): _set_latency,
+    ("PUT", "/_sim/limits"): _set_limits,
+    ("PUT", "/_sim/storm"): _set_storm,
     ("POST", "/_sim/heal"): _heal,
     ("POST", "/_sim/reset"): _reset,
 }

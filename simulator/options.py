@@ -7,6 +7,7 @@ from typing import Final
 
 from simulator.faults import WORDS
 from simulator.latency import AT_ONCE, Latencies, parse_distribution
+from simulator.quota import Limits
 from simulator.script import parse_chaos, parse_rules
 from simulator.server import Simulator, tls_context
 
@@ -20,6 +21,12 @@ examples:
 
   3 of 10 calls fail, the same ones each time; every call in a log
     python -m simulator --chaos '{{"503": 0.2, "429(retry-after=1)": 0.1, "seed": 7}}' --log calls.jsonl
+
+  each key may make 600 calls and use 20,000 tokens in any minute; a refusal says when to come again
+    python -m simulator --limit-requests 600 --limit-tokens 20000
+
+  every call fails for a minute, then all is as before
+    curl -X PUT localhost:8080/_sim/storm -d '{{"503": 1, "for_s": 60}}'
 
   a plan by request: the client sends it in the field "user"
     curl localhost:8080/v1/chat/completions -H 'content-type: application/json' -d '{{
@@ -36,7 +43,8 @@ hints of a refusal, separated by ';': retry-after=TEXT  retry-after-ms=N  retry-
   insufficient_quota
 faults: {", ".join(WORDS)}
 
-control: GET /_sim/stats; PUT /_sim/script, /_sim/chaos, /_sim/latency; POST /_sim/heal, /_sim/reset
+control: GET /_sim/stats; PUT /_sim/script, /_sim/chaos, /_sim/storm, /_sim/latency, /_sim/limits
+  POST /_sim/heal, /_sim/reset
 """
 
 
@@ -64,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="[PREFIX=]D",
         help="fixed(s), uniform(low,high) or lognormal(median,sigma), for models with this prefix",
     )
+    add(
+        "--limit-requests", type=int, metavar="N", help="a key's requests in any minute, 429 beyond"
+    )
+    add("--limit-tokens", type=int, metavar="N", help="a key's tokens in any minute, 429 beyond")
     add("--seed", type=int, default=0, help="seed of the latencies (default: %(default)s)")
     add("--require-key", metavar="KEY", help="refuse any other bearer token with 401")
     add("--require-key-file", type=Path, metavar="F", help="as above, the key in a file")
@@ -93,6 +105,7 @@ def build(options: argparse.Namespace) -> Simulator:
         rules=parse_rules(json.loads(options.script.read_text())) if options.script else (),
         chaos=parse_chaos(json.loads(options.chaos)) if options.chaos else None,
         latencies=_latencies(options.latency, options.seed),
+        limits=Limits(requests=options.limit_requests, tokens=options.limit_tokens),
         require_key=key,
         goaway_every=options.goaway_every,
         max_streams=options.max_streams,

@@ -8,7 +8,7 @@ from email.utils import formatdate
 from enum import Enum, auto
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Self
 
 from simulator import answers
 from simulator.ask import Ask
@@ -43,6 +43,12 @@ class Reaction:
     drip_s: float = DRIP_S
     retire: bool = False
     """Whether the connection takes no more calls after this one."""
+    tokens: int | None = None
+    """What the model's answer used; None: no model worked on it."""
+
+    def with_headers(self, more: Headers) -> Self:
+        """Give the same with more headers; what sends no head stays as it is."""
+        return replace(self, headers=(*self.headers, *more)) if more else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +108,8 @@ def react(fault: Fault, ask: Ask, *, call: int, now_s: float, latency_s: float) 
     if status != HTTPStatus.OK:
         return reply(status, content)
     reaction = _SPOILERS[fault.word](json.dumps(content).encode(), fault)
-    if latency_s and fault.word != "slow":
-        return replace(reaction, delay_s=latency_s)
-    return reaction
+    delay_s = latency_s if latency_s and fault.word != "slow" else reaction.delay_s
+    return replace(reaction, delay_s=delay_s, tokens=answers.tokens_used(content))
 
 
 def reply(status: int, content: object) -> Reaction:

@@ -2,18 +2,22 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from simulator.accounts import Accounts
 from simulator.behaviour import Behaviour
 from simulator.calllog import Call, CallLog, Condition
+from simulator.clock import mono_ns
 from simulator.doorway import Doorway
 from simulator.latency import Latencies, parse_latencies
+from simulator.quota import Limits
 from simulator.script import Chaos, Rule, Script, parse_chaos
 from simulator.service import Service
 from simulator.stats import Stats
+from simulator.storm import parse_storm
 
 _BACKLOG = 4096
 
@@ -22,7 +26,8 @@ class Simulator:
     """A stand-in LLM API on a port of this machine: `async with Simulator() as sim: … sim.url`.
 
     It runs in the event loop that enters it, listens on `host` only, and ends every open call when
-    it is left. `keep_calls=False` keeps memory flat in long runs; `calls` then stays empty.
+    it is left. `keep_calls=False` keeps memory flat in long runs; `calls` then stays empty. `limits` are each
+    key's, counted on the clock `now_ns`.
     """
 
     def __init__(
@@ -34,6 +39,8 @@ class Simulator:
         rules: Sequence[Rule] = (),
         chaos: Chaos | None = None,
         latencies: Latencies | None = None,
+        limits: Limits | None = None,
+        now_ns: Callable[[], int] = mono_ns,
         require_key: str | None = None,
         goaway_every: int | None = None,
         max_streams: int = 1000,
@@ -44,7 +51,10 @@ class Simulator:
         self._port = port
         self._log_file = log
         self._behaviour = Behaviour(
-            script=Script(rules=rules, chaos=chaos), latencies=latencies or Latencies()
+            script=Script(rules=rules, chaos=chaos),
+            latencies=latencies or Latencies(),
+            accounts=Accounts(limits),
+            now_ns=now_ns,
         )
         self._require_key = require_key
         self._goaway_every = goaway_every
@@ -125,9 +135,18 @@ class Simulator:
         """Put latencies in force: `{"default": "fixed(0.05)", "gpt-": "uniform(0.1,0.4)"}`."""
         self._behaviour.latencies = parse_latencies(table)
 
+    def limit(self, *, requests: int | None = None, tokens: int | None = None) -> None:
+        """Put limits a minute for each key in force; None: not limited. Raise LimitError."""
+        self._behaviour.accounts.limit(Limits(requests=requests, tokens=tokens))
+
+    def storm(self, shares: Mapping[str, float], *, for_s: float) -> None:
+        """Let faults come over every call for so many seconds: `{"503": 1}`. Raise PlanError."""
+        document = {**shares, "for_s": for_s}
+        self._behaviour.storm = parse_storm(document, now_ns=self._behaviour.now_ns())
+
     def heal(self) -> None:
-        """Make every call `ok` until a new script or new chaos."""
-        self._behaviour.script.heal()
+        """Make every call `ok` until a new script, new chaos or a new storm; limits stay."""
+        self._behaviour.heal()
 
     def reset(self) -> None:
         """Let plans start again and counts start at zero; `calls` and the log stay."""

@@ -1,20 +1,31 @@
-"""Makes a call of each request: key, plan, latency, reaction, log. Knows no bytes and no sockets."""
+"""Makes a call of each request: key, storm, limits, plan, latency, reaction, log. Knows no bytes and no sockets."""
 
 import asyncio
 import hmac
+from dataclasses import dataclass
 from typing import Final
 
-from simulator import ask, control
+from simulator import accounts, ask, control
 from simulator.ask import Ask
 from simulator.behaviour import Behaviour
 from simulator.calllog import Call, CallLog
 from simulator.clock import wall_s
 from simulator.exchange import Exchange
 from simulator.faults import OK, Fault, PlanError
+from simulator.quota import Refused, Taken
 from simulator.reactions import Reaction, react, rejected
 from simulator.wire import Connection, How, Request, Responder, Serving
 
 _UNAUTHORIZED: Final = Fault(word="401")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """What becomes of a call: the fault as the log names it, the reaction, and what it was charged."""
+
+    fault: str
+    reaction: Reaction
+    taken: Taken | None = None
 
 
 class Service:
@@ -58,7 +69,7 @@ class Service:
             )
         asked = ask.read(request)
         number = self._log.next_number()
-        fault, reaction = self._decide(request, asked, number)
+        decided = self._decide(request, asked, number)
         call = self._log.start(
             number,
             client_id=request.headers.get("x-client-request-id"),
@@ -66,36 +77,69 @@ class Service:
             sha256=asked.sha256,
             path=asked.path,
             model=asked.model,
-            fault=str(fault),
+            fault=decided.fault,
             http=request.http,
         )
         self._behaviour.stats.call_started(asked.model)
 
         def ended(how: How, status: int | None) -> None:
-            self._end(call, how, status)
+            self._settle(request, decided)
+            self._end(call, how, status, decided.reaction.tokens)
 
-        return Exchange(reaction=reaction, responder=responder, loop=self._loop, ended=ended)
+        return Exchange(
+            reaction=decided.reaction, responder=responder, loop=self._loop, ended=ended
+        )
 
-    def _decide(self, request: Request, asked: Ask, number: int) -> tuple[Fault, Reaction]:
-        now_s = wall_s()
-        latency_s = 0.0
+    def _decide(self, request: Request, asked: Ask, number: int) -> _Decided:
         if self._unauthorized(request):
-            fault = _UNAUTHORIZED  # a refused key consumes no plan
-        else:
-            try:
-                fault = self._behaviour.script.take(asked)
-            except PlanError as wrong:
-                return OK, rejected(str(wrong))
-            latency_s = self._behaviour.latencies.seconds(asked.model, number)
-        return fault, react(fault, asked, call=number, now_s=now_s, latency_s=latency_s)
+            return self._fail(_UNAUTHORIZED, asked, number)  # consumes no plan
+        now_ns = self._behaviour.now_ns()
+        stormed = self._behaviour.storm.fault(asked.sha256, number, now_ns)
+        if stormed is not OK:
+            return self._fail(stormed, asked, number)
+        taken = self._behaviour.accounts.take(_authorization(request), asked, now_ns)
+        if isinstance(taken, Refused):
+            reaction = accounts.refusal(taken, asked.model)
+            return _Decided(fault=f"limit({taken.what})", reaction=reaction)
+        fault, reaction = self._plan(asked, number)
+        if taken is not None:
+            reaction = reaction.with_headers(accounts.headers(taken.standings))
+        return _Decided(fault=str(fault), reaction=reaction, taken=taken)
+
+    def _fail(self, fault: Fault, asked: Ask, number: int) -> _Decided:
+        latency_s = self._behaviour.latencies.seconds(asked.model, number)
+        reaction = react(fault, asked, call=number, now_s=wall_s(), latency_s=latency_s)
+        return _Decided(fault=str(fault), reaction=reaction)
+
+    def _plan(self, asked: Ask, number: int) -> tuple[Fault, Reaction]:
+        try:
+            fault = self._behaviour.script.take(asked)
+        except PlanError as wrong:
+            return OK, rejected(str(wrong))
+        latency_s = self._behaviour.latencies.seconds(asked.model, number)
+        return fault, react(fault, asked, call=number, now_s=wall_s(), latency_s=latency_s)
+
+    def _settle(self, request: Request, decided: _Decided) -> None:
+        """Charge what the model really used, also where the answer was spoilt or nobody waited for it."""
+        tokens = decided.reaction.tokens
+        if decided.taken is not None and tokens is not None:
+            behaviour = self._behaviour
+            behaviour.accounts.settle(
+                _authorization(request), decided.taken, tokens, behaviour.now_ns()
+            )
 
     def _unauthorized(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "").encode()
+        given = _authorization(request).encode()
         return self._bearer is not None and not hmac.compare_digest(given, self._bearer)
 
-    def _end(self, call: Call, how: How, status: int | None) -> None:
-        self._behaviour.stats.call_ended(how, status)
-        self._log.end(call, how, status)
+    def _end(self, call: Call, how: How, status: int | None, tokens: int | None) -> None:
+        self._log.end(call, how, status, tokens)
+        took_s = (call.ended_mono or call.mono) - call.mono
+        self._behaviour.stats.call_ended(how, status, took_s)
+
+
+def _authorization(request: Request) -> str:
+    return request.headers.get("authorization", "")
 
 
 def _not_a_call(how: How, status: int | None) -> None:

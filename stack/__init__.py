@@ -33,11 +33,14 @@ any package is installed.
 
     services      the processes beside the broker: simulator and workers
     stores        which store its workers share: a file, a private Redis, or another's
-    house         a whole Warren in one folder: broker, simulator, workers
+    house         a whole Warren in one folder: broker, simulators, workers
+    upstreams     what its workers call: simulators, or a real API
     external      a broker that somebody else runs, from RABBITMQ_URL
     living        `./dev up`, `down`, `status`
     doctor        `./dev doctor`: looks at this machine; `verdicts` judge, `finding` is what they give
     demo, report  `./dev demo`, and its tables
+    endpoints     `./dev demo --endpoints`; `scene` is what the two have in common
+    gauges, board what workers and simulators tell of each endpoint, and its table
     records       reading logs and ledger
     auditor       holds producers, simulator, ledger and broker against the promise
     hearings      the producers' side of an audit

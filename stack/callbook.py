@@ -26,7 +26,7 @@ _HANDED_OVER_S = 0.1
 class Call:
     """One upstream call as the simulator saw it; seconds of its own clock.
 
-    `ended` and `status` are None where the log has no end or no answer of it.
+    `ended` and `status` are None where the log has no end or no answer of it, `tokens` where no model worked on it.
     """
 
     job: str
@@ -36,6 +36,7 @@ class Call:
     began: float
     ended: float | None = None
     status: int | None = None
+    tokens: int | None = None
 
     @property
     def refused(self) -> bool:
@@ -164,4 +165,5 @@ def _call(begun: Line, end: Line) -> Call | None:
         began=begun["at"],
         ended=end.get("at"),
         status=end.get("status"),
+        tokens=end.get("tokens"),
     )

@@ -7,7 +7,6 @@ simulator is healed, and an auditor holds all logs against each other.
 
 import argparse
 import asyncio
-import hashlib
 import os
 import shutil
 import sys
@@ -21,19 +20,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from producer_sdk import CompletionClient, JobError, Reply
-from stack import stores
+from stack import endpoints, stores
 from stack.arguments import positive
 from stack.auditor import Findings, audit
 from stack.errors import StackError
-from stack.house import ROOT, House, Upstream, lower, raise_house
-from stack.records import Journal, json_lines, ledger_of
+from stack.house import ROOT, House, lower, raise_house
+from stack.records import Journal, call_lines, json_lines, ledger_of
 from stack.report import TIERS, Ticket, table
+from stack.scene import Scene, digest, verdict
+from stack.upstreams import Simulated, Upstream, control
 
 _EXAMPLES = ROOT / "examples"
 _FOLDER = ROOT / ".warren/demo"
 _IN_TIME = timedelta(minutes=2)
 # Nothing is in flight at its end, and given up it throws everything away.
 _STOP_S = 5
+_SIMULATOR = ("--script", str(_EXAMPLES / "faults.json"), "--latency", "lognormal(0.8,0.5)")
 # Waits short enough for a demo; the defaults suit production.
 _RETRIES = """\
 [retry]
@@ -46,9 +48,10 @@ def main(arguments: list[str]) -> int:
     """Run the demo; 0 when nothing was lost."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
+    scene = endpoints.scene() if options.endpoints else _scene()
     lower(_FOLDER, tell=console.print, within_s=_STOP_S)  # an earlier demo that was killed
     shutil.rmtree(_FOLDER, ignore_errors=True)
-    console.rule("Warren: a request goes through the queue to an LLM and back")
+    console.rule(scene.title)
 
     def tell(text: str) -> None:
         console.print(f"  {text}", style="dim")
@@ -58,26 +61,38 @@ def main(arguments: list[str]) -> int:
             _FOLDER,
             workers=2,
             tell=tell,
-            upstream=_real_upstream(),
-            simulator_options=(
-                "--script",
-                str(_EXAMPLES / "faults.json"),
-                "--latency",
-                "lognormal(0.8,0.5)",
-            ),
-            config=_RETRIES,
+            upstream=scene.upstream,
+            simulators=scene.simulators,
+            config=scene.config,
+            tiers=scene.tiers,
             store=options.store,
         )
-        findings = asyncio.run(_run(house, options, console))
+        findings = asyncio.run(scene.play(house, options, console))
     finally:
         lower(_FOLDER, tell=tell, within_s=_STOP_S)
-    return _verdict(findings, console)
+    return verdict(findings, console, _FOLDER)
+
+
+def _scene() -> Scene:
+    return Scene(
+        title="Warren: a request goes through the queue to an LLM and back",
+        play=_run,
+        simulators=(Simulated(options=_SIMULATOR),),
+        config=_RETRIES,
+        upstream=_real_upstream(),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__.split("\n\n")[1])
     parser.add_argument(
         "--limit", type=positive, metavar="N", help="only the first N requests per tier"
+    )
+    parser.add_argument(
+        "--endpoints",
+        action="store_true",
+        help="instead of the examples: one tier on three endpoints, slow, failing and limited, with a live table "
+        "(--limit: so many requests)",
     )
     parser.add_argument(
         "--model", help="ask for this model instead of the examples' (with OPENAI_BASE_URL)"
@@ -105,7 +120,7 @@ async def _run(house: House, options: argparse.Namespace, console: Console) -> F
             dead = [ticket for ticket in tickets if isinstance(ticket.heard[-1], JobError)]
             if dead and house.simulated:
                 await _replay(house, dead, journal, console)
-    simulator = json_lines(house.calls_log) if house.simulated else []
+    simulator = call_lines(house.calls_logs.values())
     producer = json_lines(house.folder / "producer.jsonl")
     ledger = ledger_of(house.config)
     recorded = sum(entry.calls for job in ledger for entry in job.history)
@@ -173,7 +188,7 @@ async def _hear_all(
                 submission=ticket.job.submission_id,
                 job=ticket.job.id,
                 run=heard.run,
-                sha256=_digest(heard),
+                sha256=digest(heard),
             )
             progress.advance(bars[ticket.tier])
 
@@ -185,7 +200,7 @@ async def _replay(house: House, dead: Sequence[Ticket], journal: Journal, consol
     await _warren(house, console, "dead", "list")
     console.print("  healing the simulator", style="dim")
     heal = urllib.request.Request(  # noqa: S310  # our own simulator
-        f"{house.upstream.removesuffix('/v1')}/_sim/heal", method="POST"
+        control(house.upstream, "heal"), method="POST"
     )
     await asyncio.to_thread(lambda: urllib.request.urlopen(heal, timeout=10).close())  # noqa: S310  # see above
     await _warren(house, console, "dead", "replay", "--all", "--yes")
@@ -210,23 +225,3 @@ async def _warren(house: House, console: Console, *arguments: str) -> None:
         raise
     if status:
         raise StackError(f"`warren {' '.join(arguments)}` ended with status {status}")
-
-
-def _verdict(findings: Findings, console: Console) -> int:
-    console.print(
-        f"audit: {findings.accepted} accepted, {findings.replies} replies, {findings.calls} upstream calls; "
-        f"late calls {len(findings.late_calls)}, unrecorded calls {len(findings.unrecorded_calls)}, "
-        f"unheard {len(findings.unheard)}, differing replies {len(findings.differing)}"
-    )
-    console.print(f"[bold]lost {len(findings.lost)}[/bold]")
-    if findings.clean:
-        return 0
-    console.print(
-        f"the promise was broken; the logs are in {_FOLDER.relative_to(ROOT)}", style="red"
-    )
-    return 1
-
-
-def _digest(heard: Reply | JobError) -> str:
-    body = heard.body if isinstance(heard, Reply) else f"{heard.kind} {heard.status}".encode()
-    return hashlib.sha256(body).hexdigest()

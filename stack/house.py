@@ -1,4 +1,4 @@
-"""A whole Warren on this machine: broker, simulator and workers, in one folder.
+"""A whole Warren on this machine: broker, simulators and workers, in one folder.
 
     house = raise_house(folder, workers=2, tell=print)
     house.environment()      # what a producer, an operator and `warren` need
@@ -18,10 +18,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from stack import broker as brokers
-from stack import container, credentials, interrupts, occupancy, stores
+from stack import container, credentials, interrupts, occupancy, stores, upstreams
 from stack.ports import keep_ports
 from stack.services import Service, answers, spawn
 from stack.supply import Tell, supply
+from stack.upstreams import Simulated, Upstream
 
 ROOT = Path(__file__).parent.parent
 DEFINITIONS = ROOT / "rabbitmq/definitions.json"
@@ -34,23 +35,17 @@ _HURRIED_S = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Upstream:
-    """The API that the workers call: the simulator, or a real one at `base_url`."""
-
-    base_url: str
-    key: str | None = None
-    simulated: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """Where everything is. The value does not change when a process ends."""
+    """Where everything is. The value does not change when a process ends.
+
+    `upstreams` has the root of each endpoint's API, by the endpoint's name.
+    """
 
     folder: Path
     amqp: str
     management: str
     broker_name: str
-    upstream: str
+    upstreams: Mapping[str, str]
     simulated: bool
     worker_ports: tuple[int, ...]
     store: stores.Store = field(default_factory=stores.Store)
@@ -68,9 +63,15 @@ class House:
         return self.folder / "warren.toml"
 
     @property
-    def simulator(self) -> Service:
-        """The simulator's process."""
-        return Service(folder=self.folder / "simulator")
+    def upstream(self) -> str:
+        """The root of the first endpoint's API."""
+        return next(iter(self.upstreams.values()))
+
+    @property
+    def simulators(self) -> dict[str, Service]:
+        """The simulators' processes, by the name of the endpoint that each is; none where a real API is called."""
+        names = self.upstreams if self.simulated else ()
+        return {name: upstreams.simulator(self.folder, name) for name in names}
 
     @property
     def workers(self) -> list[Service]:
@@ -81,9 +82,9 @@ class House:
         ]
 
     @property
-    def calls_log(self) -> Path:
-        """The simulator's log of calls."""
-        return self.folder / "calls.jsonl"
+    def calls_logs(self) -> dict[str, Path]:
+        """Each simulator's log of calls, by the name of the endpoint that it is."""
+        return {name: upstreams.calls_log(self.folder, name) for name in self.simulators}
 
     def url(self, user: str) -> str:
         """Give the AMQP URL of a user, password included."""
@@ -111,10 +112,10 @@ def lower(folder: Path, *, tell: Tell, within_s: float = 60) -> None:
     """
     with interrupts.put_off() as hurried:
         stop_workers(sorted(folder.glob("worker-*")), tell, within_s=within_s, hurried=hurried)
-        simulator = Service(folder=folder / "simulator")
-        if simulator.alive:
-            tell("stopping simulator")
-            simulator.stop(timeout_s=min(within_s, _HURRIED_S))
+        for simulator in upstreams.simulators(folder):
+            if simulator.alive:
+                tell(f"stopping {simulator.folder.name}")
+                simulator.stop(timeout_s=min(within_s, _HURRIED_S))
         node = brokers.running(folder / "broker")
         if node is not None:
             tell("stopping the broker")
@@ -145,6 +146,8 @@ def find_house(folder: Path) -> House | None:
         kept = json.loads((folder / "house.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    if "upstream" in kept:  # of a house that was raised when it had only one
+        kept["upstreams"] = {upstreams.MAIN: kept.pop("upstream")}
     store = stores.Store(**kept.pop("store", {}))
     ports = tuple(kept.pop("worker_ports"))
     return House(**kept, folder=folder, worker_ports=ports, store=store)
@@ -156,15 +159,16 @@ def raise_house(
     workers: int,
     tell: Tell,
     upstream: Upstream | None = None,
-    simulator_options: tuple[str, ...] = (),
+    simulators: Sequence[Simulated] = (Simulated(),),
     config: str = "",
     tiers: Mapping[str, int] = TIERS,
     store: str | None = None,
 ) -> House:
-    """Start broker, store, simulator (unless `upstream` is given) and workers, and wait until they are ready.
+    """Start broker, store, simulators (unless `upstream` is given) and workers, and wait until they are ready.
 
     What runs already in the folder is kept, but for workers beyond `workers`, which are stopped. `config` is
-    appended to the workers' configuration; `tiers` are its tiers with their concurrency; for `store` see `stores.supply`.
+    appended to the workers' configuration; `tiers` are its tiers with their concurrency, each served by every
+    simulator; for `store` see `stores.supply`.
 
     Raises:
         StackError: something did not come up; the text says what, and what to do.
@@ -178,14 +182,16 @@ def raise_house(
     shared = stores.supply(folder, store, last.store if last else None, tell, busy=busy)
     amqp, management, name = supply(folder, passwords["admin"], definitions, tell)
     if upstream is None:
-        upstream = Upstream(base_url=_simulator(folder, simulator_options, tell))
+        urls = {each.name: upstreams.start(folder, each, tell) for each in simulators}
+    else:
+        urls = {upstreams.MAIN: upstream.base_url}
     house = House(
         folder=folder,
         amqp=amqp,
         management=management,
         broker_name=name,
-        upstream=upstream.base_url,
-        simulated=upstream.simulated,
+        upstreams=urls,
+        simulated=upstream is None or upstream.simulated,
         worker_ports=() if last is None else last.worker_ports,
         store=shared,
     )
@@ -194,15 +200,18 @@ def raise_house(
         "amqp": amqp,
         "management": management,
         "broker_name": name,
-        "upstream": upstream.base_url,
-        "simulated": upstream.simulated,
+        "upstreams": urls,
+        "simulated": house.simulated,
         "worker_ports": house.worker_ports,
         "store": asdict(shared),
     }
     _write(folder / "house.json", json.dumps(kept))
     _write(folder / "worker.password", passwords["worker"])
-    _write(folder / "upstream.key", upstream.key or "simulated-key")
-    _write(house.config, _configuration(house, config, tiers))
+    key_file = folder / "upstream.key"
+    _write(key_file, (upstream.key if upstream else None) or "simulated-key")
+    settings = {each.name: each.settings for each in simulators}
+    called = upstreams.configuration(urls, settings if upstream is None else {}, key_file, tiers)
+    _write(house.config, _configuration(house, called + config))
     exports = [f"export {name}={shlex.quote(it)}\n" for name, it in house.environment().items()]
     # It is `./dev`'s alone: the command `warren` would take it for a setting misspelt.
     _write(folder / "env", "".join([*exports, f"unset {stores.VARIABLE}\n"]))
@@ -245,23 +254,7 @@ def credentials_file(folder: Path) -> Path:
     return folder / "credentials.json"
 
 
-def _simulator(folder: Path, options: tuple[str, ...], tell: Tell) -> str:
-    service, port_file = Service(folder=folder / "simulator"), folder / "simulator.port"
-    if not service.alive:
-        tell("starting the simulator")
-        port_file.unlink(missing_ok=True)
-        log = str(folder / "calls.jsonl")
-        command = [sys.executable, "-m", "simulator", "--port-file", str(port_file), "--log", log]
-        service = spawn(service.folder, [*command, *options], {})
-        service.wait_until(port_file.exists)
-    return f"http://127.0.0.1:{port_file.read_text(encoding='utf-8').strip()}/v1"
-
-
-def _configuration(house: House, more: str, tiers: Mapping[str, int]) -> str:
-    tables = "".join(
-        f'[tiers.{tier}]\nconcurrency = {concurrency}\nendpoints = ["main"]\ndedupe = "cache"\n\n'
-        for tier, concurrency in tiers.items()
-    )
+def _configuration(house: House, called: str) -> str:
     return f"""\
 # Written by ./dev; the commented example is examples/warren.toml.
 [broker]
@@ -270,11 +263,7 @@ password_file = "{house.folder / "worker.password"}"
 allow_plaintext = true
 
 {house.store.table(house.folder)}
-[endpoints.main]
-base_url = "{house.upstream}"
-key_file = "{house.folder / "upstream.key"}"
-
-{tables}{more}"""
+{called}"""
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,8 +6,9 @@ import os
 from stack import broker as brokers
 from stack import container, stores
 from stack.arguments import positive
-from stack.house import ROOT, House, Upstream, find_house, lower, raise_house, ready_url
+from stack.house import ROOT, House, find_house, lower, raise_house, ready_url
 from stack.services import answers
+from stack.upstreams import Simulated, Upstream
 
 _FOLDER = ROOT / ".warren/up"
 # No job is in flight yet when the start is given up.
@@ -57,7 +58,7 @@ def _raised(workers: int, upstream: Upstream | None, store: str | None) -> House
             workers=workers,
             tell=tell,
             upstream=upstream,
-            simulator_options=("--latency", "lognormal(0.3,0.4)"),
+            simulators=(Simulated(options=("--latency", "lognormal(0.3,0.4)")),),
             store=store,
         )
     except KeyboardInterrupt:
@@ -101,9 +102,9 @@ def _show(house: House) -> bool:
     parts.append(("management", f"http://{house.management} (user admin)", parts[0][2]))
     where = f"{house.store.name}, {house.store.url or house.folder / 'store'}"
     parts.append(("store", where, stores.lives(house.folder, house.store)))
-    if house.simulated:
-        parts.append(("simulator", house.upstream, house.simulator.alive))
-    else:
+    for name, service in house.simulators.items():
+        parts.append((service.folder.name, house.upstreams[name], service.alive))
+    if not house.simulated:
         parts.append(("upstream", house.upstream, True))
     for service, port in zip(house.workers, house.worker_ports, strict=True):
         ready = service.alive and answers(ready_url(port))

@@ -1,7 +1,7 @@
 """Reading what ran: logs of JSON lines, and the workers' ledger."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,15 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
+
+
+def call_lines(logs: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    """Give the lines of simulators' logs of calls, one log after the other.
+
+    Each counts its calls from one. So an end belongs to the latest start of its number, as `read_calls` takes it.
+    """
+    for log in logs:
+        yield from json_lines(log)
 
 
 def ledger_of(config: Path) -> list[Explanation]:

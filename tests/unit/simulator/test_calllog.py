@@ -67,7 +67,7 @@ def test_events_have_the_agreed_fields(tmp_path: Path) -> None:
         *("event", "at", "mono", "call", "id", "client"),
         *("sha256", "path", "model", "fault", "http"),
     ]
-    assert list(last) == ["event", "call", "at", "mono", "status", "how"]
+    assert list(last) == ["event", "call", "at", "mono", "status", "how", "tokens"]
 
 
 def test_two_logs_append_to_one_file(tmp_path: Path) -> None:

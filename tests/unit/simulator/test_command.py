@@ -57,6 +57,13 @@ def test_options_reach_the_simulator(tmp_path: Path) -> None:
             assert client.post(CHAT, json=chat("bread")).status_code == 502
 
 
+def test_limits_are_options() -> None:
+    with running("--limit-requests", "1", "--limit-tokens", "1000") as (_, url):
+        first, second = post(url), post(url)
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert first.headers["x-ratelimit-limit-tokens"] == "1000"
+
+
 def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     port_file = tmp_path / "port"
     options = [*COMMAND, "--die-with-parent", "--port-file", str(port_file)]
@@ -88,6 +95,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         ["--latency", "soon"],
         ["--script", "/nonexistent"],
         ["--goaway-every", "0"],
+        ["--limit-requests", "0"],
     ],
 )
 def test_a_wrong_option_is_told_with_exit_code_2(options: list[str]) -> None:
