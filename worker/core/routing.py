@@ -1,10 +1,12 @@
 """Which endpoint takes the next try, and how long one that refused is left alone."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
+from enum import StrEnum
 from typing import Final
 
+from worker.core.candidate import Candidate, Field
 from worker.core.kinds import RULES, Cure, Kind
 from worker.core.model import Failed
 
@@ -14,36 +16,93 @@ LONGEST_HOLD: Final = timedelta(minutes=5)
 _MOST_DOUBLINGS: Final = 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """An endpoint as the choice sees it. `weight` is above zero: twice the weight, twice the calls."""
+class Policy(StrEnum):
+    """How the endpoint of a try is chosen among those that take calls. Decision 16 has the figures."""
 
-    name: str
-    weight: float = 1.0
-    in_flight: int = 0
-    held: bool = False
+    PEAK_EWMA = "peak-ewma"
+    BLEND = "blend"
+    LEAST_LOAD = "least-load"
+
+
+DEFAULT: Final = Policy.PEAK_EWMA
+
+MARGIN: Final = 1.25
+"""A second endpoint must be better by so much to displace the one that the weights drew: what differs by less
+differs by chance, and between equals the weights decide."""
+
+BEST: Final = 3
+"""Among so many of the best the policy `blend` throws its dice."""
 
 
 def choose(
-    candidates: Sequence[Candidate], *, turn: int = 0, avoid: str | None = None
+    candidates: Sequence[Candidate],
+    *,
+    policy: Policy,
+    chance: Callable[[], float],
+    turn: int = 0,
+    avoid: Collection[str] = (),
 ) -> int | None:
     """Give the index of the endpoint that takes the next try; None: none takes any now.
 
-    Those that are held are out. Of the rest the one with the fewest calls in flight per weight is taken;
-    between equals the configured order decides, beginning `turn` places further each time, so that an
-    idle tier spreads its calls too. `avoid` is taken only if nothing else is left.
+    `chance` gives numbers in [0, 1). `avoid` names those that this attempt has tried: they are taken only if
+    nothing else is left.
+
+    * `peak-ewma`: two endpoints are drawn by their weights, and the dearer one of the pair is left out
+      ("The Power of Two Choices in Randomized Load Balancing", Mitzenmacher, 2001; the cost is that of
+      Finagle's Peak EWMA, latency x load, with failures and the room taken in).
+    * `blend`: load x 0.4 + latency x 0.6, each as a share of the highest; dice among the best three.
+    * `least-load`: the fewest calls in flight per weight; between equals the configured order decides, beginning
+      `turn` places further each time.
     """
+    taking = [index for index, each in enumerate(candidates) if each.taking]
+    others = [index for index in taking if candidates[index].name not in avoid] if avoid else taking
+    ready = others or taking
+    if len(ready) <= 1:
+        return ready[0] if ready else None
+    if policy is Policy.LEAST_LOAD:
+        return _least_load(candidates, ready, turn)
+    field = Field([candidates[index] for index in ready])
+    pick = _of_two(field, chance) if policy is Policy.PEAK_EWMA else _of_best(field, chance)
+    return ready[pick]
+
+
+def _least_load(candidates: Sequence[Candidate], ready: Sequence[int], turn: int) -> int:
     count = len(candidates)
-    ready = [index for index in range(count) if not candidates[index].held]
-    others = [index for index in ready if candidates[index].name != avoid]
     return min(
-        others or ready,
+        ready,
         key=lambda index: (
             candidates[index].in_flight / candidates[index].weight,
             (index - turn) % count,
         ),
-        default=None,
     )
+
+
+def _of_two(field: Field, chance: Callable[[], float]) -> int:
+    """Let the first one drawn have the call, unless the second one is clearly better."""
+    weights = [each.weight for each in field.ready]
+    first = _drawn(weights, chance())
+    weights[first] = 0.0
+    second = _drawn(weights, chance())
+    return second if field.cost(second) * MARGIN < field.cost(first) else first
+
+
+def _of_best(field: Field, chance: Callable[[], float]) -> int:
+    goods = field.goods()
+    best = sorted(range(len(goods)), key=goods.__getitem__, reverse=True)[:BEST]
+    return best[_drawn([goods[index] * field.ready[index].weight for index in best], chance())]
+
+
+def _drawn(weights: Sequence[float], chance: float) -> int:
+    """Give an index, each as often as its weight says; never one whose weight is 0 while another's is not."""
+    left = chance * math.fsum(weights)
+    last = 0
+    for index, weight in enumerate(weights):
+        if weight > 0:
+            last = index
+            if left < weight:
+                return index
+            left -= weight
+    return last
 
 
 def hold_time(failed: Failed, *, in_a_row: int, recheck: timedelta) -> timedelta | None:

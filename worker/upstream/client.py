@@ -1,20 +1,23 @@
 """The port `Upstream` over configured endpoints: attempts made of quick tries."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import count
+from types import MappingProxyType
 
 from tenacity import AsyncRetrying, RetryCallState, stop_never
 
 from worker.core.costs import unpriced
 from worker.core.events import CallEnded, EndpointHeld
-from worker.core.kinds import Kind
+from worker.core.kinds import RULES, Cure, Kind
+from worker.core.latency import Observed
 from worker.core.model import Attempted, Completed, Failed, Job, Outcome, Work
 from worker.core.quick import TryPolicy, pause_before_next_try, verdict
-from worker.core.routing import choose
+from worker.core.routing import DEFAULT, Policy, choose
 from worker.ports import Clock, Listener, MayCall, Pricing
 from worker.upstream.endpoint import Endpoint
 
@@ -31,7 +34,9 @@ class UpstreamClient:
     these too. A try for which no key was to be had made no call.
 
     `price` tells what an answer cost: the time of a call is when it began. `chance` gives numbers in
-    [0, 1), `sleep` is replaced by tests.
+    [0, 1), `sleep` is replaced by tests. `routing` says how a tier chooses among its endpoints; tiers that it does
+    not name take the default. What it goes by is kept for each endpoint of each tier: how long a call takes is the
+    model's doing too.
     """
 
     def __init__(
@@ -42,11 +47,14 @@ class UpstreamClient:
         clock: Clock,
         chance: Callable[[], float],
         listener: Listener,
+        routing: Mapping[str, Policy] = MappingProxyType({}),
         price: Pricing = unpriced,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._tiers = {name: tuple(endpoints) for name, endpoints in tiers.items()}
         self._policy = policy
+        self._routing = routing
+        self._observed: dict[tuple[str, str], Observed] = defaultdict(Observed)
         self._clock = clock
         self._chance = chance
         self._listener = listener
@@ -72,7 +80,7 @@ class UpstreamClient:
         """
         policy = replace(self._policy, tries=min(self._policy.tries, calls_left))
         spent = _Spent()
-        outcome = await self._try(job, spent, avoid=None)
+        outcome = await self._try(job, spent, avoid=())
         if isinstance(outcome, Failed) and spent.tries:
             outcome = await self._try_again(job, outcome, spent, policy, may_call=may_call)
         if isinstance(outcome, Failed):
@@ -84,7 +92,7 @@ class UpstreamClient:
         for endpoint in {id(end): end for ends in self._tiers.values() for end in ends}.values():
             await endpoint.aclose()
 
-    async def _try(self, job: Job, spent: "_Spent", *, avoid: str | None) -> Outcome:
+    async def _try(self, job: Job, spent: "_Spent", *, avoid: Collection[str]) -> Outcome:
         endpoint = self._choose(job.tier, avoid)
         if endpoint is None:
             return self._held(job.tier)
@@ -94,11 +102,15 @@ class UpstreamClient:
         if isinstance(request, Failed):  # no key: nothing was sent, so nothing is counted
             return self._noted(endpoint, request, began)
         ended: Kind | None = Kind.CANCELLED
+        seen = (job.tier, endpoint.spec.name)
+        self._observed[seen] = self._observed[seen].began(began)
         try:
             outcome = await endpoint.call(request, job.path)
             ended = outcome.kind if isinstance(outcome, Failed) else None
         finally:
-            seconds = self._clock.monotonic() - began
+            ended_at = self._clock.monotonic()
+            seconds = ended_at - began
+            self._observed[seen] = _observed(self._observed[seen], ended, seconds, ended_at)
             self._listener.tell(
                 CallEnded(
                     job_id=job.id,
@@ -145,7 +157,8 @@ class UpstreamClient:
                 return known.pop()
             if not await may_call():
                 raise _MayNotError
-            return await self._try(job, spent, avoid=failures[-1].endpoint)
+            tried = {each.endpoint for each in failures if each.endpoint is not None}
+            return await self._try(job, spent, avoid=tried)
 
         def again(state: RetryCallState) -> bool:
             nonlocal pause_s
@@ -174,18 +187,20 @@ class UpstreamClient:
             return verdict(failures)
         return outcome if isinstance(outcome, Completed) else verdict(failures)
 
-    def _choose(self, tier: str, avoid: str | None) -> Endpoint | None:
+    def _choose(self, tier: str, avoid: Collection[str]) -> Endpoint | None:
         endpoints = self._tiers[tier]
+        policy = self._routing.get(tier, DEFAULT)
         index = choose(
-            [endpoint.candidate() for endpoint in endpoints], turn=next(self._turns), avoid=avoid
+            [each.candidate(self._observed[tier, each.spec.name], policy) for each in endpoints],
+            policy=policy,
+            chance=self._chance,
+            turn=next(self._turns),
+            avoid=avoid,
         )
         return None if index is None else endpoints[index]
 
     def _is_free_elsewhere(self, tier: str, name: str | None) -> bool:
-        return any(
-            endpoint.spec.name != name and not endpoint.candidate().held
-            for endpoint in self._tiers[tier]
-        )
+        return any(endpoint.spec.name != name and endpoint.taking for endpoint in self._tiers[tier])
 
     def _noted(self, endpoint: Endpoint, outcome: Outcome, began: float) -> Outcome:
         """Let the endpoint be held where the outcome says so; such a failure tells for how long."""
@@ -225,6 +240,16 @@ class UpstreamClient:
 
     def _left_s(self, endpoint: Endpoint) -> float:
         return endpoint.hold.left_s(self._clock.monotonic())
+
+
+def _observed(known: Observed, ended: Kind | None, seconds: float, at: float) -> Observed:
+    """Give what is known of an endpoint after one more call; `ended`: why it failed, None: it completed."""
+    if ended is Kind.CANCELLED:
+        return known.cut_off(seconds=seconds)
+    # A request that no endpoint would take says nothing about this one; but it was answered, and not slowly.
+    if ended is not None and RULES[ended].cure in {Cure.NONE, Cure.END}:
+        return known
+    return known.after(seconds=seconds, failed=ended is not None, at=at)
 
 
 @dataclass(slots=True)

@@ -7,11 +7,13 @@ from typing import Final
 import httpx
 
 from producer_sdk.wire import PATHS
+from worker.core.candidate import Candidate
 from worker.core.classify import Break, Shape, kind_of_answer, kind_of_break
 from worker.core.hints import retry_after
 from worker.core.kinds import Kind
+from worker.core.latency import Observed
 from worker.core.model import Completed, Failed, Job, Outcome
-from worker.core.routing import Candidate
+from worker.core.routing import Policy
 from worker.errors import SettingsError
 from worker.ports import Clock
 from worker.upstream import body, reading
@@ -60,13 +62,21 @@ class Endpoint:
             *spec.extra_headers.items(),
         )
 
-    def candidate(self) -> Candidate:
-        """Give what the choice between endpoints looks at."""
-        return Candidate(
+    @property
+    def taking(self) -> bool:
+        """Whether it takes calls now."""
+        return self.hold.left_s(self._clock.monotonic()) <= 0
+
+    def candidate(self, observed: Observed, policy: Policy) -> Candidate:
+        """Give what the choice between endpoints looks at; `observed` is of the tier that asks."""
+        return Candidate.of(
+            observed,
+            peak=policy is Policy.PEAK_EWMA,
+            now=self._clock.monotonic(),
             name=self.spec.name,
             weight=self.spec.weight,
             in_flight=self.in_flight,
-            held=self.hold.left_s(self._clock.monotonic()) > 0,
+            taking=self.taking,
         )
 
     def prepare(self, job: Job, *, number: int) -> httpx.Request | Failed:

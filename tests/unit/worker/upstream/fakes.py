@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TypeVar
@@ -23,6 +24,11 @@ PROMPT = "CANARY-prompt-7d1f"
 KEY = "sk-CANARY-key-93ab"
 
 T = TypeVar("T")
+
+
+def dice(seed: int) -> Callable[[], float]:
+    """Chance that is the same each time."""
+    return random.Random(seed).random  # noqa: S311  # repeatable, not secret
 
 
 async def always() -> bool:

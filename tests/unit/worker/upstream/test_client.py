@@ -13,6 +13,7 @@ from tests.unit.worker.upstream.fakes import (
     PlannedUpstream,
     always,
     chat,
+    dice,
     job,
 )
 from worker.core.costs import unpriced
@@ -20,6 +21,7 @@ from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Completed, Failed, Usage, Work
 from worker.core.quick import TryPolicy
+from worker.core.routing import Policy
 from worker.ports import Pricing
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
@@ -56,6 +58,8 @@ class Bench:
         tries: int = 3,
         key: Callable[[], str] | None = None,
         price: Pricing = unpriced,
+        routing: Policy = Policy.LEAST_LOAD,  # idle ones take turns, so that a test can tell
+        chance: Callable[[], float] = lambda: 0.5,
         **answers: Answer | httpx.AsyncBaseTransport,
     ) -> None:
         self.clock = HandClock()
@@ -65,8 +69,9 @@ class Bench:
             {"small": [self._endpoint(name, answer, key) for name, answer in answers.items()]},
             policy=TryPolicy(tries=tries, base_s=0.4, cap_s=2),
             clock=self.clock,
-            chance=lambda: 0.5,
+            chance=chance,
             listener=self.told,
+            routing={"small": routing},
             price=price,
             sleep=self.clock.sleep,
         )
@@ -300,6 +305,35 @@ async def test_idle_endpoints_take_turns() -> None:
     for _ in range(4):
         await bench.attempt()
     assert bench.asked == ["a", "b", "a", "b"]
+
+
+async def test_an_endpoint_that_fails_at_once_is_left_to_the_others() -> None:
+    bench = Bench(routing=Policy.PEAK_EWMA, chance=dice(7), a=good, b=answering(500))
+    for _ in range(40):
+        await bench.attempt()
+    assert bench.asked.count("b") < 8
+
+
+async def test_an_attempt_tries_every_endpoint_before_it_comes_back_to_one() -> None:
+    bench = Bench(
+        routing=Policy.PEAK_EWMA,
+        chance=dice(7),
+        a=answering(500),
+        b=answering(503),
+        c=answering(500),
+    )
+    await bench.fail()
+    assert sorted(bench.asked) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_a_request_that_nobody_would_take_is_not_held_against_the_endpoint(
+    status: int,
+) -> None:
+    bench = Bench(routing=Policy.PEAK_EWMA, chance=dice(7), a=answering(status), b=good)
+    for _ in range(40):
+        await bench.attempt()
+    assert bench.asked.count("a") > 8
 
 
 @pytest.mark.parametrize("plan", ["hang", "503,hang"])

@@ -125,13 +125,13 @@ async def test_calls_in_flight_are_counted_also_when_they_are_cancelled() -> Non
     end = endpoint(upstream)
     flight = asyncio.create_task(call(end, job(chat("hang"))))
     await upstream.arrived.wait()
-    assert end.candidate().in_flight == 1
+    assert end.in_flight == 1
     flight.cancel()
     with pytest.raises(asyncio.CancelledError):
         await flight
-    assert end.candidate().in_flight == 0
+    assert end.in_flight == 0
     await call(end, job(chat("reset")))
-    assert end.candidate().in_flight == 0
+    assert end.in_flight == 0
 
 
 @pytest.mark.parametrize(

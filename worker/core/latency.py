@@ -1,0 +1,86 @@
+"""What is known of an endpoint from its calls: how long they took, how many failed, and since when it is silent."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+ALPHA: Final = 0.3
+"""The least weight of the newest call in a mean of durations."""
+
+ERROR_ALPHA: Final = 0.1
+"""The same in the share that failed: one failure of a sound endpoint must not look like a habit."""
+
+MEMORY_S: Final = 10.0
+"""What was seen so long ago has lost 1 - 1/e of its weight (the decay of Finagle's and linkerd's Peak EWMA)."""
+
+_MOST_OF_AN_ERROR: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One endpoint's calls so far. Durations and instants in seconds, instants of a monotonic clock.
+
+    `latency_s`: the mean duration of completed calls, newer ones weigh more. `peak_s`: the same, but a longer
+    one counts at once and in full, and is forgotten with time. Both are None until a call has completed.
+    `at_least_s`: while nothing completed, how long the longest call was that ended without an answer.
+    `error_rate`: the share of calls that failed, in [0, 1].
+    """
+
+    latency_s: float | None = None
+    peak_s: float | None = None
+    first_byte_s: float | None = None
+    at_least_s: float = 0.0
+    error_rate: float = 0.0
+    told_at: float = -math.inf
+    began_at: float = -math.inf
+
+    def began(self, at: float) -> "Observed":
+        """Take note of a call that began: its answer is awaited before anybody looks again for being long silent."""
+        return replace(self, began_at=max(at, self.began_at))
+
+    def after(
+        self, *, seconds: float, failed: bool, at: float, first_byte_s: float | None = None
+    ) -> "Observed":
+        """Take note of a call that ended: `failed` if the endpoint, not the request, was at fault.
+
+        A failure never makes an endpoint look faster, only slower if it took longer than what is known:
+        otherwise one that refuses everything at once would draw all calls (Google SRE Book, chapter 20,
+        "sinkholing").
+        """
+        since = max(at - self.told_at, 0.0)
+        fresh = 1 - math.exp(-since / MEMORY_S)
+        weight = min(max(fresh, ERROR_ALPHA), _MOST_OF_AN_ERROR)
+        rate = self.error_rate + weight * (failed - self.error_rate)
+        known = self._at_least(seconds) if failed else self._completed(seconds, fresh, first_byte_s)
+        return replace(known, error_rate=rate, told_at=max(at, self.told_at))
+
+    def cut_off(self, *, seconds: float) -> "Observed":
+        """Take note of a call that we closed after `seconds`: it would have taken longer, that is all it tells."""
+        return self._at_least(seconds)
+
+    def silent_s(self, now: float) -> float:
+        """Tell for how long there has been neither news nor a call that may bring some."""
+        return max(now - max(self.told_at, self.began_at), 0.0)
+
+    def _completed(self, seconds: float, fresh: float, first_byte_s: float | None) -> "Observed":
+        weight = max(fresh, ALPHA)
+        peak_s = _mean(self.peak_s, seconds, fresh)
+        return replace(
+            self,
+            latency_s=_mean(self.latency_s, seconds, weight),
+            peak_s=max(peak_s, seconds),
+            first_byte_s=self.first_byte_s
+            if first_byte_s is None
+            else _mean(self.first_byte_s, first_byte_s, weight),
+            at_least_s=0.0,
+        )
+
+    def _at_least(self, seconds: float) -> "Observed":
+        if self.latency_s is None or self.peak_s is None:
+            return replace(self, at_least_s=max(seconds, self.at_least_s))
+        latency_s = max(self.latency_s, _mean(self.latency_s, seconds, ALPHA))
+        return replace(self, latency_s=latency_s, peak_s=max(self.peak_s, seconds))
+
+
+def _mean(old: float | None, new: float, weight: float) -> float:
+    return new if old is None else old + weight * (new - old)
