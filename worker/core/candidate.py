@@ -5,9 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from worker.core.latency import MEMORY_S, Observed
+from worker.core.latency import Observed
 
-ERROR_POWER: Final = 3
+LOAD_UNIT: Final = 4.0
+"""So many calls in flight per weight make an endpoint twice as dear. 1, as in Finagle, lets a single call speak
+against the weights where few are in flight, and for an endpoint that is ten times slower where many are."""
+
+SILENCE_S: Final = 20.0
+"""What was seen of an endpoint has lost 1 - 1/e of its weight when nothing was heard of it for so long."""
+
+ERROR_POWER: Final = 4
 """A share e of failures makes an endpoint as dear as 1 / (1 - e) to this power. 1 would be the mean number of
 tries; but calls that fail fast are not in flight for long, so the load speaks for the endpoint that fails."""
 
@@ -20,7 +27,7 @@ ROOM: Final = 0.2
 _LOAD_SHARE, _LATENCY_SHARE = 0.4, 0.6
 _LEAST_ROOM = 0.01
 _LEAST_SOUND = 0.01
-_LEAST_GOOD = 0.02
+_LEAST_SCORE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +44,6 @@ class Candidate:
     weight: float = 1.0
     in_flight: int = 0
     latency_s: float | None = None
-    first_byte_s: float | None = None
     at_least_s: float = 0.0
     error_rate: float = 0.0
     silent_s: float = 0.0
@@ -63,8 +69,7 @@ class Candidate:
             weight=weight,
             in_flight=in_flight,
             latency_s=observed.peak_s if peak else observed.latency_s,
-            first_byte_s=observed.first_byte_s,
-            at_least_s=observed.at_least_s,
+            at_least_s=max(observed.at_least_s, observed.waited_s(now)),
             error_rate=observed.error_rate,
             silent_s=observed.silent_s(now),
             room=room,
@@ -89,7 +94,7 @@ class Field:
         """
         each = self.ready[index]
         known_s = max(self._best_s if each.latency_s is None else each.latency_s, each.at_least_s)
-        return self._best_s + (known_s - self._best_s) * math.exp(-each.silent_s / MEMORY_S)
+        return self._best_s + (known_s - self._best_s) * math.exp(-each.silent_s / SILENCE_S)
 
     def load(self, index: int) -> float:
         """Give the calls in flight per weight, where a weight of 1 is the mean of the field."""
@@ -100,26 +105,26 @@ class Field:
     def sound(self, index: int) -> float:
         """Give in (0, 1] how far its failures and its limit let an endpoint be counted on."""
         each = self.ready[index]
-        failing = each.error_rate * math.exp(-each.silent_s / MEMORY_S)
+        failing = each.error_rate * math.exp(-each.silent_s / SILENCE_S)
         return max((1 - failing) ** ERROR_POWER, _LEAST_SOUND) * min(
             max(each.room, _LEAST_ROOM) / ROOM, 1.0
         )
 
     def cost(self, index: int) -> float:
         """Give latency x (1 + load), dearer for failures and for a limit that is nearly used up."""
-        return self.latency_s(index) * (1 + self.load(index)) / self.sound(index)
+        return self.latency_s(index) * (1 + self.load(index) / LOAD_UNIT) / self.sound(index)
 
     def goods(self) -> list[float]:
-        """Give for each endpoint a number above 0, higher for a better one: 1 less its share of load and latency."""
+        """Give for each endpoint a number above 0, higher for a better one.
+
+        That is 1 / (0.4 x load + 0.6 x latency), each as a share of the highest in the field, times how sound it is.
+        """
         indexes = range(len(self.ready))
         loads = [self.load(index) for index in indexes]
         latencies = [self.latency_s(index) for index in indexes]
         most, longest = max(loads) or 1.0, max(latencies)
-        return [
-            max(
-                1 - _LOAD_SHARE * loads[index] / most - _LATENCY_SHARE * latencies[index] / longest,
-                _LEAST_GOOD,
-            )
-            * self.sound(index)
-            for index in indexes
-        ]
+        scores = (
+            _LOAD_SHARE * load / most + _LATENCY_SHARE * latency / longest
+            for load, latency in zip(loads, latencies, strict=True)
+        )
+        return [self.sound(i) / max(score, _LEAST_SCORE) for i, score in enumerate(scores)]

@@ -33,10 +33,12 @@ class Observed:
     error_rate: float = 0.0
     told_at: float = -math.inf
     began_at: float = -math.inf
+    unanswered_since: float | None = None
 
     def began(self, at: float) -> "Observed":
         """Take note of a call that began: its answer is awaited before anybody looks again for being long silent."""
-        return replace(self, began_at=max(at, self.began_at))
+        since = at if self.unanswered_since is None else self.unanswered_since
+        return replace(self, began_at=max(at, self.began_at), unanswered_since=since)
 
     def after(
         self, *, seconds: float, failed: bool, at: float, first_byte_s: float | None = None
@@ -52,11 +54,21 @@ class Observed:
         weight = min(max(fresh, ERROR_ALPHA), _MOST_OF_AN_ERROR)
         rate = self.error_rate + weight * (failed - self.error_rate)
         known = self._at_least(seconds) if failed else self._completed(seconds, fresh, first_byte_s)
-        return replace(known, error_rate=rate, told_at=max(at, self.told_at))
+        told_at = max(at, self.told_at)
+        return replace(known, error_rate=rate, told_at=told_at, unanswered_since=None)
+
+    def answered(self, *, at: float) -> "Observed":
+        """Take note of an answer that tells nothing of how long calls take: the request was at fault."""
+        rate = self.error_rate * (1 - ERROR_ALPHA)
+        return replace(self, error_rate=rate, told_at=max(at, self.told_at), unanswered_since=None)
 
     def cut_off(self, *, seconds: float) -> "Observed":
         """Take note of a call that we closed after `seconds`: it would have taken longer, that is all it tells."""
-        return self._at_least(seconds)
+        return replace(self._at_least(seconds), unanswered_since=None)
+
+    def waited_s(self, now: float) -> float:
+        """Tell for how long a call has been under way since which there was no news: it takes at least so long."""
+        return 0.0 if self.unanswered_since is None else max(now - self.unanswered_since, 0.0)
 
     def silent_s(self, now: float) -> float:
         """Tell for how long there has been neither news nor a call that may bring some."""

@@ -19,16 +19,19 @@ _MOST_DOUBLINGS: Final = 30
 class Policy(StrEnum):
     """How the endpoint of a try is chosen among those that take calls. Decision 16 has the figures."""
 
+    EWMA = "ewma"
     PEAK_EWMA = "peak-ewma"
     BLEND = "blend"
     LEAST_LOAD = "least-load"
 
 
-DEFAULT: Final = Policy.PEAK_EWMA
+DEFAULT: Final = Policy.EWMA
 
 MARGIN: Final = 1.25
-"""A second endpoint must be better by so much to displace the one that the weights drew: what differs by less
-differs by chance, and between equals the weights decide."""
+"""Endpoints whose costs differ by less than this factor are equals: the weights decide."""
+
+CLEARLY: Final = 2.0
+"""One that is cheaper by less than this factor may be so by chance."""
 
 BEST: Final = 3
 """Among so many of the best the policy `blend` throws its dice."""
@@ -47,9 +50,10 @@ def choose(
     `chance` gives numbers in [0, 1). `avoid` names those that this attempt has tried: they are taken only if
     nothing else is left.
 
-    * `peak-ewma`: two endpoints are drawn by their weights, and the dearer one of the pair is left out
-      ("The Power of Two Choices in Randomized Load Balancing", Mitzenmacher, 2001; the cost is that of
-      Finagle's Peak EWMA, latency x load, with failures and the room taken in).
+    * `ewma`: two endpoints are drawn by their weights, and the cheaper one of the pair is taken ("The Power of Two
+      Choices in Randomized Load Balancing", Mitzenmacher, 2001). The cost is mean latency x load, with failures
+      and the limit's room taken in.
+    * `peak-ewma`: the same with the decaying peak for the mean, as Finagle and linkerd do it.
     * `blend`: load x 0.4 + latency x 0.6, each as a share of the highest; dice among the best three.
     * `least-load`: the fewest calls in flight per weight; between equals the configured order decides, beginning
       `turn` places further each time.
@@ -62,7 +66,7 @@ def choose(
     if policy is Policy.LEAST_LOAD:
         return _least_load(candidates, ready, turn)
     field = Field([candidates[index] for index in ready])
-    pick = _of_two(field, chance) if policy is Policy.PEAK_EWMA else _of_best(field, chance)
+    pick = _of_best(field, chance) if policy is Policy.BLEND else _of_two(field, chance)
     return ready[pick]
 
 
@@ -78,12 +82,23 @@ def _least_load(candidates: Sequence[Candidate], ready: Sequence[int], turn: int
 
 
 def _of_two(field: Field, chance: Callable[[], float]) -> int:
-    """Let the first one drawn have the call, unless the second one is clearly better."""
+    """Let the cheaper one of two have the call.
+
+    Who is drawn first by weight has the call by weight, unless the second one takes it. What is only a little cheaper
+    may be so by chance, and if chance decided each pair, the light endpoints would get more than their weights say. So
+    it takes the call with odds under which each pair exchanges as many calls one way as the other: the pair is drawn
+    with w_i / W * w_j / (W - w_i), and the odds are (W - w_i) / (W - w_j), at most 1 (detailed balance, as in
+    Metropolis's algorithm).
+    """
     weights = [each.weight for each in field.ready]
+    total = math.fsum(weights)
     first = _drawn(weights, chance())
-    weights[first] = 0.0
+    others, weights[first] = total - weights[first], 0.0
     second = _drawn(weights, chance())
-    return second if field.cost(second) * MARGIN < field.cost(first) else first
+    ratio = field.cost(second) / field.cost(first)
+    if ratio * MARGIN >= 1:
+        return first
+    return second if ratio * CLEARLY < 1 or chance() < others / (total - weights[second]) else first
 
 
 def _of_best(field: Field, chance: Callable[[], float]) -> int:

@@ -246,9 +246,8 @@ def _observed(known: Observed, ended: Kind | None, seconds: float, at: float) ->
     """Give what is known of an endpoint after one more call; `ended`: why it failed, None: it completed."""
     if ended is Kind.CANCELLED:
         return known.cut_off(seconds=seconds)
-    # A request that no endpoint would take says nothing about this one; but it was answered, and not slowly.
     if ended is not None and RULES[ended].cure in {Cure.NONE, Cure.END}:
-        return known
+        return known.answered(at=at)
     return known.after(seconds=seconds, failed=ended is not None, at=at)
 
 

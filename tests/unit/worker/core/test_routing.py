@@ -1,7 +1,8 @@
 import math
 import random
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from worker.core.candidate import Candidate
 from worker.core.kinds import RULES, Cure, Kind
+from worker.core.latency import Observed
 from worker.core.model import Failed
 from worker.core.routing import LONGEST_HOLD, Policy, choose, hold_time
 
@@ -23,7 +25,6 @@ candidates = st.lists(
         weight=st.floats(0.001, 1000),
         in_flight=st.integers(0, 100),
         latency_s=st.none() | seconds,
-        first_byte_s=st.none() | seconds,
         at_least_s=st.just(0.0) | seconds,
         error_rate=st.floats(0, 1),
         silent_s=st.just(math.inf) | seconds,
@@ -98,6 +99,176 @@ def test_twice_the_weight_gets_twice_the_calls() -> None:
 def test_the_endpoint_that_just_failed_is_taken_when_no_other_is_free() -> None:
     ends = [Candidate(name="a"), Candidate(name="b", taking=False)]
     assert chosen(ends, Policy.PEAK_EWMA, avoid={"a"}) == 0
+
+
+two_choices = st.sampled_from([Policy.EWMA, Policy.PEAK_EWMA])
+worse = st.sampled_from(
+    [
+        lambda each: replace(each, latency_s=(each.latency_s or 0.0) * 3 + 0.001),
+        lambda each: replace(each, at_least_s=each.at_least_s * 3 + 1),
+        lambda each: replace(each, in_flight=each.in_flight + 1),
+        lambda each: replace(each, error_rate=(1 + each.error_rate) / 2),
+        lambda each: replace(each, room=each.room / 3),
+    ]
+)
+Worse = Callable[[Candidate], Candidate]
+
+
+@given(candidates, policies, seeds)
+def test_the_same_chance_gives_the_same_choice(
+    field: list[Candidate], policy: Policy, seed: int
+) -> None:
+    assert chosen(field, policy, seed) == chosen(field, policy, seed)
+
+
+@given(candidates, two_choices, seeds, st.integers(0, 5), worse)
+def test_of_two_choices_an_endpoint_that_is_worse_never_gets_a_call_that_it_did_not_get_before(
+    field: list[Candidate], policy: Policy, seed: int, number: int, worsen: Worse
+) -> None:
+    before = chosen(field, policy, seed)
+    if before is None:
+        return
+    index = number % len(field)
+    field[index] = worsen(replace(field[index], latency_s=field[index].latency_s or 1.0))
+    better = list(field)
+    field[index] = worsen(field[index])
+    if chosen(better, policy, seed) != index:
+        assert chosen(field, policy, seed) != index
+
+
+@given(candidates, st.integers(0, 5), worse)
+def test_of_the_best_three_an_endpoint_that_is_worse_never_gets_more(
+    field: list[Candidate], number: int, worsen: Worse
+) -> None:
+    if not field:
+        return
+    index = number % len(field)
+    field[index] = replace(field[index], latency_s=field[index].latency_s or 1.0)
+
+    def count() -> int:
+        throws = [throw / 200 for throw in range(200)]
+        return sum(
+            choose(field, policy=Policy.BLEND, chance=lambda: throw) == index  # noqa: B023  # called at once
+            for throw in throws
+        )
+
+    before = count()
+    field[index] = worsen(field[index])
+    assert count() <= before + 1  # a throw may lie on the edge
+
+
+def counted(
+    fields: Callable[[], Sequence[Candidate]], policy: Policy, *, calls: int = 4000
+) -> Counter[int]:
+    dice = random.Random(1)  # noqa: S311  # repeatable, not secret
+    return Counter(
+        index
+        for _ in range(calls)
+        if (index := choose(fields(), policy=policy, chance=dice.random)) is not None
+    )
+
+
+@pytest.mark.parametrize("weights", [(1, 2, 3), (1, 1), (1, 10), (5, 1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("policy", [Policy.EWMA, Policy.PEAK_EWMA])
+def test_equals_get_what_their_weights_say(policy: Policy, weights: tuple[int, ...]) -> None:
+    equals = [Candidate(name=str(n), weight=w, latency_s=1) for n, w in enumerate(weights)]
+    counts = counted(lambda: equals, policy)
+    for index, weight in enumerate(weights):
+        share = weight / sum(weights)
+        assert counts[index] / 4000 == pytest.approx(share, abs=5 * math.sqrt(share / 4000))
+
+
+@pytest.mark.parametrize("weights", [(1, 2, 3), (1, 10), (5, 1, 1, 1, 1, 1)])
+def test_what_differs_by_chance_does_not_move_calls_from_heavy_to_light_endpoints(
+    weights: tuple[int, ...],
+) -> None:
+    noise = random.Random(2)  # noqa: S311  # repeatable, not secret
+    counts = counted(
+        lambda: [
+            Candidate(name=str(n), weight=w, latency_s=noise.uniform(0.7, 1.4))
+            for n, w in enumerate(weights)
+        ],
+        Policy.EWMA,
+    )
+    for index, weight in enumerate(weights):
+        share = weight / sum(weights)
+        assert counts[index] / 4000 == pytest.approx(share, abs=5 * math.sqrt(share / 4000))
+
+
+@given(seeds, two_choices, st.floats(0.4, 1), st.integers(0, 4))
+def test_failing_fast_draws_no_calls_from_endpoints_that_are_busy(
+    seed: int, policy: Policy, error_rate: float, in_flight: int
+) -> None:
+    field = [
+        Candidate(name="busy", latency_s=1, in_flight=in_flight),
+        Candidate(name="failing", latency_s=1, error_rate=error_rate),
+    ]
+    assert chosen(field, policy, seed) == 0
+
+
+def test_failing_fast_gets_less_of_the_blend_too() -> None:
+    field = [
+        Candidate(name="busy", latency_s=1, in_flight=4),
+        Candidate(name="failing", latency_s=1, error_rate=0.5),
+    ]
+    assert counted(lambda: field, Policy.BLEND)[1] < 4000 * 0.2
+
+
+@given(seeds, two_choices, seconds, st.floats(0, 1))
+def test_nobody_starves_what_was_seen_long_ago_counts_for_nothing(
+    seed: int, policy: Policy, latency_s: float, error_rate: float
+) -> None:
+    best = Candidate(name="best", latency_s=0.01, silent_s=600)
+    other = Candidate(name="other", latency_s=latency_s, error_rate=error_rate, silent_s=600)
+    equal = [best, replace(best, name="other")]
+    assert chosen([best, other], policy, seed) == chosen(equal, policy, seed)
+
+
+@given(seeds, two_choices, st.floats(600, 900))
+def test_the_look_at_a_slow_endpoint_is_one_call_at_a_time(
+    seed: int, policy: Policy, now: float
+) -> None:
+    slow = Observed().began(0).after(seconds=30, failed=False, at=30)
+    fast = Observed().began(now - 2).after(seconds=1, failed=False, at=now - 1)
+
+    def at(known: Observed, name: str, in_flight: int) -> Candidate:
+        return Candidate.of(known, peak=False, now=now, name=name, weight=1, in_flight=in_flight)
+
+    assert counted(lambda: [at(fast, "fast", 1), at(slow, "slow", 0)], policy, calls=100)[1] > 20
+    looked_at = [at(fast, "fast", 1), at(slow.began(now), "slow", 1)]
+    assert chosen(looked_at, policy, seed) == 0
+
+
+@given(seeds, two_choices, st.integers(1, 20))
+def test_a_fresh_endpoint_is_not_overrun(seed: int, policy: Policy, in_flight: int) -> None:
+    field = [
+        Candidate(name="known", latency_s=5, in_flight=in_flight),
+        Candidate(name="fresh", in_flight=in_flight),
+    ]
+    assert chosen(field, policy, seed) == chosen(field, policy, seed)
+    counts = counted(lambda: field, policy, calls=200)
+    assert counts[0] > counts[1]
+
+
+@given(seeds, two_choices)
+def test_an_endpoint_that_answers_nothing_is_left_before_its_calls_time_out(
+    seed: int, policy: Policy
+) -> None:
+    hanging = Observed().after(seconds=1, failed=False, at=1).began(2)
+    field = [
+        Candidate(name="sound", latency_s=1, in_flight=1),
+        Candidate.of(hanging, peak=False, now=6, name="hanging", weight=1, in_flight=1),
+    ]
+    assert chosen(field, policy, seed) == 0
+
+
+@given(seeds, two_choices)
+def test_a_limit_that_is_nearly_used_up_is_left_to_the_end(seed: int, policy: Policy) -> None:
+    field = [
+        Candidate(name="open", latency_s=1, in_flight=2),
+        Candidate(name="limited", latency_s=1, room=0.05),
+    ]
+    assert chosen(field, policy, seed) == 0
 
 
 @pytest.mark.parametrize(
