@@ -116,6 +116,7 @@ def upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamCl
         clock=clock,
         chance=random.random,
         listener=listener,
+        routing={name: tier.routing for name, tier in settings.tiers.items()},
         price=_prices(settings),
     )
 

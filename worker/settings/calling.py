@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from producer_sdk.wire import Dedupe
+from worker.core.routing import DEFAULT as DEFAULT_POLICY
+from worker.core.routing import Policy
 from worker.core.windows import Window
 from worker.settings.headers import checked_headers
 from worker.settings.secret import Secret
@@ -102,6 +104,11 @@ class TierSettings:
         BeforeValidator(parse_windows),
         'When bulk jobs are called, such as `["22:00-06:00 Europe/Berlin, Mon-Fri"]`; none: always',
     ] = ()
+    routing: Annotated[
+        Policy,
+        one_of(Policy),
+        "How a call's endpoint is chosen: `ewma`, `peak-ewma`, `blend` or `least-load`",
+    ] = DEFAULT_POLICY
     dedupe: Annotated[
         Dedupe,
         one_of(Dedupe),
