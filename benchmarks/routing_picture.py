@@ -30,7 +30,9 @@ class _Panel:
 
 
 _PANELS: Final = (
-    _Panel(title="p99 of job time, s", of=lambda f: f.p99_s, ticks=(3, 10, 30, 100, 200), log=True),
+    _Panel(
+        title="p99 of job time, s", of=lambda f: f.p99_s, ticks=(3, 5, 10, 20, 50, 100), log=True
+    ),
     _Panel(
         title="calls to the odd endpoint, %",
         of=lambda f: 100 * f.odd_share,
@@ -55,7 +57,11 @@ def picture(figures: Sequence[Figures], *, says: str) -> str:
         at = 14 + number * 110
         lines += [_dot(at, 34, _COLOURS[number]), _text(at + 8, 38, policy)]
     for row, name in enumerate(scenarios):
-        lines.append(_text(10, _TOP + _ROW * row + _ROW / 2 + 4, name))
+        top = _TOP + _ROW * row
+        lines += [
+            f'<line x1="10" y1="{top}" x2="{width - _GAP}" y2="{top}" stroke="#bbbbbb"/>',
+            _text(10, top + _ROW / 2 + 4, name),
+        ]
     for column, panel in enumerate(_PANELS):
         lines += _axis(panel, _LEFT + column * (_WIDTH + _GAP), _ROW * len(scenarios))
     for each in figures:
