@@ -78,7 +78,7 @@ class Candidate:
 
 
 class Field:
-    """The endpoints between which the choice is, at least one, and what they have in common."""
+    """The endpoints between which the choice is, at least two, and what they have in common."""
 
     def __init__(self, ready: Sequence[Candidate]) -> None:
         self.ready = ready
@@ -99,8 +99,8 @@ class Field:
     def load(self, index: int) -> float:
         """Give the calls in flight per weight, where a weight of 1 is the mean of the field."""
         each = self.ready[index]
-        unproven = each.latency_s is None and len(self.ready) > 1
-        return each.in_flight * (COLD_LOAD if unproven else 1.0) * self._weight / each.weight
+        counts = COLD_LOAD if each.latency_s is None else 1.0
+        return each.in_flight * counts * self._weight / each.weight
 
     def sound(self, index: int) -> float:
         """Give in (0, 1] how far its failures and its limit let an endpoint be counted on."""

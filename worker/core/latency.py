@@ -23,7 +23,9 @@ class Observed:
     `latency_s`: the mean duration of completed calls, newer ones weigh more. `peak_s`: the same, but a longer
     one counts at once and in full, and is forgotten with time. Both are None until a call has completed.
     `at_least_s`: while nothing completed, how long the longest call was that ended without an answer.
-    `error_rate`: the share of calls that failed, in [0, 1].
+    `error_rate`: the share of calls that failed, in [0, 1]. `first_byte_s`: the mean time to the first byte, where it
+    was told; no choice goes by it (decision 16). `told_at`, `began_at`: the last news, the last call that began.
+    `unanswered_since`: when the first call began since the last news.
     """
 
     latency_s: float | None = None

@@ -78,7 +78,7 @@ class UpstreamClient:
         self._quotas = quotas = _quotas(
             self._endpoints.values(), OwnLimits(clock) if limits is None else limits
         )
-        self._pools = {
+        self.pools = {
             name: Pool(
                 name,
                 [
@@ -108,16 +108,16 @@ class UpstreamClient:
 
     def flaw(self, job: Job) -> Failed | None:
         """Tell why no endpoint will ever take the job; None: one may."""
-        return self._pools[job.tier].flaw(job)
+        return self.pools[job.tier].flaw(job)
 
     def unready(self, job: Job) -> Unready | None:
         """Tell that no endpoint takes calls for the job now; None: one does."""
-        return self._pools[job.tier].unready(job)
+        return self.pools[job.tier].unready(job)
 
     @asynccontextmanager
     async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
         """Choose an endpoint and take the permits of its limits for one call, or tell how long to wait."""
-        place = await self._pools[job.tier].take(job)
+        place = await self.pools[job.tier].take(job)
         try:
             yield place
         finally:
@@ -155,7 +155,7 @@ class UpstreamClient:
             await quota.aclose()
 
     async def _place(self, job: Job, avoid: Collection[str] = ()) -> Place | NoSeat:
-        return await self._pools[job.tier].take(job, avoid=avoid)
+        return await self.pools[job.tier].take(job, avoid=avoid)
 
     async def _try(
         self, job: Job, place: Place | NoSeat, spent: "_Spent", *, may_call: MayCall
@@ -176,7 +176,7 @@ class UpstreamClient:
         self, job: Job, beside: str, spent: "_Spent", may_call: MayCall
     ) -> Outcome | None:
         """Make the same call at another endpoint; None: there is none, or the job is not ours any more."""
-        if spent.tries >= spent.most or self._pools[job.tier].elsewhere(job, beside) != timedelta():
+        if spent.tries >= spent.most or self.pools[job.tier].elsewhere(job, beside) != timedelta():
             return None
         if not await may_call():
             return None
@@ -305,7 +305,7 @@ class UpstreamClient:
                 max(state.attempt_number, spent.tries),
                 policy,
                 self._chance(),
-                elsewhere=self._pools[job.tier].elsewhere(job, outcome.endpoint) == timedelta(),
+                elsewhere=self.pools[job.tier].elsewhere(job, outcome.endpoint) == timedelta(),
             )
             pause_s = 0.0 if pause is None else pause.total_seconds()
             return pause is not None and self._may_retry(job, outcome)
@@ -321,7 +321,7 @@ class UpstreamClient:
 
     def _no_later_than_others(self, job: Job, failed: Failed) -> Failed:
         """Let a wait that an endpoint asked for end when another one takes calls for the job."""
-        left = self._pools[job.tier].elsewhere(job, failed.endpoint)
+        left = self.pools[job.tier].elsewhere(job, failed.endpoint)
         if failed.retry_after is None or left is None:
             return failed
         return replace(failed, retry_after=min(failed.retry_after, left) or None)

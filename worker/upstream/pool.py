@@ -37,7 +37,7 @@ class Pool:
     ) -> None:
         self.posts = tuple(posts)
         self._tier = tier
-        self._routing = routing
+        self.routing = routing
         self._clock = clock
         self._chance = chance
         self._listener = listener
@@ -83,8 +83,8 @@ class Pool:
         for group in groups:
             posts = [self.posts[offer.endpoint] for offer in group]
             index = choose(
-                [post.candidate(now, self._routing) for post in posts],
-                policy=self._routing,
+                [post.candidate(now, self.routing) for post in posts],
+                policy=self.routing,
                 chance=self._chance,
                 turn=next(self._turns),
                 avoid=avoid,

@@ -50,6 +50,11 @@ class Standing:
         self._failed_jobs: set[str] = set()
 
     @property
+    def policy(self) -> CircuitPolicy:
+        """When the circuit opens, and for how long."""
+        return self._circuit.policy
+
+    @property
     def state(self) -> State:
         """The circuit's state, for metrics."""
         return self._circuit.state

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from producer_sdk.wire import Dedupe
 from tests.unit.worker.settings_samples import MINIMAL, Folder, having
+from worker.core.routing import Policy
 from worker.settings import Address, describe, load, reference
 from worker.settings.fields import FIELDS
 from worker.settings.values import format_duration, format_size, parse_duration, parse_size
@@ -66,6 +67,7 @@ def test_the_environment_alone_is_enough() -> None:
             "WARREN_TIERS__PREMIUM__ENDPOINTS": "main, backup",
             "WARREN_TIERS__PREMIUM__CONCURRENCY": "4",
             "WARREN_TIERS__PREMIUM__DEDUPE": "cache",
+            "WARREN_TIERS__PREMIUM__ROUTING": "least-load",
             "WARREN_ENDPOINTS__MAIN__BASE_URL": "https://api.example/v1/",
             "WARREN_ENDPOINTS__MAIN__HEADERS": '{ "X-Team" = "blue" }',
             "WARREN_ENDPOINTS__BACKUP__BASE_URL": "http://elsewhere.example/v1",
@@ -81,6 +83,7 @@ def test_the_environment_alone_is_enough() -> None:
         4,
         Dedupe.CACHE,
     )
+    assert tier.routing is Policy.LEAST_LOAD
     main = settings.endpoints["main"]
     assert main.base_url == "https://api.example/v1"
     assert main.headers == {"X-Team": "blue"}

@@ -132,6 +132,11 @@ def test_an_unknown_variable_is_a_problem_with_a_suggestion(
         ("store", 'cache_max_size = "10MB"', "must be a size"),
         ("store", "path = {a = 1}", "must be the path"),
         ("tiers.premium", 'dedupe = "all"', "must be one of off, inflight, cache"),
+        (
+            "tiers.premium",
+            'routing = "fastest"',
+            "must be one of ewma, peak-ewma, blend, least-load",
+        ),
         ("tiers.premium", 'name = "x"', "there is no such setting"),
         ("endpoints.main", "weight = 0", "must be between"),
         ("endpoints.main", "weight = nan", "must be between"),
