@@ -188,10 +188,15 @@ class UpstreamClient:
         return outcome if isinstance(outcome, Completed) else verdict(failures)
 
     def _choose(self, tier: str, avoid: str | None) -> Endpoint | None:
-        endpoints = self._tiers[tier]
-        index = choose(
-            [endpoint.candidate() for endpoint in endpoints], turn=next(self._turns), avoid=avoid
-        )
+        endpoints, now = self._tiers[tier], self._clock.monotonic()
+        candidates = [endpoint.candidate() for endpoint in endpoints]
+        better = [
+            replace(each, held=each.held or end.standing.is_shunned(now))
+            for each, end in zip(candidates, endpoints, strict=True)
+        ]
+        if not all(each.held for each in better):
+            candidates = better
+        index = choose(candidates, turn=next(self._turns), avoid=avoid)
         return None if index is None else endpoints[index]
 
     def _is_free_elsewhere(self, tier: str, name: str | None) -> bool:
