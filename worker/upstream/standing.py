@@ -85,9 +85,9 @@ class Standing:
         if self.may_start(now):
             return 0.0
         left = max(self._hold.left_s(now), self._circuit.left_s(now))
-        if self._probe is None or self._hold.left_s(now) > 0:
-            return left
-        return min(left, _LOOK_S) if left else _LOOK_S
+        if self._hold.left_s(now) > 0 or self._circuit.state is State.OPEN:
+            return left or _LOOK_S
+        return min(left or _LOOK_S, _LOOK_S)  # a probe is on its way
 
     def may_start(self, now: float) -> bool:
         """Tell whether a call may start now: nothing keeps it away, and no probe is on its way."""

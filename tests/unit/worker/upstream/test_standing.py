@@ -209,6 +209,15 @@ def test_an_open_circuit_takes_no_calls_and_then_one() -> None:
     assert known.may_start(4)
 
 
+def test_an_open_time_is_told_whole_also_while_a_slow_call_that_was_let_in_goes_on() -> None:
+    known = standing()
+    known.failed(limited(1), began(0), now=1)
+    known.started(2, job_id="slow")
+    for _ in range(ALONE.in_a_row):
+        known.failed(DOWN, known.started(5, job_id="one"), now=6)
+    assert known.left_s(6) == 2
+
+
 def test_a_hold_longer_than_the_open_time_is_waited_out() -> None:
     known = opened()
     known.failed(limited(60), began(0.5), now=1)
