@@ -69,6 +69,11 @@ class Standing:
         strict = self._circuit.state
         return self._shunning.state if strict is State.CLOSED else strict
 
+    def state_s(self, now: float) -> float:
+        """Give the seconds that are left of the `state`; 0: it has no end, or is over."""
+        strict = self._circuit.state is not State.CLOSED
+        return (self._circuit if strict else self._shunning).left_s(now)
+
     def is_shunned(self, now: float) -> bool:
         """Tell whether a call is better made elsewhere, if anybody else takes it."""
         return not self._shunning.admits(now)

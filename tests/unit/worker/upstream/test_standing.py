@@ -199,7 +199,7 @@ def test_the_end_of_a_lost_probe_does_not_free_its_successors_place() -> None:
 
 def test_an_open_circuit_takes_no_calls_and_then_one() -> None:
     known = opened()
-    assert (known.kind(2), known.state) == (Kind.UNAVAILABLE, State.OPEN)
+    assert (known.kind(2), known.state, known.state_s(2)) == (Kind.UNAVAILABLE, State.OPEN, 1)
     assert known.left_s(2) == 1
     probe = known.started(3, job_id="one")
     assert (probe.probe, known.state) == (True, State.HALF_OPEN)
@@ -292,7 +292,7 @@ def test_a_shunned_endpoint_that_is_mended_is_found_out_by_one_call() -> None:
         known.failed(DOWN, known.started(0.5, job_id="one"), now=1)
     assert known.is_shunned(1)
     assert known.may_start(1)
-    assert known.state is State.OPEN
+    assert (known.state, known.state_s(1)) == (State.OPEN, 2)
     assert not known.is_shunned(3)
     probe = known.started(3, job_id="one")
     assert (probe.probe, known.is_shunned(3)) == (False, True)
