@@ -11,7 +11,6 @@ from worker.broker.address import Address
 from worker.broker.codec import TierRules
 from worker.broker.connection import Connections
 from worker.broker.trouble import Troubles
-from worker.core.circuit import ALONE, AMONG_OTHERS
 from worker.core.costs import Price
 from worker.core.lanes import LaneRules
 from worker.core.quick import TryPolicy
@@ -111,12 +110,10 @@ def upstream(
     settings: Settings, clock: Clock, listener: Listener, *, limits: Limits
 ) -> UpstreamClient:
     """Give the client of all endpoints; `limits` counts what their accounts use."""
-    alone = {tier.endpoints[0] for tier in settings.tiers.values() if len(tier.endpoints) == 1}
     endpoints = {
         name: Endpoint(
             endpoint_spec(endpoint, clock),
             clock=clock,
-            circuit=ALONE if name in alone else AMONG_OTHERS,
         )
         for name, endpoint in settings.endpoints.items()
     }

@@ -88,10 +88,10 @@ class CircuitPolicy:
 
 
 AMONG_OTHERS: Final = CircuitPolicy()
-"""For an endpoint beside which there are others: its calls are better made elsewhere."""
+"""When an endpoint's calls are better made by another, if another takes them."""
 
 ALONE: Final = CircuitPolicy(in_a_row=12, least_calls=20, failure_share=0.9, longest_s=10.0)
-"""For the only endpoint of a tier: as long as a part of its calls completes, trying again does more than waiting."""
+"""When an endpoint gets no calls at all: as long as a part of them completes, trying again does more than waiting."""
 
 
 @dataclass(frozen=True, slots=True)

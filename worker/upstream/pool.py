@@ -87,7 +87,7 @@ class Pool:
                 policy=self.routing,
                 chance=self._chance,
                 turn=next(self._turns),
-                avoid=avoid,
+                avoid={*avoid, *(post.name for post in posts if post.is_shunned(now))},
             )
             if index is not None:
                 return group[index]

@@ -65,6 +65,10 @@ class Post:
         left_s = max(self.endpoint.standing.left_s(now), self._quota.left_s(now))
         return left_s or (0.0 if self.endpoint.bearing.admits() else _BUSY_S)
 
+    def is_shunned(self, now: float) -> bool:
+        """Tell whether a call is better made elsewhere, if anybody else takes it."""
+        return self.endpoint.standing.is_shunned(now)
+
     def obstacle(self, now: float) -> tuple[Obstacle, Kind]:
         """Give what is in the way of a call, where something is, and what a try fails with for that."""
         kind = self.endpoint.standing.kind(now)
@@ -214,7 +218,7 @@ class Post:
     def _tell_circuit(self, before: State, now: float) -> None:
         state = self.endpoint.standing.state
         if state is not before:
-            seconds = self.endpoint.standing.left_s(now) if state is State.OPEN else None
+            seconds = self.endpoint.standing.state_s(now) if state is State.OPEN else None
             self._listener.tell(CircuitChanged(endpoint=self.name, state=state, seconds=seconds))
 
 

@@ -3,6 +3,9 @@
 Two things keep calls away. A *hold*: the endpoint asked for that, or its key or its account was refused. An open
 *circuit*: its calls failed. After either, one call goes first, the probe, and the others follow when it has shown that
 the endpoint takes them; else all that waited would find out together.
+
+An endpoint of whose calls a part fails is *shunned*, by a second circuit that opens sooner: its calls are better made elsewhere,
+where anybody else takes them. Where all fail alike, trying again does more than waiting.
 """
 
 from collections.abc import Callable
@@ -10,7 +13,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from worker.core.circuit import ALONE, SLACK_S, Circuit, CircuitPolicy, Sign, State, sign_of
+from worker.core.circuit import (
+    ALONE,
+    AMONG_OTHERS,
+    SLACK_S,
+    Circuit,
+    CircuitPolicy,
+    Sign,
+    State,
+    sign_of,
+)
 from worker.core.kinds import Kind
 from worker.core.model import Failed
 from worker.core.routing import hold_time
@@ -45,19 +57,26 @@ class Standing:
     ) -> None:
         self._hold = _Hold(recheck)
         self._circuit = Circuit(policy=policy)
+        self._shunning = Circuit(policy=AMONG_OTHERS)
         self._chance = chance
         self._probe: Start | None = None
+        self._shunned_probe: Start | None = None
         self._failed_jobs: set[str] = set()
 
     @property
-    def policy(self) -> CircuitPolicy:
-        """When the circuit opens, and for how long."""
-        return self._circuit.policy
-
-    @property
     def state(self) -> State:
-        """The circuit's state, for metrics."""
-        return self._circuit.state
+        """The circuit's state, for metrics: of the one that lets nothing through, or else of the one that shuns."""
+        strict = self._circuit.state
+        return self._shunning.state if strict is State.CLOSED else strict
+
+    def state_s(self, now: float) -> float:
+        """Give the seconds that are left of the `state`; 0: it has no end, or is over."""
+        strict = self._circuit.state is not State.CLOSED
+        return (self._circuit if strict else self._shunning).left_s(now)
+
+    def is_shunned(self, now: float) -> bool:
+        """Tell whether a call is better made elsewhere, if anybody else takes it."""
+        return not self._shunning.admits(now)
 
     def kind(self, now: float) -> Kind | None:
         """Give why it takes no call now; None: it takes calls. Of an open circuit always UNAVAILABLE."""
@@ -71,9 +90,9 @@ class Standing:
         if self.may_start(now):
             return 0.0
         left = max(self._hold.left_s(now), self._circuit.left_s(now))
-        if self._probe is None or self._hold.left_s(now) > 0:
-            return left
-        return min(left, _LOOK_S) if left else _LOOK_S
+        if self._hold.left_s(now) > 0 or self._circuit.state is State.OPEN:
+            return left or _LOOK_S
+        return min(left or _LOOK_S, _LOOK_S)  # a probe is on its way
 
     def may_start(self, now: float) -> bool:
         """Tell whether a call may start now: nothing keeps it away, and no probe is on its way."""
@@ -88,6 +107,9 @@ class Standing:
         if probe:
             self._probe = start
         self._circuit = self._circuit.probing(now)
+        if self._shunning.state is not State.CLOSED and self._shunning.admits(now):
+            self._shunned_probe = start
+            self._shunning = self._shunning.probing(now)
         return start
 
     def failed(self, failed: Failed, start: Start, *, now: float) -> float | None:
@@ -119,6 +141,9 @@ class Standing:
         if self._probe is start:
             self._probe = None
             self._circuit = self._circuit.abandoned(now)
+        if self._shunned_probe is start:
+            self._shunned_probe = None
+            self._shunning = self._shunning.abandoned(now)
 
     def excuses(self, start: Start) -> bool:
         """Tell whether a failed call says nothing against its job: a probe, and other jobs' calls failed before it.
@@ -132,7 +157,9 @@ class Standing:
             self._probe = None
 
     def _after(self, kind: Kind | None, start: Start, now: float) -> None:
-        self._circuit = self._circuit.after(kind, began=start.began, now=now, chance=self._chance())
+        chance = self._chance()
+        self._circuit = self._circuit.after(kind, began=start.began, now=now, chance=chance)
+        self._shunning = self._shunning.after(kind, began=start.began, now=now, chance=chance)
 
     def _is_doubted(self, now: float) -> bool:
         """Tell whether a hold was, or is, and no call has shown that it is over."""

@@ -3,7 +3,6 @@ from pathlib import Path
 from tests.unit.worker.settings_samples import Folder, having
 from tests.unit.worker.upstream.fakes import HandClock, Memory
 from worker import parts
-from worker.core.circuit import ALONE, AMONG_OTHERS
 from worker.core.routing import DEFAULT, Policy
 from worker.ownlimits import OwnLimits
 from worker.settings import load
@@ -32,21 +31,4 @@ async def test_every_tier_is_routed_as_it_is_configured() -> None:
     client = parts.upstream(settings, clock, Memory(), limits=OwnLimits(clock))
     routing = {name: pool.routing for name, pool in client.pools.items()}
     assert routing == {"premium": Policy.BLEND, "budget": DEFAULT}
-    await client.aclose()
-
-
-async def test_a_tiers_only_endpoint_is_left_alone_later_than_one_beside_others() -> None:
-    clock = HandClock()
-    beside = ENVIRONMENT | {
-        "WARREN_TIERS__BUDGET__ENDPOINTS": "one,two",
-        "WARREN_ENDPOINTS__ONE__BASE_URL": "https://one.example/v1/",
-        "WARREN_ENDPOINTS__TWO__BASE_URL": "https://two.example/v1/",
-    }
-    client = parts.upstream(load(None, beside), clock, Memory(), limits=OwnLimits(clock))
-    policies = {
-        post.name: post.endpoint.standing.policy
-        for pool in client.pools.values()
-        for post in pool.posts
-    }
-    assert policies == {"main": ALONE, "one": AMONG_OTHERS, "two": AMONG_OTHERS}
     await client.aclose()

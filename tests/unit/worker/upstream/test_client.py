@@ -16,7 +16,7 @@ from tests.unit.worker.upstream.fakes import (
     dice,
     job,
 )
-from worker.core.circuit import ALONE, CircuitPolicy
+from worker.core.circuit import ALONE, AMONG_OTHERS, CircuitPolicy
 from worker.core.costs import unpriced
 from worker.core.events import CallEnded, EndpointHeld
 from worker.core.kinds import Kind
@@ -399,6 +399,19 @@ async def cancelled(bench: Bench, times: int, *message: str) -> None:
         await asyncio.wait([attempt])
 
 
+async def test_a_failing_endpoint_gets_calls_only_where_no_other_takes_them() -> None:
+    bench = Bench(a=answering(503), b=in_turn(*[good] * 30, answering(429, retry_after="60")))
+    for _ in range(30):
+        await bench.attempt()
+    probes = bench.asked.count("a") - AMONG_OTHERS.in_a_row
+    assert 0 <= probes <= 5
+    bench.asked.clear()
+    for _ in range(3):
+        await bench.attempt()
+    assert bench.asked.count("b") == 1
+    assert bench.asked.count("a") >= 2
+
+
 async def test_an_endpoint_that_hangs_until_attempts_are_out_of_time_is_left_alone() -> None:
     gate = Gate(200)
     gate.open.clear()
@@ -440,10 +453,10 @@ async def test_a_try_that_had_only_the_rest_of_the_time_says_nothing_of_its_endp
 
 
 async def test_an_endpoint_that_only_fails_is_left_alone_and_no_attempt_is_spent_on_it() -> None:
-    bench = Bench(a=answering(503))
+    bench = Bench(a=answering(503), tries=1)
     failures = [await bench.fail() for _ in range(ALONE.in_a_row)]
     assert len(bench.asked) == ALONE.in_a_row
-    assert {failed.kind for failed in failures[:4]} == {Kind.OVERLOADED}
+    assert {failed.kind for failed in failures} == {Kind.OVERLOADED}
     last = await bench.attempt()
     assert isinstance(last.outcome, Failed)
     assert (last.outcome.kind, last.work) == (Kind.UNAVAILABLE, Work())

@@ -387,6 +387,21 @@ async def test_an_unused_seat_lets_another_job_probe() -> None:
     assert isinstance(await bench.sits(), Seat)
 
 
+async def test_an_endpoint_that_fails_again_and_again_is_called_only_where_no_other_takes_calls() -> (
+    None
+):
+    a, b = Upstream(503), Upstream()
+    bench = Bench(a, b, tries=1)
+    for _ in range(40):
+        await bench.attempt()
+    failed = len(a.bodies)
+    assert failed < 10
+    b.status, b.headers = 429, {"retry-after": "60"}
+    await bench.attempt()
+    await bench.attempt()
+    assert len(a.bodies) > failed
+
+
 async def test_further_tries_are_denied_when_the_tiers_budget_is_used() -> None:
     bench = Bench(Upstream(503), tries=5, budget=BudgetPolicy(share=0.2, reserve_per_s=0, most=1))
     calls = [(await bench.attempt()).work.calls for _ in range(2)]

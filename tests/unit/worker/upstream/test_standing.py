@@ -1,3 +1,4 @@
+import random
 from datetime import timedelta
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from worker.core.circuit import ALONE, State
+from worker.core.circuit import ALONE, AMONG_OTHERS, State
 from worker.core.kinds import Kind
 from worker.core.model import Failed
 from worker.upstream.standing import Standing, Start
@@ -198,7 +199,7 @@ def test_the_end_of_a_lost_probe_does_not_free_its_successors_place() -> None:
 
 def test_an_open_circuit_takes_no_calls_and_then_one() -> None:
     known = opened()
-    assert (known.kind(2), known.state) == (Kind.UNAVAILABLE, State.OPEN)
+    assert (known.kind(2), known.state, known.state_s(2)) == (Kind.UNAVAILABLE, State.OPEN, 1)
     assert known.left_s(2) == 1
     probe = known.started(3, job_id="one")
     assert (probe.probe, known.state) == (True, State.HALF_OPEN)
@@ -206,6 +207,15 @@ def test_an_open_circuit_takes_no_calls_and_then_one() -> None:
     known.succeeded(probe, now=4)
     assert known.state is State.CLOSED
     assert known.may_start(4)
+
+
+def test_an_open_time_is_told_whole_also_while_a_slow_call_that_was_let_in_goes_on() -> None:
+    known = standing()
+    known.failed(limited(1), began(0), now=1)
+    known.started(2, job_id="slow")
+    for _ in range(ALONE.in_a_row):
+        known.failed(DOWN, known.started(5, job_id="one"), now=6)
+    assert known.left_s(6) == 2
 
 
 def test_a_hold_longer_than_the_open_time_is_waited_out() -> None:
@@ -240,6 +250,62 @@ def test_a_success_ends_the_suspicion_against_the_endpoint() -> None:
     probe = known.started(10, job_id="one")
     known.failed(DOWN, probe, now=11)
     assert not known.excuses(probe)
+
+
+def many(failing: tuple[float, ...], *, seconds: int = 300) -> list[tuple[int, int]]:
+    """Twenty calls a second to endpoints of which each fails such a part; give each one's calls and completed calls."""
+    dice = random.Random(3)  # noqa: S311  # the same each time
+    known = [Standing(recheck=timedelta(seconds=15), chance=dice.random) for _ in failing]
+    counts = [(0, 0)] * len(failing)
+    for number in range(seconds * 20):
+        now = number / 20
+        takes = [index for index, each in enumerate(known) if each.may_start(now)]
+        better = [index for index in takes if not known[index].is_shunned(now)]
+        if not takes:
+            continue
+        index = dice.choice(better or takes)
+        start = known[index].started(now, job_id=str(number))
+        completes = dice.random() >= failing[index]
+        if completes:
+            known[index].succeeded(start, now=now + 0.01)
+        else:
+            known[index].failed(DOWN, start, now=now + 0.01)
+        made, done = counts[index]
+        counts[index] = (made + 1, done + completes)
+    return counts
+
+
+def test_an_endpoint_that_fails_half_of_its_calls_is_shunned_beside_a_sound_one() -> None:
+    (_, sound), (wasted, _) = many((0.0, 0.5))
+    assert wasted < 0.05 * 6000
+    assert sound > 0.95 * 6000
+
+
+def test_endpoints_that_all_fail_alike_are_used_all_the_same() -> None:
+    counts = many((0.62,) * 8)
+    assert sum(made for made, _ in counts) > 0.99 * 6000
+
+
+def test_a_shunned_endpoint_that_is_mended_is_found_out_by_one_call() -> None:
+    known = standing()
+    for _ in range(AMONG_OTHERS.in_a_row):
+        known.failed(DOWN, known.started(0.5, job_id="one"), now=1)
+    assert known.is_shunned(1)
+    assert known.may_start(1)
+    assert (known.state, known.state_s(1)) == (State.OPEN, 2)
+    assert not known.is_shunned(3)
+    probe = known.started(3, job_id="one")
+    assert (probe.probe, known.is_shunned(3)) == (False, True)
+    known.succeeded(probe, now=4)
+    assert not known.is_shunned(4)
+
+
+def test_a_shunned_endpoints_first_call_that_is_cancelled_leaves_its_place_to_the_next() -> None:
+    known = standing()
+    for _ in range(AMONG_OTHERS.in_a_row):
+        known.failed(DOWN, known.started(0.5, job_id="one"), now=1)
+    known.abandoned(known.started(3, job_id="one"), now=4)
+    assert not known.is_shunned(4)
 
 
 class Callers(RuleBasedStateMachine):
