@@ -136,17 +136,15 @@ class SimulatedEndpoint(Endpoint):
         world.journal.calls.append(call)
         status = world.mood.status(world.chance.random())
         world.journal.tell(process.name, f"calls for {job.id[:6]}.{job.run}, call {call.number}")
-        try:
-            if status == _HANGS:
-                await asyncio.get_running_loop().create_future()
-            latency_s = self._latency_s()
-            for point, share in _POINTS:
-                process.pass_by(point)
-                if share:
-                    await asyncio.sleep(latency_s * share)
-        finally:
-            call.status = status
-            world.journal.tell(process.name, f"call {call.number} ends with {status}")
+        if status == _HANGS:
+            await asyncio.get_running_loop().create_future()
+        latency_s = self._latency_s()
+        for point, share in _POINTS:
+            process.pass_by(point)
+            if share:
+                await asyncio.sleep(latency_s * share)
+        call.status = status  # else it was cancelled
+        world.journal.tell(process.name, f"call {call.number} ends with {status}")
         return self._outcome(call)
 
     def _latency_s(self) -> float:
