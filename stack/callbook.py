@@ -13,7 +13,8 @@ from worker.core.letters import Explanation
 
 Line = Mapping[str, Any]
 
-REFUSED = 429
+# By a rate limit, or by an overload that a probe has found to last: nobody has worked on it.
+REFUSED = frozenset({429, 503, 529})
 
 # A response that has arrived takes a moment to be recorded: other processes may hold the store's only writer.
 _UNRECORDED_S = 3.0
@@ -40,8 +41,8 @@ class Call:
 
     @property
     def refused(self) -> bool:
-        """Whether it was refused by 429, which has a bound of its own."""
-        return self.status == REFUSED
+        """Whether it was refused, which has a bound of its own."""
+        return self.status in REFUSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from itertools import pairwise
 from producer_sdk.wire import Status
 from tests.simulation.journal import Call, Submitted
 from tests.simulation.process import POLICY, TRIES
-from tests.simulation.upstream import OK, REFUSED, UNAUTHORIZED
+from tests.simulation.upstream import OK, OVERLOADED, REFUSED, UNAUTHORIZED
 from tests.simulation.world import World
 
-_TIED_CALLS = frozenset({REFUSED, UNAUTHORIZED})
+_TIED_CALLS = frozenset({REFUSED, UNAUTHORIZED, OVERLOADED})
 
 
 class Broken(StrEnum):

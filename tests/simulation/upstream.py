@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 OK: Final = 200
 REFUSED: Final = 429
 UNAUTHORIZED: Final = 401
+OVERLOADED: Final = 529
 _HANGS: Final = 0
 _RECHECK: Final = timedelta(seconds=15)
 # Crash points inside a call, and how much of its time passes after each.
 _POINTS: Final = (("sent", 0.6), ("headers", 0.0), ("body", 0.4))
 _FAILURES: Final[dict[int, Kind]] = {
     500: Kind.UPSTREAM_ERROR,
-    529: Kind.OVERLOADED,
+    OVERLOADED: Kind.OVERLOADED,
     400: Kind.INVALID_REQUEST,
     UNAUTHORIZED: Kind.UNAUTHORIZED,
     REFUSED: Kind.RATE_LIMITED,

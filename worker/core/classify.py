@@ -65,6 +65,14 @@ _BREAKS: Final[dict[Break, Kind]] = {
     Break.UNSENDABLE: Kind.UNAUTHORIZED,  # made of settings and key alone, the message has no part
 }
 
+# No byte of the request can have reached the endpoint.
+_UNSENT: Final = frozenset(
+    {
+        *(Break.NO_KEY, Break.UNRESOLVED, Break.REFUSED, Break.CERTIFICATE, Break.UNCONNECTED),
+        *(Break.CONNECT_TIMEOUT, Break.UNSENDABLE),
+    }
+)
+
 _STATUSES: Final[dict[int, Kind]] = {
     401: Kind.UNAUTHORIZED,
     402: Kind.QUOTA_EXHAUSTED,  # OpenRouter, DeepSeek: no balance left
@@ -202,6 +210,11 @@ def kind_of_answer(
 def kind_of_break(broken: Break) -> Kind:
     """Give the kind of failure that a call without an answer is."""
     return _BREAKS[broken]
+
+
+def was_sent(broken: Break) -> bool:
+    """Tell whether an upstream may have got something of a call that ended so, and may have worked on it."""
+    return broken not in _UNSENT
 
 
 def short_code(value: object) -> str | None:

@@ -119,6 +119,7 @@ class Failed:
 
     `code` is the upstream's own short error code, `status` its HTTP status. `retry_after` is what it asked
     for, from now. `detail` is Warren's own words; no text of the upstream is kept: it may quote the prompt.
+    `unsent`: the upstream cannot have got any of it; that is for the attempt, and not recorded.
     """
 
     kind: Kind
@@ -127,6 +128,7 @@ class Failed:
     endpoint: str | None = None
     retry_after: timedelta | None = None
     detail: str | None = None
+    unsent: bool = field(default=False, compare=False)
 
 
 Outcome: TypeAlias = Completed | Failed

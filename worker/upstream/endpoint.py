@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import httpx
 
 from worker.core.circuit import ALONE, CircuitPolicy
-from worker.core.classify import Break, Shape, kind_of_answer, kind_of_break
+from worker.core.classify import Break, Shape, kind_of_answer, kind_of_break, was_sent
 from worker.core.hints import retry_after
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Outcome
@@ -195,7 +195,12 @@ class Endpoint:
         )
 
     def _broken(self, broken: Break) -> Failed:
-        return Failed(kind=kind_of_break(broken), endpoint=self.spec.name, detail=broken.value)
+        return Failed(
+            kind=kind_of_break(broken),
+            endpoint=self.spec.name,
+            detail=broken.value,
+            unsent=not was_sent(broken),
+        )
 
 
 def _transport(spec: EndpointSpec) -> PyqwestTransport:

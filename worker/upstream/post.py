@@ -196,7 +196,7 @@ class Post:
         self._tell_circuit(before, now)
         if held_s is not None:
             self._listener.tell(EndpointHeld(endpoint=self.name, kind=outcome.kind, seconds=held_s))
-        if outcome.kind in _UNPAID and standing.excuses(start):
+        if _is_unpaid(outcome) and standing.excuses(start):
             outcome = replace(outcome, kind=Kind.UNAVAILABLE)
         if outcome.retry_after is None and standing.kind(now) is outcome.kind:
             return replace(outcome, retry_after=timedelta(seconds=standing.left_s(now)))
@@ -222,5 +222,6 @@ class Post:
             self._listener.tell(CircuitChanged(endpoint=self.name, state=state, seconds=seconds))
 
 
-# What fails so was not worked on: a job's policy need not count it as a call that may have been paid for.
-_UNPAID: Final = frozenset({Kind.OVERLOADED, Kind.CONNECTION, Kind.UPSTREAM_ERROR})
+def _is_unpaid(failed: Failed) -> bool:
+    """Tell whether nobody has worked on a call that failed: the job's policy need not count it among those that may cost."""
+    return failed.unsent or failed.kind is Kind.OVERLOADED

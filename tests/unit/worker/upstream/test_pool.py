@@ -375,6 +375,23 @@ async def test_a_probe_that_fails_as_others_jobs_did_counts_as_a_refusal_of_its_
     assert probed.outcome.retry_after is not None
 
 
+async def test_a_probe_that_may_have_been_worked_on_counts_as_a_call() -> None:
+    a = Upstream(500)
+    bench = Bench(a, tries=1)
+    number = 0
+    while bench.client.unready(JOB) is None:
+        number += 1
+        other = replace(JOB, id=f"{number:032x}")
+        await bench.client.attempt(other, calls_left=1, may_call=always)
+    unready = bench.client.unready(JOB)
+    assert unready is not None
+    bench.clock.passed_s += (unready.until - bench.clock.now()).total_seconds()
+    probed = await bench.attempt()
+    assert isinstance(probed.outcome, Failed)
+    assert probed.outcome.kind is Kind.UPSTREAM_ERROR
+    assert (probed.work.calls, probed.work.refusals) == (1, 0)
+
+
 async def test_an_unused_seat_lets_another_job_probe() -> None:
     a = Upstream(401)
     bench = Bench(a)
