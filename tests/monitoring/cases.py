@@ -339,15 +339,32 @@ CASES = [
     ),
     Case(
         "WarrenUnpricedCalls",
-        "one call",
-        {f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "0 0 1x60"},
+        "no price of one of two models is known",
+        {
+            f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "0+1x60",
+            f'warren_call_seconds_count{{{ROUTE},model="x"}}': "0+1x60",
+            f'warren_unpriced_calls_total{{{ROUTE},model="y"}}': "0x60",
+            f'warren_call_seconds_count{{{ROUTE},model="y"}}': "0+9x60",
+        },
         20,
         [{"endpoint": "main", "model": "x"}],
     ),
     Case(
         "WarrenUnpricedCalls",
-        "none",
-        {f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "0x60"},
-        20,
+        "one of ten was cut off",
+        {
+            f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "0+1x60",
+            f'warren_call_seconds_count{{{ROUTE},model="x"}}': "0+10x60",
+        },
+        40,
+    ),
+    Case(
+        "WarrenUnpricedCalls",
+        "no call at all",
+        {
+            f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "7x60",
+            f'warren_call_seconds_count{{{ROUTE},model="x"}}': "7x60",
+        },
+        40,
     ),
 ]
