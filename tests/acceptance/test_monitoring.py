@@ -128,9 +128,15 @@ def chosen(expression: str) -> str:
 def test_prometheus_reads_worker_and_broker_and_answers_whatever_the_dashboard_asks(
     server: Server, host: Host
 ) -> None:
-    for key in ("a", "b"):
+    for key in ("a", "b"):  # the tier answers alike requests from its cache
         host.run("operator", "submit", "--tier", "budget", "--key", key, "Say hello")
-    for seen in ("sum(up) == 3", "sum(warren_answers_total) == 2", "count(warren:jobs_ready) > 0"):
+    for seen in (
+        "sum(up) == 3",
+        "sum(warren_ready) == 1",
+        "sum(warren_first_byte_seconds_count) == 1",
+        'sum(warren_answers_total{source="cache"}) == 1',
+        "count(warren:jobs_ready) > 0",
+    ):
         assert wait_until(partial(server.sees, seen), 60), seen
 
     for title, expression in shown():

@@ -297,6 +297,32 @@ CASES = [
         20,
         [{"endpoint": "main", "what": "tokens"}],
     ),
+    *(
+        Case(
+            "WarrenLimitNearlyUsed",
+            f"two workers use {used} of 600 {what} a minute, and nothing tells what is left",
+            {
+                **{
+                    f'warren_limit_{of}{{endpoint="main",what="{each}",{worker}}}': values
+                    for worker in (A, B)
+                    for each in ("requests", "tokens")
+                    for of, values in {
+                        "per_minute": "600x60" if each == what else "NaN" + " NaN" * 60,
+                        "left": "NaN" + " NaN" * 60,
+                    }.items()
+                },
+                **{
+                    f"warren_{name}_total{{{ROUTE},{worker}}}": f"0+{used // 2}x60"
+                    for worker in (A, B)
+                    for name in ["calls" if what == "requests" else "tokens"]
+                },
+            },
+            30,
+            [{"endpoint": "main", "what": what}] if used > 570 else [],
+        )
+        for what in ("requests", "tokens")
+        for used in (560, 590)
+    ),
     Case(
         "WarrenLimitNearlyUsed",
         "busy, with a tenth left",
@@ -339,15 +365,32 @@ CASES = [
     ),
     Case(
         "WarrenUnpricedCalls",
-        "one call",
-        {f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "0 0 1x60"},
+        "no price of one of two models is known",
+        {
+            f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "0+1x60",
+            f'warren_call_seconds_count{{{ROUTE},model="x"}}': "0+1x60",
+            f'warren_unpriced_calls_total{{{ROUTE},model="y"}}': "0x60",
+            f'warren_call_seconds_count{{{ROUTE},model="y"}}': "0+9x60",
+        },
         20,
         [{"endpoint": "main", "model": "x"}],
     ),
     Case(
         "WarrenUnpricedCalls",
-        "none",
-        {f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "0x60"},
-        20,
+        "one of ten was cut off",
+        {
+            f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "0+1x60",
+            f'warren_call_seconds_count{{{ROUTE},model="x"}}': "0+10x60",
+        },
+        40,
+    ),
+    Case(
+        "WarrenUnpricedCalls",
+        "no call at all",
+        {
+            f'warren_unpriced_calls_total{{{ROUTE},model="x"}}': "7x60",
+            f'warren_call_seconds_count{{{ROUTE},model="x"}}': "7x60",
+        },
+        40,
     ),
 ]
