@@ -75,9 +75,9 @@ def hold(broker: BrokerSettings) -> timedelta | None:
 
 
 def models_named(settings: Settings) -> Mapping[str, tuple[str, ...]]:
-    """Give the models that metrics tell apart at each endpoint: those that the configuration names."""
+    """Give the models that metrics tell apart at each endpoint: its own, or those with a price if it serves every one."""
     return {
-        name: tuple(dict.fromkeys((*endpoint.models, *settings.prices)))
+        name: tuple(endpoint.models) or tuple(settings.prices)
         for name, endpoint in settings.endpoints.items()
     }
 
