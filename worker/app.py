@@ -148,6 +148,14 @@ class _Worker:
         return drained
 
 
+def _metrics(settings: Settings, clock: Clock) -> Metrics:
+    """Give the metrics of what is configured; they show its limits from the start."""
+    tiers = {name: tier.endpoints for name, tier in settings.tiers.items()}
+    metrics = Metrics(tiers, clock, models=parts.models_named(settings))
+    parts.tell_limits(settings, metrics)
+    return metrics
+
+
 async def _build(
     settings: Settings,
     clock: Clock,
@@ -157,11 +165,7 @@ async def _build(
     listeners: Sequence[Listener],
 ) -> _Worker:
     """Build and start every part; what is opened is closed by `resources`, last first."""
-    metrics = Metrics(
-        {name: tier.endpoints for name, tier in settings.tiers.items()},
-        clock,
-        models=parts.models_named(settings),
-    )
+    metrics = _metrics(settings, clock)
     listener = Fanout(*listeners, Logs(sink, clock), metrics)
     rules = parts.lane_rules(settings.tiers)
     pulse, readiness = Pulse(clock), Readiness([*rules, _ASKS])

@@ -12,6 +12,7 @@ from worker.broker.codec import TierRules
 from worker.broker.connection import Connections
 from worker.broker.trouble import Troubles
 from worker.core.costs import Price
+from worker.core.events import Counted, LimitSeen
 from worker.core.lanes import LaneRules
 from worker.core.quick import TryPolicy
 from worker.core.retry import RetryPolicy
@@ -80,6 +81,17 @@ def models_named(settings: Settings) -> Mapping[str, tuple[str, ...]]:
         name: tuple(endpoint.models) or tuple(settings.prices)
         for name, endpoint in settings.endpoints.items()
     }
+
+
+def tell_limits(settings: Settings, listener: Listener) -> None:
+    """Tell each limit that the configuration sets; what is left of it nobody knows yet."""
+    for name, endpoint in settings.endpoints.items():
+        for what, limit in (
+            (Counted.REQUESTS, endpoint.requests_per_minute),
+            (Counted.TOKENS, endpoint.tokens_per_minute),
+        ):
+            if limit:
+                listener.tell(LimitSeen(endpoint=name, what=what, limit=limit, left=None))
 
 
 def lanes_of(tiers: Iterable[str]) -> list[tuple[str, Lane]]:
