@@ -34,7 +34,7 @@ class Simulator:
         rules: Sequence[Rule] = (),
         chaos: Chaos | None = None,
         latencies: Latencies | None = None,
-        require_key: str | None = None,
+        require_key: str | Path | None = None,
         goaway_every: int | None = None,
         max_streams: int = 1000,
         tls: ssl.SSLContext | None = None,
