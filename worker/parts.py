@@ -99,7 +99,7 @@ def lane_rules(tiers: Mapping[str, TierSettings]) -> Mapping[str, LaneRules]:
 def upstream(settings: Settings, clock: Clock, listener: Listener) -> UpstreamClient:
     """Give the client of all endpoints."""
     endpoints = {
-        name: Endpoint(_spec(endpoint, clock), clock=clock)
+        name: Endpoint(_spec(endpoint, _key(settings, name, clock, listener)), clock=clock)
         for name, endpoint in settings.endpoints.items()
     }
     retry = settings.retry
@@ -135,11 +135,20 @@ def _prices(settings: Settings) -> Prices:
     )
 
 
-def _spec(endpoint: EndpointSettings, clock: Clock) -> EndpointSpec:
+def _key(settings: Settings, name: str, clock: Clock, listener: Listener) -> EndpointKey | None:
+    secret, reread = settings.endpoints[name].key, settings.secrets.reread
+    if secret is None:
+        return None
+    about = f"endpoints.{name}.key"
+    return EndpointKey(secret, clock, about=about, listener=listener, reread=reread)
+
+
+def _spec(endpoint: EndpointSettings, key: EndpointKey | None) -> EndpointSpec:
     return EndpointSpec(
         name=endpoint.name,
         base_url=endpoint.base_url,
-        key=None if endpoint.key is None else EndpointKey(endpoint.key, clock),
+        key=key,
+        key_replaced=None if key is None else key.replaced,
         http=endpoint.http,
         weight=endpoint.weight,
         connect_timeout_s=endpoint.connect_timeout.total_seconds(),

@@ -2,7 +2,7 @@
 
 | module | what it is |
 | --- | --- |
-| `schema`, `calling`, `prices` | every setting: type, bounds, default, meaning |
+| `schema`, `calling`, `managed`, `prices` | every setting: type, bounds, default, meaning |
 | `load` | the way from the sources to `Settings` |
 | `document`, `environment` | the sources: the file; variables and the folder of secrets |
 | `found` | what the sources gave, each value from exactly one |
@@ -15,6 +15,7 @@
 
 from worker.settings.calling import EndpointSettings, RetrySettings, TierSettings
 from worker.settings.load import load
+from worker.settings.managed import SecretsSettings, secrets_of
 from worker.settings.prices import PriceSettings
 from worker.settings.schema import (
     BrokerSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "RetrySettings",
     "Row",
     "Secret",
+    "SecretsSettings",
     "Settings",
     "StoreSettings",
     "TierSettings",
@@ -44,4 +46,5 @@ __all__ = [
     "describe",
     "load",
     "reference",
+    "secrets_of",
 ]

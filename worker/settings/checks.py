@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from worker.settings.finding import Finding
+from worker.settings.managed import managed_secrets, secrets_of, vault
 from worker.settings.schema import Settings
 from worker.settings.stores import which_store
 from worker.settings.timing import consumer_timeout, record_ttl
@@ -27,13 +28,8 @@ def warnings(settings: Settings) -> Iterator[str]:
     for name in settings.endpoints:
         if name not in used:
             yield f"endpoints.{name} is used by no tier"
-    secrets = {f"endpoints.{name}.key": each.key for name, each in settings.endpoints.items()}
-    secrets |= {
-        "broker.password": settings.broker.password,
-        "store.password": settings.store.password,
-    }
-    for path, secret in secrets.items():
-        if secret is not None and secret.exposed:
+    for path, secret in secrets_of(settings).items():
+        if secret.exposed:
             yield f"{path}: everybody may read {secret.file}: chmod o-r"
 
 
@@ -160,4 +156,6 @@ _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _bounds,
     _plaintext,
     _files,
+    managed_secrets,
+    vault,
 )

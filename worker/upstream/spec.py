@@ -41,12 +41,20 @@ class KeyProvider(Protocol):
         ...
 
 
+class KeyReplaced(Protocol):
+    """Tells whether a key that was refused has been replaced."""
+
+    async def __call__(self, refused: str) -> bool:
+        """Read the key anew, but not more often than every few seconds, and compare. Raises nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSpec:
     """One configured endpoint. Its `repr` shows neither key nor extra headers.
 
     `base_url` is what an OpenAI client would be given, such as `https://api.openai.com/v1`; the job's path
-    follows without its own `/v1`. `key` None: no key is sent. `http` "auto" is HTTP/2 where a TLS server
+    follows without its own `/v1`. `key` None: no key is sent; `key_replaced` None: it never changes at once. `http` "auto" is HTTP/2 where a TLS server
     offers it and HTTP/1.1 else. `read_timeout_s` bounds the silence before an answer and between its
     parts; the whole call is bounded by the caller. `ca_file` (PEM) replaces the system's authorities.
     `max_response_bytes` counts unpacked bytes.
@@ -58,6 +66,7 @@ class EndpointSpec:
     name: str
     base_url: str
     key: KeyProvider | None = field(default=None, repr=False)
+    key_replaced: KeyReplaced | None = field(default=None, repr=False)
     key_header: KeyHeader = "bearer"
     http: Http = "auto"
     weight: float = 1.0
