@@ -16,6 +16,7 @@ class Kind(StrEnum):
     BAD_RESPONSE = "bad_response"
     # refused: nobody worked on it, and the upstream says when to come again
     RATE_LIMITED = "rate_limited"
+    KEY_REPLACED = "key_replaced"
     # the endpoint, not the request, is at fault
     UNAUTHORIZED = "unauthorized"
     QUOTA_EXHAUSTED = "quota_exhausted"
@@ -64,6 +65,10 @@ RULES: Final[dict[Kind, Rule]] = {
     Kind.CONNECTION: Rule(Cure.RETRY, "the connection to the upstream failed or broke"),
     Kind.BAD_RESPONSE: Rule(Cure.RETRY, "the upstream's answer was not a readable completion"),
     Kind.RATE_LIMITED: Rule(Cure.WAIT, "the upstream's rate limit refused the call"),
+    # Nobody worked on it, and the key that is there by now was not refused: at once, and the endpoint is not held.
+    Kind.KEY_REPLACED: Rule(
+        Cure.WAIT, "the upstream refused a key that has been replaced meanwhile"
+    ),
     Kind.UNAUTHORIZED: Rule(Cure.OPERATOR, "the upstream refused the endpoint's key"),
     Kind.QUOTA_EXHAUSTED: Rule(Cure.OPERATOR, "the endpoint's account has no quota left"),
     Kind.INVALID_REQUEST: Rule(Cure.NONE, "the request is not valid"),

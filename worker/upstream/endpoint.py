@@ -1,6 +1,7 @@
 """One endpoint: a configured value, its connections, and what is known of it now."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -89,8 +90,17 @@ class Endpoint:
         """Send a prepared request and give what came of it. Raises nothing for what the endpoint does.
 
         `path` says which kind of answer is expected. Cancelling closes the call at once. Whether the
-        endpoint is held is the caller's business.
+        endpoint is held is the caller's business. A refused key is read anew at once: if it is another by now, the
+        kind is `KEY_REPLACED`, and the next try carries the other.
         """
+        outcome = await self._called(request, path)
+        if isinstance(outcome, Failed) and outcome.kind is Kind.UNAUTHORIZED:
+            replaced, refused = self.spec.key_replaced, self._key_in(request)
+            if replaced is not None and refused and await replaced(refused):
+                return replace(outcome, kind=Kind.KEY_REPLACED, retry_after=timedelta())
+        return outcome
+
+    async def _called(self, request: httpx.Request, path: str) -> Outcome:
         self.in_flight += 1
         try:
             response = await self._transport.handle_async_request(request)
@@ -115,6 +125,12 @@ class Endpoint:
         except (OSError, LookupError):
             return Break.NO_KEY
         return key if is_header_value(key) else Break.NO_KEY
+
+    def _key_in(self, request: httpx.Request) -> str:
+        """Give the key that a prepared request carries; "" without one."""
+        bearer = self.spec.key_header == "bearer"
+        sent: str = request.headers.get("authorization" if bearer else self.spec.key_header, "")
+        return sent.removeprefix("Bearer ") if bearer else sent
 
     async def _judge(self, path: str, response: httpx.Response) -> Outcome:
         if response.status_code // 100 != _SUCCESS:

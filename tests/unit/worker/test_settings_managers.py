@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.contract.secret_stands import Stand, VaultStand, open_stand
 from tests.unit.worker.settings_samples import MINIMAL, Folder, having
+from worker.cli.commands import warren
 from worker.cli.doctor.finding import Severity
 from worker.cli.doctor.secrets import secret_findings
 from worker.errors import SettingsError
 from worker.keys import read_managed
+from worker.secrets import readers
 from worker.secrets.reference import Manager
 from worker.settings import Settings, describe, managed, secrets_of
 
@@ -190,3 +193,24 @@ def test_the_doctor_says_which_secrets_can_be_read_and_not_what_they_are(
     assert (lost.what, lost.severity) == ("broker.password", Severity.FAIL)
     assert PLACE in lost.mend
     assert CANARY not in repr([*found, lost])
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_check_config_asks_nobody_and_shows_the_place_alone(
+    folder: Folder, stand: Stand, more: tuple[str, ...]
+) -> None:
+    folder.file("warren.toml", with_key(f'key_from = "{PLACE}"', vault=at(stand)))
+    command = ["check-config", "--config", str(folder.config), *more]
+    result = CliRunner().invoke(warren, command, env={"WARREN_CONFIG": None})
+    assert result.exit_code == 0, result.output
+    assert PLACE in result.output
+    assert TOKEN not in result.output
+    assert stand.asked == []
+
+
+def test_a_library_whose_parent_package_is_missing_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert all(readers.is_installed(manager) for manager in Manager)
+    monkeypatch.setitem(readers._MODULES, Manager.GCP, ("nobody.has.this",))
+    assert not readers.is_installed(Manager.GCP)
