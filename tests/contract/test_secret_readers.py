@@ -15,6 +15,9 @@ from tests.contract.secret_shelves import CREDENTIAL, SHELVES, Shelf, readers_of
 from worker.errors import SecretUnavailable
 from worker.secrets.reference import Manager, parse_reference
 
+# OpenBao may have to be fetched first.
+pytestmark = pytest.mark.timeout(300)
+
 CANARY = "sk-canary-8979"
 
 

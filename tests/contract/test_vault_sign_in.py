@@ -14,6 +14,9 @@ from worker.errors import SecretUnavailable, SettingsError
 from worker.secrets.reference import parse_reference
 from worker.secrets.vaultoptions import VaultAuth, VaultOptions
 
+# OpenBao may have to be fetched first.
+pytestmark = pytest.mark.timeout(300)
+
 KEY = parse_reference("vault:secret/data/openai#key")
 SECRET = "secret-id-canary"
 

@@ -82,6 +82,22 @@ def test_a_place_in_the_environment_is_as_good(folder: Folder, stand: Stand) -> 
     )
 
 
+def test_several_managers_keep_secrets_side_by_side(folder: Folder) -> None:
+    text = having("broker", 'password_from = "aws:prod/rabbitmq#password"')
+    text += (
+        '[endpoints.spare]\nbase_url = "https://b.example/v1"\nkey_from = "azure:my-vault/openai"\n'
+    )
+    text += '[endpoints.third]\nbase_url = "https://c.example/v1"\nkey_from = "gcp:projects/p/secrets/s"\n'
+    secrets = secrets_of(folder.load(text + VAULT, {"WARREN_ENDPOINTS__MAIN__KEY_FROM": PLACE}))
+    assert {path: secret.place for path, secret in secrets.items()} == {
+        "endpoints.main.key": PLACE,
+        "endpoints.spare.key": "azure:my-vault/openai",
+        "endpoints.third.key": "gcp:projects/p/secrets/s",
+        "broker.password": "aws:prod/rabbitmq#password",
+        "secrets.vault_token": "the configuration",
+    }
+
+
 def test_every_secret_that_cannot_be_read_at_start_is_named_at_once(
     folder: Folder, stand: Stand
 ) -> None:
