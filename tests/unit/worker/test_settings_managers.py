@@ -1,5 +1,7 @@
 """Secrets that a manager keeps: how their place is written, what must hold, and that nobody shows what they are."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,3 +232,11 @@ def test_a_library_whose_parent_package_is_missing_is_missing(
     assert all(readers.is_installed(manager) for manager in Manager)
     monkeypatch.setitem(readers._MODULES, Manager.GCP, ("nobody.has.this",))
     assert not readers.is_installed(Manager.GCP)
+
+
+def test_a_worker_without_managers_imports_none_of_their_libraries() -> None:
+    code = "import sys, worker.cli.commands, worker.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    roots = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "pyqwest" in roots
+    assert not roots & {"hvac", "boto3", "botocore", "google", "grpc", "azure", "msal", "requests"}
