@@ -43,7 +43,7 @@ def _write(folder: Path, *names: str, key: str) -> None:
 
 
 async def _called(stage: Stage, count: int) -> None:
-    await stage.simulator.wait_for(lambda calls: len(calls) >= count)
+    await stage.simulator.wait_for(lambda calls: len(calls) >= count, timeout_s=60)
 
 
 def _lines(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
@@ -84,7 +84,9 @@ async def test_a_key_that_is_refused_before_there_is_another_costs_no_job(
         hearing = asyncio.ensure_future(stage.hear(jobs))
         await _called(stage, 20)
         _write(tmp_path, "asked", key=f"{KEY}-2")
-        await stage.simulator.wait_for(lambda calls: any(call.status == 401 for call in calls))
+        await stage.simulator.wait_for(
+            lambda calls: any(call.status == 401 for call in calls), timeout_s=60
+        )
         _write(tmp_path, "sent", key=f"{KEY}-2")
         replies = await hearing
     assert all(isinstance(reply, Reply) for reply in replies)
