@@ -78,7 +78,12 @@ def parser() -> argparse.ArgumentParser:
     add("--limit-tokens", type=int, metavar="N", help="a key's tokens in any minute, 429 beyond")
     add("--seed", type=int, default=0, help="seed of the latencies (default: %(default)s)")
     add("--require-key", metavar="KEY", help="refuse any other bearer token with 401")
-    add("--require-key-file", type=Path, metavar="F", help="as above, the key in a file")
+    add(
+        "--require-key-file",
+        type=Path,
+        metavar="F",
+        help="as above, the key in a file, read at every call",
+    )
     add("--goaway-every", type=int, metavar="N", help="HTTP/2: GOAWAY after N streams")
     add("--max-streams", type=int, default=1000, metavar="N", help="HTTP/2: streams at once")
     add("--tls-cert", type=Path, metavar="F", help="serve TLS only, with ALPN")
@@ -95,9 +100,10 @@ def build(options: argparse.Namespace) -> Simulator:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} {value}: expected 1 or more")
-    key = options.require_key
+    key: str | Path | None = options.require_key
     if options.require_key_file is not None:
-        key = options.require_key_file.read_text().strip()
+        key = options.require_key_file
+        options.require_key_file.read_text()  # what is wrong with it is told at start
     return Simulator(
         host=options.host,
         port=options.port,

@@ -41,7 +41,7 @@ class Simulator:
         latencies: Latencies | None = None,
         limits: Limits | None = None,
         now_ns: Callable[[], int] = mono_ns,
-        require_key: str | None = None,
+        require_key: str | Path | None = None,
         goaway_every: int | None = None,
         max_streams: int = 1000,
         tls: ssl.SSLContext | None = None,

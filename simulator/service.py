@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from simulator import accounts, ask, control
@@ -29,7 +30,10 @@ class _Decided:
 
 
 class Service:
-    """The application behind every connection of one simulator."""
+    """The application behind every connection of one simulator.
+
+    `require_key` as a path is read at every call, so that a test may rotate the key in its file.
+    """
 
     def __init__(
         self,
@@ -37,13 +41,21 @@ class Service:
         behaviour: Behaviour,
         log: CallLog,
         loop: asyncio.AbstractEventLoop,
-        require_key: str | None = None,
+        require_key: str | Path | None = None,
     ) -> None:
         self._behaviour = behaviour
         self._log = log
         self._loop = loop
-        self._bearer = None if require_key is None else f"Bearer {require_key}".encode()
+        self._required = require_key
         self._connections: set[Connection] = set()
+
+    @property
+    def _bearer(self) -> bytes | None:
+        required = self._required
+        if required is None:
+            return None
+        key = required.read_text().strip() if isinstance(required, Path) else required
+        return f"Bearer {key}".encode()
 
     def opened(self, connection: Connection) -> None:
         """Count the connection, and remember it for the shutdown."""

@@ -16,7 +16,11 @@ from stack.indexes import uv_environment
 _ROOT = Path(__file__).parent.parent
 _SETS = {
     "base": ["pyproject.toml"],
-    "worker": ["pyproject.toml", "--extra", "worker", "--extra", "redis", "--extra", "simulator"],
+    "worker": [
+        "pyproject.toml",
+        *("--extra", "worker", "--extra", "redis", "--extra", "simulator"),
+        *("--extra", "vault", "--extra", "aws", "--extra", "gcp", "--extra", "azure"),
+    ],
     "build": ["--group", "build"],
     "dev": ["pyproject.toml", "--all-extras", "--group", "dev"],
 }

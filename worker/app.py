@@ -30,6 +30,7 @@ from worker.core.events import TierPaused, Trouble
 from worker.core.lanes import Cause, LaneRules
 from worker.crew import Crew
 from worker.errors import CannotStart, StoreUnavailable
+from worker.keys import read_managed
 from worker.lanes import Gate, Lane, Lanes
 from worker.outage import Outage, opened
 from worker.ownlimits import OwnLimits
@@ -43,9 +44,7 @@ from worker.patience import (
 from worker.pipeline import Line
 from worker.ports import Clock, Listener, Store, Upstream
 from worker.settings import Address as ListenAddress
-from worker.settings import (
-    Settings,
-)
+from worker.settings import Settings, secrets_of
 from worker.slots import LaneSlots
 from worker.telemetry.fanout import Fanout
 from worker.telemetry.health import Health
@@ -72,7 +71,11 @@ def run(
     """Run a worker until SIGTERM or SIGINT; 0: all that it held was settled, 1: some was given back.
 
     `listeners` are told every event, before logs and metrics. `clock` is the system's, unless a test gives another.
+
+    Raises:
+        SettingsError: a manager does not give secrets that the settings say it keeps.
     """
+    read_managed(secrets_of(settings))
     return uvloop.run(serve(settings, listeners=listeners, clock=clock or SystemClock()))
 
 

@@ -2,6 +2,7 @@
 
 WarrenError
 ├── SettingsError        the configuration cannot be used; lists every problem
+├── SecretUnavailable    a manager does not give a secret now
 ├── CannotStart          this machine does not give the worker what it needs to start
 ├── StoreUnavailable     the ledger or the cache cannot be read or written now
 │   └── StoreUnusable    nor later, until an operator has mended it
@@ -26,6 +27,10 @@ class SettingsError(WarrenError):
             else f"the configuration has problems:\n{listed}"
         )
         self.problems = problems
+
+
+class SecretUnavailable(WarrenError):  # noqa: N818  # reads as what it is, like StoreUnavailable
+    """A manager does not give a secret now; the text completes "<the secret's place> ...", without any value."""
 
 
 class CannotStart(WarrenError):  # noqa: N818  # a sentence: the worker cannot start

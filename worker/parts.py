@@ -124,7 +124,7 @@ def upstream(
     """Give the client of all endpoints; `limits` counts what their accounts use."""
     endpoints = {
         name: Endpoint(
-            endpoint_spec(endpoint, clock),
+            endpoint_spec(endpoint, _key(settings, name, clock, listener)),
             clock=clock,
         )
         for name, endpoint in settings.endpoints.items()
@@ -167,6 +167,14 @@ def _prices(settings: Settings) -> Prices:
     )
 
 
+def _key(settings: Settings, name: str, clock: Clock, listener: Listener) -> EndpointKey | None:
+    secret, reread = settings.endpoints[name].key, settings.secrets.reread
+    if secret is None:
+        return None
+    about = f"endpoints.{name}.key"
+    return EndpointKey(secret, clock, about=about, listener=listener, reread=reread)
+
+
 def tier_spec(tier: TierSettings) -> TierSpec:
     """Give what is configured of a tier's calls."""
     after = tier.hedge_after
@@ -177,12 +185,13 @@ def tier_spec(tier: TierSettings) -> TierSpec:
     )
 
 
-def endpoint_spec(endpoint: EndpointSettings, clock: Clock) -> EndpointSpec:
+def endpoint_spec(endpoint: EndpointSettings, key: EndpointKey | None = None) -> EndpointSpec:
     """Give what is configured of an endpoint, with its key's provider."""
     return EndpointSpec(
         name=endpoint.name,
         base_url=endpoint.base_url,
-        key=None if endpoint.key is None else EndpointKey(endpoint.key, clock),
+        key=key,
+        key_replaced=None if key is None else key.replaced,
         key_header=endpoint.key_header,
         api=endpoint.api,
         api_version=endpoint.api_version,

@@ -253,12 +253,14 @@ async def open_stage(
     *,
     disk: Callable[[Path], AbstractContextManager[object]] = nullcontext,
     room: RedisRoom | None = None,
+    require_key: Path | None = None,
 ) -> AsyncIterator[Stage]:
     """Open a stage whose workers share the embedded store, or what is kept in a room of a Redis.
 
-    `disk` makes what the embedded store's folder lies on, and is there until the last worker has ended.
+    The simulator refuses every key but that in the file `require_key`, if given. `disk` makes what the embedded store's folder lies on, and is there until the last worker has ended.
     """
-    async with Simulator(port=0, log=folder / "calls.jsonl") as simulator:
+    log = folder / "calls.jsonl"
+    async with Simulator(port=0, log=log, require_key=require_key) as simulator:
         stage = Stage(vhost=vhost, folder=folder, simulator=simulator, room=room)
         with disk(stage.store):
             try:

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     BAD_RESPONSE = "bad_response"
     # refused: nobody worked on it, and it is known when to come again
     RATE_LIMITED = "rate_limited"
+    KEY_REPLACED = "key_replaced"
     UNAVAILABLE = "unavailable"
     # the endpoint, not the request, is at fault
     UNAUTHORIZED = "unauthorized"
@@ -65,6 +66,10 @@ RULES: Final[dict[Kind, Rule]] = {
     Kind.CONNECTION: Rule(Cure.RETRY, "the connection to the upstream failed or broke"),
     Kind.BAD_RESPONSE: Rule(Cure.RETRY, "the upstream's answer was not a readable completion"),
     Kind.RATE_LIMITED: Rule(Cure.WAIT, "the upstream's rate limit refused the call"),
+    # Nobody worked on it, and the key that is there by now was not refused: at once, and the endpoint is not held.
+    Kind.KEY_REPLACED: Rule(
+        Cure.WAIT, "the upstream refused a key that has been replaced meanwhile"
+    ),
     # Nobody was called, or one call found out for all that nothing has changed.
     Kind.UNAVAILABLE: Rule(Cure.WAIT, "every endpoint that could serve the job has failed lately"),
     Kind.UNAUTHORIZED: Rule(Cure.OPERATOR, "the upstream refused the endpoint's key"),

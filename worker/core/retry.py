@@ -107,8 +107,10 @@ def _settle_failure(failed: Failed, tally: Tally, policy: RetryPolicy, chance: f
         case Cure.RETRY if tally.attempts < policy.max_attempts:
             wait = _wait(failed, policy.backoffs, tally.attempts, policy)
             return Retry(after=_spread_after(wait, failed, chance))
-        case Cure.WAIT if tally.refusals < policy.max_refusals:
-            wait = _wait(failed, policy.refusal_backoffs, tally.refusals, policy)
+        case Cure.WAIT if failed.kind is Kind.KEY_REPLACED or tally.refusals < policy.max_refusals:
+            # A key that was rotated is no refusal of the job's: it costs none of them, not even the last.
+            so_far = 1 if failed.kind is Kind.KEY_REPLACED else tally.refusals
+            wait = _wait(failed, policy.refusal_backoffs, so_far, policy)
             return Snooze(after=_spread_after(wait, failed, chance))
         case Cure.WAIT:
             return DeadLetter(reason=Kind.REFUSALS_EXHAUSTED)

@@ -2,7 +2,7 @@
 
 | module | what it is |
 | --- | --- |
-| `schema`, `calling`, `endpoints`, `prices` | every setting: type, bounds, default, meaning |
+| `schema`, `calling`, `endpoints`, `managed`, `prices` | every setting: type, bounds, default, meaning |
 | `load` | the way from the sources to `Settings` |
 | `document`, `environment` | the sources: the file; variables and the folder of secrets |
 | `found` | what the sources gave, each value from exactly one |
@@ -16,6 +16,7 @@
 from worker.settings.calling import RetrySettings, TierSettings
 from worker.settings.endpoints import EndpointSettings
 from worker.settings.load import load
+from worker.settings.managed import SecretsSettings, secrets_of
 from worker.settings.prices import PriceSettings
 from worker.settings.schema import (
     BrokerSettings,
@@ -38,6 +39,7 @@ __all__ = [
     "RetrySettings",
     "Row",
     "Secret",
+    "SecretsSettings",
     "Settings",
     "StoreSettings",
     "TierSettings",
@@ -45,4 +47,5 @@ __all__ = [
     "describe",
     "load",
     "reference",
+    "secrets_of",
 ]

@@ -7,6 +7,7 @@ from typing import Final
 
 from worker.settings import serving
 from worker.settings.finding import Finding
+from worker.settings.managed import managed_secrets, secrets_of, vault
 from worker.settings.schema import Settings
 from worker.settings.stores import which_store
 from worker.settings.timing import consumer_timeout, record_ttl
@@ -29,13 +30,8 @@ def warnings(settings: Settings) -> Iterator[str]:
         if name not in used:
             yield f"endpoints.{name} is used by no tier"
     yield from serving.idle_limits(settings)
-    secrets = {f"endpoints.{name}.key": each.key for name, each in settings.endpoints.items()}
-    secrets |= {
-        "broker.password": settings.broker.password,
-        "store.password": settings.store.password,
-    }
-    for path, secret in secrets.items():
-        if secret is not None and secret.exposed:
+    for path, secret in secrets_of(settings).items():
+        if secret.exposed:
             yield f"{path}: everybody may read {secret.file}: chmod o-r"
 
 
@@ -162,5 +158,7 @@ _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _bounds,
     _plaintext,
     _files,
+    managed_secrets,
+    vault,
     *serving.CHECKS,
 )

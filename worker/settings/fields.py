@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, TypeAdapter
 
 from worker.settings.calling import RetrySettings, TierSettings
 from worker.settings.endpoints import EndpointSettings
+from worker.settings.managed import SecretsSettings
 from worker.settings.prices import PriceSettings
 from worker.settings.schema import BrokerSettings, HttpSettings, StoreSettings, WorkerSettings
 from worker.settings.secret import MASK, Secret
@@ -25,6 +26,7 @@ Settable: TypeAlias = (
     | StoreSettings
     | HttpSettings
     | WorkerSettings
+    | SecretsSettings
     | RetrySettings
     | TierSettings
     | EndpointSettings
@@ -37,6 +39,7 @@ SECTIONS: Final[Mapping[str, type[Settable]]] = {
     "store": StoreSettings,
     "http": HttpSettings,
     "worker": WorkerSettings,
+    "secrets": SecretsSettings,
     "retry": RetrySettings,
 }
 TABLES: Final[Mapping[str, type[Settable]]] = {
@@ -66,7 +69,7 @@ class Setting:
 
     @property
     def is_secret(self) -> bool:
-        """Whether the value is a secret, so that `<key>_file` may give it too."""
+        """Whether the value is a secret, so that `<key>_file` or `<key>_from` may give it too."""
         return Secret in self.types
 
     def show(self, value: object) -> str:
@@ -76,8 +79,8 @@ class Setting:
                 text = format_duration(value)
             case tuple():
                 text = ", ".join(self.show(item) for item in value)
-            case Secret(file=Path() as file):
-                text = f"{MASK} in {file}"
+            case Secret(fixed=False):
+                text = f"{MASK} in {value.place}"
             case Mapping():
                 text = ", ".join(self._pair(*pair) for pair in value.items())
             case Decimal():

@@ -23,6 +23,7 @@ from worker.settings.environment import (
 )
 from worker.settings.fields import FIELDS, FILE_ONLY, Key, Setting, dotted, env_name
 from worker.settings.found import Entry, Found
+from worker.settings.managed import SecretsSettings, vault_options
 from worker.settings.prices import PriceSettings
 from worker.settings.schema import (
     BrokerSettings,
@@ -41,7 +42,8 @@ _URLS: Final[tuple[Key, ...]] = (("broker", "url"), ("store", "url"))
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Give the settings of the file, the environment and the secret files together.
 
-    `path` None: the file that `WARREN_CONFIG` names, else no file. Changes nothing; reads these files only.
+    `path` None: the file that `WARREN_CONFIG` names, else no file. Changes nothing; reads these files only: a
+    secret that a manager keeps is read when it is wanted.
 
     Raises:
         SettingsError: with every problem there is, each with its path, its value and what is expected.
@@ -54,6 +56,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         problems += [each.text for each in findings(settings) if broken.isdisjoint(each.about)]
     if problems:
         raise SettingsError(tuple(problems))
+    found.readers.use(timeout=settings.secrets.timeout, vault=vault_options(settings.secrets))
     return replace(settings, warnings=(*found.warnings, *warnings(settings)))
 
 
@@ -103,6 +106,7 @@ def _settings(found: Found, broken: set[str]) -> Settings:
         store=StoreSettings(**read("store")),
         http=HttpSettings(**read("http")),
         worker=WorkerSettings(**read("worker")),
+        secrets=SecretsSettings(**read("secrets")),
         retry=RetrySettings(**read("retry")),
         tiers=MappingProxyType(
             {name: TierSettings(name=name, **read("tiers", name)) for name in names["tiers"]}

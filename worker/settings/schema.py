@@ -1,6 +1,6 @@
 """Every setting: its type, its bounds, its default, and (the last string of its annotation) its meaning.
 
-The table in the README is made from here, from `calling`, `endpoints` and `prices`, and `load` reads nothing that is not here.
+The table in the README is made from here, from `calling`, `endpoints`, `managed` and `prices`, and `load` reads nothing that is not here.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 from producer_sdk.wire import QueueType
 from worker.settings.calling import RetrySettings, TierSettings
 from worker.settings.endpoints import EndpointSettings
+from worker.settings.managed import SecretsSettings
 from worker.settings.prices import PriceSettings
 from worker.settings.secret import Secret
 from worker.settings.urls import checked_database, url
@@ -180,6 +181,7 @@ class Settings:
     store: StoreSettings
     http: HttpSettings
     worker: WorkerSettings
+    secrets: SecretsSettings
     retry: RetrySettings
     tiers: Mapping[str, TierSettings]
     endpoints: Mapping[str, EndpointSettings]

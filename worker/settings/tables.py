@@ -46,14 +46,18 @@ def describe(settings: Settings) -> list[Described]:
 def reference() -> list[Row]:
     """Give every setting there is, for the table in the README.
 
-    A secret's row stands for its `<key>_file` too. A default of "required" means that there is none.
+    A secret's row stands for its `<key>_file` and `<key>_from` too. A default of "required" means that there is none.
     """
     return [
         Row(
             path=".".join((*_place(section), name)),
             default="required" if setting.required else setting.show(setting.default),
             meaning=setting.meaning
-            + ("; or its file as `" + name + "_file`" if setting.is_secret else ""),
+            + (
+                "; or its file as `" + name + "_file`, or its place as `" + name + "_from`"
+                if setting.is_secret
+                else ""
+            ),
         )
         for section, settings in FIELDS.items()
         for name, setting in settings.items()

@@ -327,7 +327,12 @@ class UpstreamClient:
         return replace(failed, retry_after=min(failed.retry_after, left) or None)
 
     def _may_retry(self, job: Job, failed: Failed) -> bool:
-        """Take a further try out of the tier's budget; False: it allows none now."""
+        """Take a further try out of the tier's budget; False: it allows none now.
+
+        One with a key that has been replaced costs nothing: a rotation is no storm, and has an end.
+        """
+        if failed.kind is Kind.KEY_REPLACED:
+            return True
         budget = self._budgets[job.tier].retry(self._clock.monotonic())
         if budget is None:
             self._listener.tell(RetryDenied(tier=job.tier, endpoint=failed.endpoint or ""))

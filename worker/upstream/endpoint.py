@@ -106,8 +106,17 @@ class Endpoint:
         """Send a prepared request and give what came of it. Raises nothing for what the endpoint does.
 
         `path` says which kind of answer is expected; `heard` is told the headers as soon as they are there.
-        Cancelling closes the call at once. Whether the endpoint is held is the caller's business.
+        Cancelling closes the call at once. Whether the endpoint is held is the caller's business. A refused key is read
+        anew at once: if it is another by now, the kind is `KEY_REPLACED`, and the next try carries the other.
         """
+        outcome = await self._called(request, path, heard)
+        if isinstance(outcome, Failed) and outcome.kind is Kind.UNAUTHORIZED:
+            replaced, refused = self.spec.key_replaced, self._key_in(request)
+            if replaced is not None and refused and await replaced(refused):
+                return replace(outcome, kind=Kind.KEY_REPLACED, retry_after=timedelta())
+        return outcome
+
+    async def _called(self, request: httpx.Request, path: str, heard: Heard) -> Outcome:
         try:
             response = await self._transport.handle_async_request(request)
             heard(response.headers)
@@ -137,6 +146,12 @@ class Endpoint:
         except (OSError, LookupError):
             return Break.NO_KEY
         return key if is_header_value(key) else Break.NO_KEY
+
+    def _key_in(self, request: httpx.Request) -> str:
+        """Give the key that a prepared request carries; "" without one."""
+        name, before = key_header(self._key_header, "")
+        sent: str = request.headers.get(name, "")
+        return sent.removeprefix(before)
 
     async def _judge(self, path: str, response: httpx.Response) -> Outcome:
         if response.status_code // 100 != _SUCCESS:

@@ -47,14 +47,22 @@ class KeyProvider(Protocol):
         ...
 
 
+class KeyReplaced(Protocol):
+    """Tells whether a key that was refused has been replaced."""
+
+    async def __call__(self, refused: str) -> bool:
+        """Read the key anew, but not more often than every few seconds, and compare. Raises nothing."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSpec:
     """One configured endpoint. Its `repr` shows neither key nor extra headers.
 
     `base_url` is what an OpenAI client would be given, such as `https://api.openai.com/v1`; where a call's path is
     below it is told by `api`, or where that is None by the host (`apis`). `models` are their names there by the
-    names asked for; none: it serves every model as it is asked for. `key` None: no key is sent; `key_header` None:
-    where its API wants it.
+    names asked for; none: it serves every model as it is asked for. `key` None: no key is sent; `key_replaced` None: it
+    never changes at once; `key_header` None: where its API wants it.
 
     `requests_per_minute` and `tokens_per_minute` are those of the `account`, which several endpoints may have
     together; "": the endpoint's own name. `concurrency` bounds this worker's calls; where it is 0, as many are made
@@ -70,6 +78,7 @@ class EndpointSpec:
     name: str
     base_url: str
     key: KeyProvider | None = field(default=None, repr=False)
+    key_replaced: KeyReplaced | None = field(default=None, repr=False)
     key_header: KeyHeader | None = None
     api: Api | None = None
     api_version: str | None = None

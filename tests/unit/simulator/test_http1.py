@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -246,6 +247,20 @@ async def test_another_key_is_refused_and_consumes_no_plan() -> None:
         headers = {"authorization": "Bearer right"}
         assert (await client.post(CHAT, json=chat(), headers=headers)).status_code == 503
         assert [call.fault for call in sim.calls] == ["401"] * 4 + ["503"]
+
+
+async def test_a_key_in_a_file_is_asked_for_as_the_file_has_it_now(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("old\n")
+    async with (
+        Simulator(require_key=key) as sim,
+        httpx.AsyncClient(base_url=sim.url, trust_env=False) as client,
+    ):
+        old, new = ({"authorization": f"Bearer {each}"} for each in ("old", "new"))
+        assert (await client.post(CHAT, json=chat(), headers=old)).status_code == 200
+        key.write_text("new\n")
+        assert (await client.post(CHAT, json=chat(), headers=old)).status_code == 401
+        assert (await client.post(CHAT, json=chat(), headers=new)).status_code == 200
 
 
 async def test_a_bad_plan_in_the_user_field_is_told_to_the_client(

@@ -7,7 +7,6 @@ import pytest
 
 from producer_sdk.wire import PATHS
 from tests.faults.vhost import ROOT
-from worker.clock import SystemClock
 from worker.parts import endpoint_spec
 from worker.settings import Settings, load
 from worker.upstream.apis import APIS, Api
@@ -62,7 +61,7 @@ def test_every_configuration_of_the_page_loads_without_a_warning_and_makes_its_e
     settings = loaded(text, tmp_path)
     assert settings.warnings == ()
     for endpoint in settings.endpoints.values():
-        spec = endpoint_spec(endpoint, SystemClock())
+        spec = endpoint_spec(endpoint)
         for model in endpoint.models:
             assert spec.url(PATHS[0], spec.serves(model) or "").startswith("http")
 
@@ -78,7 +77,7 @@ def test_the_page_shows_every_api(tmp_path: Path) -> None:
 
 def test_the_page_shows_both_of_azures_addresses(tmp_path: Path) -> None:
     urls = {
-        endpoint_spec(endpoint, SystemClock()).url(PATHS[0], "my-deployment")
+        endpoint_spec(endpoint).url(PATHS[0], "my-deployment")
         for text in CONFIGURATIONS
         for endpoint in loaded(text, tmp_path).endpoints.values()
         if "azure.com" in endpoint.base_url

@@ -182,7 +182,7 @@ def test_the_reference_names_every_setting_once_with_a_meaning() -> None:
 
 def test_the_example_names_only_settings_that_there_are() -> None:
     known = {row.path.rpartition(".")[2] for row in reference()}
-    known |= {f"{name}_file" for name in known}
+    known |= {f"{name}_{source}" for name in known for source in ("file", "from")}
     commented = [line[2:] for line in EXAMPLE.read_text().splitlines() if line.startswith("# ")]
     named = {line.partition(" = ")[0] for line in commented if " = " in line}
     assert named <= known

@@ -7,7 +7,6 @@ import pytest
 
 from tests.unit.worker.settings_samples import MINIMAL, Folder, having
 from worker.cli.doctor.reach import most_calls
-from worker.clock import SystemClock
 from worker.parts import endpoint_spec, tier_spec
 from worker.settings import describe
 from worker.upstream.apis import Api
@@ -195,7 +194,7 @@ def test_values_come_to_the_endpoint_and_the_tier_as_they_were_set(folder: Folde
         + 'api = "vllm"\nkey_header = "x-api-key"\naccount = "shared"\nrequests_per_minute = 600\n'
         + 'tokens_per_minute = 90000\nmax_concurrency = 12\nheaders = { "X-Team" = "blue" }\n'
     )
-    spec = endpoint_spec(settings.endpoints["main"], SystemClock())
+    spec = endpoint_spec(settings.endpoints["main"])
     assert (spec.api, spec.key_header, spec.account) == (Api.VLLM, "x-api-key", "shared")
     assert (spec.requests_per_minute, spec.tokens_per_minute) == (600, 90_000)
     assert (spec.concurrency, spec.max_concurrency) == (0, 12)
@@ -216,14 +215,14 @@ def test_every_header_that_the_settings_allow_can_be_sent(folder: Folder) -> Non
     names = ("X-Team", "x_team", "OpenAI-Organization", "anthropic-version", "X.Y~Z")
     table = ", ".join(f'"{name}" = "x"' for name in names)
     settings = folder.load(having("endpoints.main", f"headers = {{ {table} }}"))
-    spec = endpoint_spec(settings.endpoints["main"], SystemClock())
+    spec = endpoint_spec(settings.endpoints["main"])
     assert set(spec.extra_headers) == {name.lower() for name in names}
 
 
 def test_an_endpoint_has_an_account_of_its_own_and_serves_every_model_by_default(
     folder: Folder,
 ) -> None:
-    spec = endpoint_spec(folder.load().endpoints["main"], SystemClock())
+    spec = endpoint_spec(folder.load().endpoints["main"])
     assert spec.account == "main"
     assert spec.serves("anything") == "anything"
 

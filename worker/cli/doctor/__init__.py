@@ -5,5 +5,6 @@
 | `finding` | a finding as a value, and the exit status that findings make |
 | `broker`, `redis`, `host`, `endpoint`, `clock` | plain functions from facts to findings |
 | `look`, `stored`, `reach` | gather the facts, of broker and machine, of the store, and of the endpoints: only they touch the world |
+| `secrets` | reads every secret, and tells which cannot be |
 | `command` | the command |
 """

@@ -8,7 +8,7 @@ import click
 
 from worker.broker.management import Management
 from worker.cli.configured import config_option, management_of, management_option, settings_of
-from worker.cli.doctor import look, reach
+from worker.cli.doctor import look, reach, secrets
 from worker.cli.doctor.finding import Finding, Severity, exit_status, failed, ok, warn
 from worker.cli.output import as_json, told
 from worker.cli.shape import tenants_option
@@ -46,7 +46,7 @@ def doctor(  # noqa: PLR0917  # one parameter for each option, by name
 ) -> None:
     """Look for what would keep a worker from its work here, and tell the line that mends it.
 
-    Broker: reachable as the configured user, its version, channels, topology, consumer timeout, clock. Endpoints:
+    Secrets: every one can be read. Broker: reachable as the configured user, its version, channels, topology, consumer timeout, clock. Endpoints:
     key, connection, and with --call their answer and clock. This machine: open files, memory. Store: its disk, or
     what Redis promises. Nothing is changed, declared, consumed or published, and no key is shown.
     """
@@ -78,6 +78,7 @@ def _all(
             )
     else:
         yield ok("configuration", "it can be used")
+    yield from secrets.secret_findings(settings)
     yield from look.broker_findings(settings)
     yield from look.management_findings(settings, management, tenants)
     yield from reach.endpoint_findings(settings, call=call)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from worker.cli.doctor import clock, endpoint
 from worker.cli.doctor.finding import Finding, Severity, failed
+from worker.cli.doctor.secrets import mend
 from worker.clock import SystemClock
 from worker.errors import SettingsError
 from worker.settings import EndpointSettings, Settings
@@ -57,11 +58,11 @@ def _key(each: EndpointSettings) -> Finding:
     secret = each.key
     if secret is None:
         return endpoint.key(each.name, None, source="", exposed=False)
-    source = str(secret.file) if secret.file is not None else "the configuration"
+    source = secret.place
     try:
         value = secret.reveal()
     except SettingsError as error:
-        return failed(f"key of {each.name}", error.problems[0], f"write the key into {source}")
+        return failed(f"key of {each.name}", error.problems[0], mend(secret))
     return endpoint.key(each.name, value, source=source, exposed=secret.exposed)
 
 

@@ -78,6 +78,13 @@ def test_refusals_have_their_own_bound() -> None:
     assert end == DeadLetter(reason=Kind.REFUSALS_EXHAUSTED)
 
 
+def test_a_key_that_was_replaced_ends_no_job_however_often_it_was_refused() -> None:
+    failed = Failed(kind=Kind.KEY_REPLACED, status=401, retry_after=timedelta())
+    for policy in (POLICY, RetryPolicy(max_refusals=0)):
+        settlement = settled(failed, Tally(attempts=1, refusals=9), policy=policy)
+        assert settlement == Snooze(after=timedelta(seconds=2))
+
+
 @pytest.mark.parametrize("kind", kinds_that[Cure.OPERATOR])
 def test_a_refused_key_never_burns_the_queue_into_the_dead_letters(kind: Kind) -> None:
     tally = Tally(attempts=99, refusals=99_999)

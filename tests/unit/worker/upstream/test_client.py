@@ -105,7 +105,10 @@ class Bench:
         through = (
             answer if isinstance(answer, httpx.AsyncBaseTransport) else httpx.MockTransport(take)
         )
-        spec = EndpointSpec(name=name, base_url="http://127.0.0.1:1/v1", key=key)
+        replaced = key.replaced if isinstance(key, Keys) else None
+        spec = EndpointSpec(
+            name=name, base_url="http://127.0.0.1:1/v1", key=key, key_replaced=replaced
+        )
         return Endpoint(spec, clock=self.clock, circuit=self.circuit, transport=through)
 
     async def attempt(self, *, calls_left: int = 99) -> Attempted:
@@ -119,6 +122,60 @@ class Bench:
     @property
     def holds(self) -> list[tuple[str, Kind, float]]:
         return [(held.endpoint, held.kind, held.seconds) for held in self.told.of(EndpointHeld)]
+
+
+class Keys:
+    """A key that is replaced, as often as there are others, whenever it is refused."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = list(values)
+
+    def __call__(self) -> str:
+        return self.values[0]
+
+    async def replaced(self, refused: str) -> bool:
+        if self.values[0] == refused and len(self.values) > 1:
+            del self.values[0]
+        return self.values[0] != refused
+
+
+def refusing(*refused: str) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        key = request.headers["authorization"].removeprefix("Bearer ")
+        return answering(401)(request) if key in refused else good(request)
+
+    return answer
+
+
+async def test_a_key_that_was_replaced_costs_a_try_of_the_same_attempt_and_no_hold() -> None:
+    bench = Bench(key=Keys("old", "new"), a=refusing("old"))
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Completed)
+    assert attempted.work.calls == 2
+    assert bench.asked == ["a", "a"]
+    assert bench.holds == []
+    assert [ended.kind for ended in bench.told.of(CallEnded)] == [Kind.KEY_REPLACED, None]
+
+
+async def test_a_key_that_was_replaced_costs_nothing_of_the_budget_for_further_tries() -> None:
+    one = BudgetPolicy(share=0, reserve_per_s=0, most=1)
+    bench = Bench(key=Keys("a", "b", "c"), budget=one, a=refusing("a", "b"))
+    assert isinstance((await bench.attempt()).outcome, Completed)
+
+
+async def test_a_key_that_is_refused_again_and_not_replaced_holds_the_endpoint() -> None:
+    bench = Bench(key=Keys("old", "new"), a=refusing("old", "new"))
+    assert (await bench.fail()).kind is Kind.UNAUTHORIZED
+    assert bench.asked == ["a", "a"]
+    assert bench.holds == [("a", Kind.UNAUTHORIZED, 15.0)]
+
+
+async def test_keys_that_are_replaced_all_the_time_cost_no_more_than_an_attempts_tries() -> None:
+    bench = Bench(tries=2, key=Keys(*"abcdef"), a=refusing(*"abcdef"))
+    failed = await bench.fail()
+    assert (failed.kind, failed.retry_after) == (Kind.KEY_REPLACED, timedelta())
+    assert bench.asked == ["a", "a"]
+    assert bench.holds == []
 
 
 async def test_a_good_call_makes_no_pause() -> None:

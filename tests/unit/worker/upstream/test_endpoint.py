@@ -1,13 +1,14 @@
 import gzip
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.unit.worker.upstream.fakes import KEY, HandClock, PlannedUpstream, job
+from tests.unit.worker.upstream.fakes import KEY, HandClock, PlannedUpstream, chat, job
 from worker.core.classify import Break, Shape
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Outcome
@@ -216,3 +217,39 @@ def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         spec = EndpointSpec(name="one", base_url="https://host/v1", ca_file=file)
         with pytest.raises(SettingsError, match=str(file)):
             Endpoint(spec, clock=HandClock())
+
+
+@pytest.mark.parametrize("header", ["bearer", "api-key"])
+async def test_a_refused_key_that_has_been_replaced_is_worth_another_try_at_once(
+    header: KeyHeader,
+) -> None:
+    asked: list[str] = []
+
+    async def replaced(refused: str) -> bool:
+        asked.append(refused)
+        return True
+
+    end = endpoint(key_replaced=replaced, key_header=header)
+    failed = await call(end, job(chat("401")))
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.status) == (Kind.KEY_REPLACED, 401)
+    assert failed.retry_after == timedelta()
+    assert asked == [KEY]
+
+
+async def test_a_refused_key_that_is_still_the_same_stays_a_refused_key() -> None:
+    async def replaced(_: str) -> bool:
+        return False
+
+    failed = await call(endpoint(key_replaced=replaced), job(chat("401")))
+    assert isinstance(failed, Failed)
+    assert failed.kind is Kind.UNAUTHORIZED
+
+
+@pytest.mark.parametrize("plan", ["ok", "503", "429", "400"])
+async def test_no_other_answer_has_the_key_read_anew(plan: str) -> None:
+    async def replaced(_: str) -> bool:
+        raise AssertionError("the key was not refused")
+
+    outcome = await call(endpoint(key_replaced=replaced), job(chat(plan)))
+    assert not isinstance(outcome, Failed) or outcome.kind is not Kind.KEY_REPLACED
