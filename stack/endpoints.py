@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import fields
 from datetime import timedelta
 from typing import Final
 
@@ -23,7 +22,6 @@ from stack.house import House
 from stack.records import Journal, call_lines, json_lines, ledger_of
 from stack.scene import Scene, digest
 from stack.upstreams import Simulated
-from worker.settings import EndpointSettings
 
 TIER: Final = "standard"
 WEIGHTS: Final = {"slow": 1, "flaky": 1, "limited": 2}
@@ -70,12 +68,9 @@ def scene() -> Scene:
 
 
 def limit_settings(*, requests: int | None = None, tokens: int | None = None) -> str:
-    """Give the lines that tell workers an endpoint's limits a minute, as far as they have settings for them."""
-    known = {each.name for each in fields(EndpointSettings)}
+    """Give the lines that tell workers an endpoint's limits a minute."""
     limits = {"requests_per_minute": requests, "tokens_per_minute": tokens}
-    return "".join(
-        f"{name} = {value}\n" for name, value in limits.items() if value and name in known
-    )
+    return "".join(f"{name} = {value}\n" for name, value in limits.items() if value)
 
 
 async def _play(house: House, options: argparse.Namespace, console: Console) -> Findings:
