@@ -3,7 +3,11 @@
 | module | what it is |
 | --- | --- |
 | `client` | the port `Upstream`: attempts of quick tries over a tier's endpoints |
-| `endpoint` | one endpoint: a configured value, its connections, its state; makes one call |
+| `pool` | one tier's endpoints: who can answer a job, and who takes its next call |
+| `post` | one endpoint as one tier sees it: its places, and what a call's end tells |
+| `quota`, `bearing` | an account's limits a minute; how many calls an endpoint has in flight, and bears |
+| `hedging` | a second call beside one that keeps silent |
+| `endpoint` | one endpoint: a configured value and its connections; makes one call |
 | `standing` | what is known of an endpoint: its hold, its circuit, its probe |
 | `spec`, `tier` | what is configured of an endpoint, with its checks, and of a tier's calls |
 | `apis`, `site` | the known APIs: their hosts, paths and key headers; where an endpoint's calls go |
@@ -15,5 +19,5 @@
 | `alpn` | asks a TLS server once whether it speaks HTTP/2 |
 
 What kind of failure something is, which endpoint takes the next try and how long to pause is decided in
-`worker/core` (`classify`, `circuit`, `routing`, `quick`, `hints`).
+`worker/core` (`classify`, `circuit`, `routing`, `serving`, `limits`, `quick`, `hints`).
 """
