@@ -43,7 +43,9 @@ class RetrySettings:
         "Waits between attempts, parked at the broker; the last one repeats",
     ] = _s(2, 10, 60, 300)
     max_refusals: Annotated[
-        int, within(0, 100_000), "How often the upstream may refuse a job's calls (429) in one run"
+        int,
+        within(0, 100_000),
+        "How often the upstream may refuse a job's calls (429, or an overload that lasts) in one run",
     ] = 100
     refusal_backoffs: Annotated[
         tuple[Annotated[Duration, lasting("100ms", "1d")], ...],
