@@ -50,7 +50,15 @@ def svg(seconds: Sequence[Second], storm: tuple[float, float], title: str) -> st
     ]
     axes = f'<path d="M{_LEFT},{_TOP} V{_HIGH - _BOTTOM} H{_WIDE - _RIGHT}" fill="none" stroke="#333"/>'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {_HIGH}"'
-    key = '<tspan fill="#1f6feb">calls</tspan> <tspan fill="#d1242f">failed</tspan>, a second; grey: the storm'
+    # One text for each colour: not every viewer can anchor a text of several.
+    key = [
+        f'<text x="{_WIDE - _RIGHT - left}" y="20" text-anchor="end" fill="{colour}">{word}</text>'
+        for left, colour, word in (
+            (200, "#1f6feb", "calls a second"),
+            (120, "#d1242f", "failed"),
+            (0, "#333", "grey: the storm"),
+        )
+    ]
     parts = [
         f'{head} font-family="sans-serif" font-size="12">',
         f'<rect width="{_WIDE}" height="{_HIGH}" fill="white"/>',
@@ -61,7 +69,7 @@ def svg(seconds: Sequence[Second], storm: tuple[float, float], title: str) -> st
         *scale,
         line([each.calls for each in seconds], "#1f6feb"),
         line([each.failed for each in seconds], "#d1242f"),
-        f'<text x="{_WIDE - _RIGHT}" y="20" text-anchor="end">{key}</text>',
+        *key,
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
