@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 
 from worker.core.events import Trouble
@@ -30,9 +31,10 @@ from worker.core.model import (
     Work,
 )
 from worker.core.rations import NoPermit, Permit
+from worker.core.spend import Cap, OverBudget, Reserved
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
-from worker.ports import LaneOrders, Ledger, Listener, Rationing, ResponseCache
+from worker.ports import LaneOrders, Ledger, Listener, Rationing, ResponseCache, Spend
 
 T = TypeVar("T")
 
@@ -82,6 +84,26 @@ class PatientRationing(_Patient):
     async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back an unused permit; see `Rationing.give_back`."""
         await self._until_done(lambda: self.rationing.give_back(lane, permit))
+
+
+class PatientSpend(_Patient):
+    """A `Spend` that never guesses: what cannot be reserved is not spent, what was spent is counted in the end."""
+
+    def __init__(self, spend: Spend, outage: Outage) -> None:
+        super().__init__(outage)
+        self.spend = spend
+
+    async def reserve(
+        self, reservation: str, caps: Sequence[Cap], amount: Decimal
+    ) -> Reserved | OverBudget:
+        """Count the amount, or say what is over; see `Spend.reserve`. A small write, as a permit is."""
+        return await self._prompt(
+            lambda: self.spend.reserve(reservation, caps, amount), writes=False
+        )
+
+    async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
+        """Count what was spent; see `Spend.settle`."""
+        await self._until_done(lambda: self.spend.settle(reserved, amount))
 
 
 class WatchedOrders(_Patient):

@@ -34,6 +34,7 @@ from worker.core.model import (
     Work,
 )
 from worker.core.rations import NoPermit, Permit
+from worker.core.spend import Cap, Counted, OverBudget, Reserved
 
 MayCall: TypeAlias = Callable[[], Awaitable[bool]]
 
@@ -179,6 +180,32 @@ class Rationing(Protocol):
 
     async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back a permit under which no call was started."""
+        ...
+
+
+class Spend(Protocol):
+    """Counts money against budgets, over all workers and restarts. Errors: `StoreUnavailable`.
+
+    Sums are exact: whatever is added, no digit is lost.
+    """
+
+    async def reserve(
+        self, reservation: str, caps: Sequence[Cap], amount: Decimal
+    ) -> Reserved | OverBudget:
+        """Count the amount, of US dollars, against all of the caps, or against none and say which is over.
+
+        In one transaction, in the pots of now. `reservation` is its name, which nobody else uses: asked for twice it
+        counts once. What is reserved and never settled, because the process died, stays counted until the pot's
+        period ends: its call may have been made, and be charged. Zero is never refused.
+        """
+        ...
+
+    async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
+        """Count what was really spent instead of what was reserved, in the same pots; zero gives all back.
+
+        More than was reserved is counted too. None, which is not known: what was reserved counts as spent. Settled
+        twice counts once; where the period is long over, it counts nothing.
+        """
         ...
 
 
@@ -352,6 +379,14 @@ class LaneBook(Protocol):
         ...
 
 
+class SpendBook(Protocol):
+    """The operators' side of `Spend`: it reads only, also while no worker runs. Errors: `StoreUnavailable`."""
+
+    def standing(self) -> Sequence[Counted]:
+        """Give what stands in every pot that is kept, sorted by the pots' names."""
+        ...
+
+
 class Store(Protocol):
     """A worker process's side of the store, open while entered: what its ports keep, in one place."""
 
@@ -373,6 +408,11 @@ class Store(Protocol):
     @property
     def rationing(self) -> Rationing:
         """The calls that the lanes start."""
+        ...
+
+    @property
+    def spend(self) -> Spend:
+        """The money that is spent."""
         ...
 
     async def renew(self) -> bool:

@@ -3,7 +3,8 @@
 `jobs` has one row per job, with the facts of its current run. Bodies lie apart: they are large and
 expire early. `claims` holds only the claims of calls that run now, so it stays tiny; what an ended claim
 leaves for followers stands in `answers`. `called_off` are jobs that were cancelled before any worker knew them;
-`lanes` what operators want of a lane; `permits` the calls that a lane with a ration has started lately.
+`lanes` what operators want of a lane; `permits` the calls that a lane with a ration has started lately. `pots` are
+what is spent and reserved of the budgets, in the units of `core.money`, and `reservations` what is not settled yet.
 """
 
 from typing import Final
@@ -13,7 +14,7 @@ import apsw
 from worker.errors import SettingsError
 
 APPLICATION_ID: Final = 0x57415252  # "WARR"
-VERSION: Final = 2
+VERSION: Final = 3
 
 _TABLES: Final = """
 CREATE TABLE jobs (
@@ -166,8 +167,25 @@ CREATE TABLE permits (
 CREATE INDEX permits_by_time ON permits (lane, at);
 """
 
+_THIRD: Final = """
+CREATE TABLE pots (
+  key TEXT PRIMARY KEY,
+  spent TEXT NOT NULL,
+  reserved TEXT NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reservations (
+  name TEXT PRIMARY KEY,
+  amount TEXT NOT NULL,
+  pots TEXT NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reservations_by_expiry ON reservations (expires_at);
+"""
+
 # What brings a file from each version to the next.
-_STEPS: Final = {0: _TABLES, 1: _SECOND}
+_STEPS: Final = {0: _TABLES, 1: _SECOND, 2: _THIRD}
 
 
 def prepare(connection: apsw.Connection, path: str) -> None:

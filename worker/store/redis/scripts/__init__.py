@@ -15,6 +15,7 @@ Each is made of parts, which are the `.lua` files of this folder: what several n
 | `entering`, `settling`, `ending` | how a delivery enters the books, whose the open row is, how a run ends |
 | `giving_back` | undoing a `begin` that nobody received |
 | `asked` | an ask and whose job it is about |
+| `money` | sums of any length, exact |
 
 The other files are the ends of scripts, by the name of their operation. What they decide is what the transaction
 functions of `worker.store.embedded` decide; the same suites and random lives hold both to it.
