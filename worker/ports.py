@@ -192,7 +192,7 @@ class Spend(Protocol):
     async def reserve(
         self, reservation: str, caps: Sequence[Cap], amount: Decimal
     ) -> Reserved | OverBudget:
-        """Count the amount, of US dollars, against all of the caps, or against none and say which is over.
+        """Count the amount, of US dollars, against all of the caps, or against none and say which leave no room.
 
         In one transaction, in the pots of now. `reservation` is its name, which nobody else uses: asked for twice it
         counts once. What is reserved and never settled, because the process died, stays counted until the pot's

@@ -9,7 +9,7 @@ from random import Random
 
 from tests.contract.world import Fleet, Worker
 from worker.core.money import dollars, times
-from worker.core.spend import KEPT, Account, Cap, Counted, OverBudget, Per, Reserved
+from worker.core.spend import KEPT, Account, Cap, Counted, Over, OverBudget, Per, Reserved
 
 ACME = Account(tenant="acme")
 NAMES = count()
@@ -37,7 +37,11 @@ def sums(standing: Sequence[Counted]) -> dict[str, tuple[Decimal, Decimal]]:
 async def test_what_is_reserved_counts_and_the_next_one_is_refused(worker: Worker) -> None:
     assert isinstance(await reserve(worker, "0.6", cap("1")), Reserved)
     full = await reserve(worker, "0.41", cap("1"))
-    assert full == OverBudget(account=ACME, per=Per.DAY, until=datetime(2026, 11, 4, tzinfo=UTC))
+    assert full == OverBudget(
+        over=(
+            Over(account=ACME, per=Per.DAY, until=datetime(2026, 11, 4, tzinfo=UTC), spent=False),
+        )
+    )
     assert isinstance(await reserve(worker, "0.4", cap("1")), Reserved)
 
 
@@ -94,7 +98,7 @@ async def test_all_pots_count_or_none_does(fleet: Fleet, worker: Worker) -> None
     await spend(worker, "0.9", cap("1", account=tier))
     full = await reserve(worker, "0.2", cap("5"), cap("9", Per.MONTH), cap("1", account=tier))
     assert isinstance(full, OverBudget)
-    assert full.account == tier
+    assert [each.account for each in full.over] == [tier]
     assert sums(fleet.spend_book().standing()) == {
         "day:2026-11-03:small:": (Decimal("0.9"), NOTHING)
     }
@@ -108,7 +112,7 @@ async def test_all_pots_count_or_none_does(fleet: Fleet, worker: Worker) -> None
 
 async def test_an_amount_above_the_whole_budget_never_has_room(worker: Worker) -> None:
     full = await reserve(worker, "1.01", cap("1"))
-    assert full == OverBudget(account=ACME, per=Per.DAY, until=None)
+    assert full == OverBudget(over=(Over(account=ACME, per=Per.DAY, until=None, spent=True),))
 
 
 async def test_a_new_period_has_a_new_pot_and_the_month_goes_on(
@@ -120,7 +124,11 @@ async def test_a_new_period_has_a_new_pot_and_the_month_goes_on(
     fleet.clock.pass_by(timedelta(days=1))
     await spend(worker, "0.5", *caps)
     full = await reserve(worker, "0.1", *caps)
-    assert full == OverBudget(account=ACME, per=Per.MONTH, until=datetime(2026, 12, 1, tzinfo=UTC))
+    assert full == OverBudget(
+        over=(
+            Over(account=ACME, per=Per.MONTH, until=datetime(2026, 12, 1, tzinfo=UTC), spent=True),
+        )
+    )
 
 
 async def test_a_call_counts_in_the_period_in_which_it_began(fleet: Fleet, worker: Worker) -> None:

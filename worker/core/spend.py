@@ -84,12 +84,24 @@ class Reserved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverBudget:
-    """A pot has no room for the amount. `until`: its period's end; None: the amount is above the whole budget."""
+class Over:
+    """A cap that leaves no room for an amount.
+
+    `until` is its period's end; None: the amount is above the whole cap. `spent`: what is spent leaves none; else only
+    what is reserved takes the room, and some of that may come back soon.
+    """
 
     account: Account
     per: Per
     until: datetime | None
+    spent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverBudget:
+    """Nothing was reserved: these caps leave no room."""
+
+    over: tuple[Over, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,23 +125,25 @@ def period(per: Per, now: datetime) -> tuple[datetime, datetime]:
 
 
 def over(
-    caps: Sequence[Cap], taken: Sequence[int], amount: Decimal, now: datetime
+    caps: Sequence[Cap], taken: Sequence[tuple[int, int]], amount: Decimal, now: datetime
 ) -> OverBudget | None:
-    """Tell which budget has no room for the amount; None: all have.
+    """Tell which caps leave no room for the amount; None: all do.
 
-    `taken` is what is spent and reserved in each cap's pot, in units of `money.whole`. An amount of zero always has
-    room: what costs nothing goes on when the money is spent. Of several full ones the one that is full longest is told.
+    `taken` is what is spent and what is reserved in each cap's pot, in units of `money.whole`. An amount of zero
+    always has room: what costs nothing goes on when the money is spent.
     """
-    full = [
-        OverBudget(
+    wanted = whole(amount)
+    full = tuple(
+        Over(
             account=cap.account,
             per=cap.per,
             until=None if amount > cap.usd else period(cap.per, now)[1],
+            spent=spent + wanted > whole(cap.usd),
         )
-        for cap, units in zip(caps, taken, strict=True)
-        if amount and units + whole(amount) > whole(cap.usd)
-    ]
-    return max(full, key=lambda each: (each.until is None, each.until or now), default=None)
+        for cap, (spent, reserved) in zip(caps, taken, strict=True)
+        if wanted and spent + reserved + wanted > whole(cap.usd)
+    )
+    return OverBudget(over=full) if full else None
 
 
 def counted(key: str, spent: int, reserved: int) -> Counted:

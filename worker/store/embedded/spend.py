@@ -67,7 +67,7 @@ def _reserve(
     if known is not None:
         return Reserved(name=name, amount=amount)
     pots = [Pot.of(cap.account, cap.per, now) for cap in caps]
-    full = over(caps, [sum(_read(connection, pot.key)) for pot in pots], amount, now)
+    full = over(caps, [_read(connection, pot.key) for pot in pots], amount, now)
     if full is not None:
         return full
     for pot in pots:

@@ -48,7 +48,9 @@ class RedisSpend:
         )
         if given:
             return Reserved(name=reservation, amount=amount)
-        full = over(caps, [int(units) for units in taken], amount, now)
+        full = over(
+            caps, list(zip(map(int, taken[::2]), map(int, taken[1::2]), strict=True)), amount, now
+        )
         if full is None:
             raise StoreUnavailable("the Redis counts money otherwise than this worker")
         return full

@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.money import whole
-from worker.core.spend import Account, Cap, Counted, OverBudget, Per, Pot, left, over, period
+from worker.core.spend import (
+    Account,
+    Cap,
+    Counted,
+    Over,
+    Per,
+    Pot,
+    left,
+    over,
+    period,
+)
 
 NOON = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
 ACME = Account(tenant="acme")
@@ -70,25 +80,44 @@ def test_accounts_have_pots_of_their_own() -> None:
     ]
 
 
+def full(
+    caps: list[Cap], taken: list[tuple[str, str]], amount: str
+) -> list[tuple[Per, datetime | None, bool]]:
+    """Give the caps that leave no room: per what, until when, and whether by what is spent alone."""
+    units = [(whole(Decimal(spent)), whole(Decimal(reserved))) for spent, reserved in taken]
+    found = over(caps, units, Decimal(amount), NOON)
+    return [(each.per, each.until, each.spent) for each in (found.over if found else ())]
+
+
+TONIGHT, NEXT_MONTH = datetime(2026, 11, 4, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
+
+
 def test_a_pot_may_be_emptied_to_the_last_digit_and_not_beyond() -> None:
-    taken = [whole(Decimal("0.999999"))]
-    assert over([cap("1")], taken, Decimal("0.000001"), NOON) is None
-    full = over([cap("1")], taken, Decimal("0.000001000000000000000001"), NOON)
-    assert full == OverBudget(account=ACME, per=Per.DAY, until=datetime(2026, 11, 4, tzinfo=UTC))
+    assert full([cap("1")], [("0.9", "0.099999")], "0.000001") == []
+    assert full([cap("1")], [("0.999999", "0")], "0.000001000000000000000001") == [
+        (Per.DAY, TONIGHT, True)
+    ]
+
+
+def test_the_account_is_told() -> None:
+    found = over([cap("1")], [(whole(Decimal(1)), 0)], Decimal(1), NOON)
+    assert found is not None
+    assert found.over == (Over(account=ACME, per=Per.DAY, until=TONIGHT, spent=True),)
+
+
+def test_what_is_only_reserved_may_come_back_sooner() -> None:
+    assert full([cap("1")], [("0.5", "0.4")], "0.2") == [(Per.DAY, TONIGHT, False)]
 
 
 def test_what_costs_nothing_goes_on_when_the_money_is_spent() -> None:
-    assert over([cap("1")], [whole(Decimal(2))], Decimal(0), NOON) is None
+    assert full([cap("1")], [("2", "0")], "0") == []
 
 
-def test_an_amount_above_the_whole_budget_waits_for_no_period() -> None:
-    full = over([cap("1"), cap("5", Per.MONTH)], [0, whole(Decimal(5))], Decimal(2), NOON)
-    assert full == OverBudget(account=ACME, per=Per.DAY, until=None)
-
-
-def test_of_several_full_pots_the_one_that_is_full_longest_is_told() -> None:
-    full = over([cap("1"), cap("1", Per.MONTH)], [whole(Decimal(1))] * 2, Decimal(1), NOON)
-    assert full == OverBudget(account=ACME, per=Per.MONTH, until=datetime(2026, 12, 1, tzinfo=UTC))
+def test_an_amount_above_the_whole_cap_waits_for_no_period() -> None:
+    assert full([cap("1"), cap("5", Per.MONTH)], [("0", "0"), ("5", "0")], "2") == [
+        (Per.DAY, None, True),
+        (Per.MONTH, NEXT_MONTH, True),
+    ]
 
 
 @pytest.mark.parametrize(
