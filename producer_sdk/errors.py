@@ -17,6 +17,7 @@
     ├── JobError                what became of a job instead of a reply
     │   ├── JobFailed           given up for good; it lies in the dead letters
     │   ├── JobCancelled        its producer or an operator cancelled it
+    │   ├── BudgetExceeded      a budget left no room for the job's call
     │   ├── SubmissionRefused   the worker refused this submission
     │   ├── JobUnknown          asked for a job that no worker knows
     │   ├── JobNotEnded         asked for the result of a job that has none yet
@@ -213,6 +214,10 @@ class JobFailed(JobError):
 
 class JobCancelled(JobError):
     """Its producer or an operator cancelled the job."""
+
+
+class BudgetExceeded(JobError):
+    """A budget left no room for the job's call, and the worker does not let jobs wait for money."""
 
 
 class SubmissionRefused(JobError):

@@ -169,6 +169,7 @@ class State(StrEnum):
     COMPLETED = "completed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    REFUSED = "refused"
     DEAD_LETTERED = "dead_lettered"
 
 

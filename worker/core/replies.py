@@ -12,6 +12,7 @@ _STATUS: Final = {
     State.COMPLETED: Status.COMPLETED,
     State.EXPIRED: Status.EXPIRED,
     State.CANCELLED: Status.CANCELLED,
+    State.REFUSED: Status.REFUSED,
     State.DEAD_LETTERED: Status.DEAD_LETTERED,
 }
 

@@ -5,6 +5,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 from typing import Final
 
+from worker.settings.budgets import check as check_budgets
 from worker.settings.finding import Finding
 from worker.settings.schema import Settings
 from worker.settings.stores import which_store
@@ -150,6 +151,10 @@ def _files(settings: Settings) -> Iterator[Finding]:
         yield Finding(about=("store.path",), text=f"store.path = {store.path}: must be a folder")
 
 
+def _budgets(settings: Settings) -> Iterator[Finding]:
+    yield from check_budgets(settings.budgets, frozenset(settings.tiers))
+
+
 _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _tiers,
     _concurrency,
@@ -160,4 +165,5 @@ _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _bounds,
     _plaintext,
     _files,
+    _budgets,
 )

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producer_sdk.errors import (
+    BudgetExceeded,
     DeadlineExceeded,
     JobCancelled,
     JobError,
@@ -153,6 +154,13 @@ def test_a_dead_letter_says_how_to_look_at_it() -> None:
     body = error_body(ReplyError(kind="k", message="m"))
     wire = CompletionReply(submission_id="s", job_id="j1", status=Status.DEAD_LETTERED, body=body)
     assert "warren dead show j1" in str(read(wire))
+
+
+def test_a_job_without_money_has_an_error_of_its_own() -> None:
+    body = error_body(ReplyError(kind="budget_exceeded", message="no room"))
+    error = read(CompletionReply(submission_id="s", job_id="j", status=Status.REFUSED, body=body))
+    assert type(error) is BudgetExceeded
+    assert "when the budget has room" in str(error)
 
 
 def test_an_expiry_is_a_deadline_exceeded_and_a_timeout() -> None:

@@ -56,6 +56,7 @@ def test_without_an_answer_the_cost_is_unknown(outcome: Outcome | None) -> None:
         (State.DEAD_LETTERED, Status.DEAD_LETTERED),
         (State.EXPIRED, Status.EXPIRED),
         (State.CANCELLED, Status.CANCELLED),
+        (State.REFUSED, Status.REFUSED),
     ],
 )
 def test_a_failed_reply_tells_kind_status_and_code(state: State, status: Status) -> None:
