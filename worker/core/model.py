@@ -175,11 +175,17 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What an attempt cost: `calls` that the policy counts, `refusals` (429) beside them, time upstream."""
+    """What an attempt cost: `calls` that the policy counts, `refusals` (429) beside them, time upstream, money.
+
+    `spent` is the sum of all known costs in US dollars; `unpriced` is how many calls may have been charged for and
+    have no known cost.
+    """
 
     calls: int = 0
     refusals: int = 0
     upstream: timedelta = timedelta()
+    spent: Decimal = Decimal(0)
+    unpriced: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
