@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from producer_sdk.wire import Dedupe, Lane, Source, Status
 from worker.core.kinds import Kind
+from worker.core.money import plus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,8 @@ class Failed:
 
     `code` is the upstream's own short error code, `status` its HTTP status. `retry_after` is what it asked
     for, from now. `detail` is Warren's own words; no text of the upstream is kept: it may quote the prompt.
+    `cost` is what the call is known to have cost all the same, in US dollars; None: not known. `usage` and `model` are
+    what the answer told before it was judged, for that cost alone: no store keeps them.
     """
 
     kind: Kind
@@ -124,6 +127,9 @@ class Failed:
     endpoint: str | None = None
     retry_after: timedelta | None = None
     detail: str | None = None
+    cost: Decimal | None = None
+    usage: Usage | None = None
+    model: str | None = None
 
 
 Outcome: TypeAlias = Completed | Failed
@@ -198,16 +204,32 @@ class Attempted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What a run has spent so far: counted attempts, calls and refused calls over all its attempts."""
+    """What a run has spent so far: counted attempts, calls and refused calls over all its attempts, and money.
+
+    `spent` and `unpriced` are as in `Work`.
+    """
 
     attempts: int = 0
     calls: int = 0
     refusals: int = 0
     snoozes: int = 0
+    spent: Decimal = Decimal(0)
+    unpriced: int = 0
 
     def plus(self, work: Work) -> "Tally":
         """Give the tally with an attempt's work added."""
-        return replace(self, calls=self.calls + work.calls, refusals=self.refusals + work.refusals)
+        return replace(
+            self,
+            calls=self.calls + work.calls,
+            refusals=self.refusals + work.refusals,
+            spent=plus(self.spent, work.spent),
+            unpriced=self.unpriced + work.unpriced,
+        )
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What all calls of the run cost together, in US dollars; None: of some it is not known."""
+        return None if self.unpriced else self.spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

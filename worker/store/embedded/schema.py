@@ -4,7 +4,7 @@
 expire early. `claims` holds only the claims of calls that run now, so it stays tiny; what an ended claim
 leaves for followers stands in `answers`. `called_off` are jobs that were cancelled before any worker knew them;
 `lanes` what operators want of a lane; `permits` the calls that a lane with a ration has started lately. `pots` are
-what is spent and reserved of the budgets, in the units of `core.money`, and `reservations` what is not settled yet.
+what is spent and reserved of the budgets, and `reservations` what is not settled yet. Money is in the units of `core.money`, as text: no sum of it is rounded.
 """
 
 from typing import Final
@@ -168,6 +168,9 @@ CREATE INDEX permits_by_time ON permits (lane, at);
 """
 
 _THIRD: Final = """
+ALTER TABLE jobs ADD COLUMN spent TEXT NOT NULL DEFAULT '0';
+ALTER TABLE jobs ADD COLUMN unpriced INTEGER NOT NULL DEFAULT 0;
+
 CREATE TABLE pots (
   key TEXT PRIMARY KEY,
   spent TEXT NOT NULL,

@@ -79,9 +79,19 @@ class LedgerScripts:
                 *(_CALLERS_TIME if trust_clock and part == "time" else read(part) for part in parts)
             )
 
-        ground = ("arguments", "time", "rows", "claims")
+        ground = ("arguments", "time", "money", "rows", "claims")
         entered = (
-            *("arguments", "time", "job", "rows", "letters", "calling_off", "claims", "claiming"),
+            *(
+                "arguments",
+                "time",
+                "money",
+                "job",
+                "rows",
+                "letters",
+                "calling_off",
+                "claims",
+                "claiming",
+            ),
             *("records", "standing", "entering"),
         )
         return cls(
