@@ -113,4 +113,7 @@ async def test_the_cost_of_a_failed_call_is_kept_with_its_outcome(ledger: Ledger
     failed = Failed(kind=Kind.RESPONSE_TOO_LARGE, status=200, cost=FEW)
     job = make_job()
     await dead_letter(ledger, job, failed)
-    assert as_ended(await ledger.find(job)).record.outcome == failed
+    found = as_ended(await ledger.find(job)).record.outcome
+    assert found == failed
+    assert found is not None
+    assert found.cost == FEW

@@ -76,7 +76,8 @@ class Usage:
     """Tokens that the upstream counted.
 
     `cached_tokens` and `cache_write_tokens` are those of the prompt that its prompt cache gave or took.
-    `hidden_tokens` stand in its total alone: some APIs leave reasoning out of `completion_tokens`.
+    `hidden_tokens` stand in its total alone: some APIs leave reasoning out of `completion_tokens`. `service_tier` is
+    what the answer says that it was served as, at a rate of its own; it is for pricing alone, and no store keeps it.
     """
 
     prompt_tokens: int
@@ -84,6 +85,7 @@ class Usage:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     hidden_tokens: int = 0
+    service_tier: str | None = field(default=None, compare=False)
 
     @property
     def total_tokens(self) -> int:
@@ -118,7 +120,8 @@ class Failed:
     `code` is the upstream's own short error code, `status` its HTTP status. `retry_after` is what it asked
     for, from now. `detail` is Warren's own words; no text of the upstream is kept: it may quote the prompt.
     `cost` is what the call is known to have cost all the same, in US dollars; None: not known. `usage` and `model` are
-    what the answer told before it was judged, for that cost alone: no store keeps them.
+    what the answer told before it was judged, for that cost alone: no store keeps them. Two failures are equal when
+    they say the same of what happened, whatever it cost.
     """
 
     kind: Kind
@@ -127,9 +130,9 @@ class Failed:
     endpoint: str | None = None
     retry_after: timedelta | None = None
     detail: str | None = None
-    cost: Decimal | None = None
-    usage: Usage | None = None
-    model: str | None = None
+    cost: Decimal | None = field(default=None, compare=False)
+    usage: Usage | None = field(default=None, compare=False)
+    model: str | None = field(default=None, compare=False)
 
 
 Outcome: TypeAlias = Completed | Failed
@@ -184,14 +187,14 @@ class Work:
     """What an attempt cost: `calls` that the policy counts, `refusals` (429) beside them, time upstream, money.
 
     `spent` is the sum of all known costs in US dollars; `unpriced` is how many calls may have been charged for and
-    have no known cost.
+    have no known cost. The same work is equal whatever was charged for it.
     """
 
     calls: int = 0
     refusals: int = 0
     upstream: timedelta = timedelta()
-    spent: Decimal = Decimal(0)
-    unpriced: int = 0
+    spent: Decimal = field(default=Decimal(0), compare=False)
+    unpriced: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

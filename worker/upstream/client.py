@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import count
@@ -16,6 +16,7 @@ from worker.core.model import Attempted, Completed, Failed, Job, Outcome, Work
 from worker.core.quick import TryPolicy, pause_before_next_try, verdict
 from worker.core.routing import choose
 from worker.ports import Clock, Listener, MayCall, Pricing
+from worker.upstream.charging import Bill, charged
 from worker.upstream.endpoint import Endpoint
 
 
@@ -108,20 +109,9 @@ class UpstreamClient:
                     seconds=seconds,
                 )
             )
+        outcome = charged(outcome, job, at=at, price=self._price)
         spent.add(outcome, seconds)
-        if isinstance(outcome, Completed):
-            outcome = self._priced(outcome, job, at)
         return self._noted(endpoint, outcome, began)
-
-    def _priced(self, completed: Completed, job: Job, at: datetime) -> Completed:
-        cost = self._price(
-            endpoint=completed.endpoint,
-            asked=job.model,
-            answered=completed.model,
-            usage=completed.usage,
-            at=at,
-        )
-        return completed if cost is None else replace(completed, cost=cost)
 
     async def _try_again(
         self,
@@ -235,9 +225,11 @@ class _Spent:
     calls: int = 0
     refusals: int = 0
     seconds: float = 0.0
+    bill: Bill = field(default_factory=Bill)
 
     def add(self, outcome: Outcome, seconds: float) -> None:
         self.seconds += seconds
+        self.bill.add(outcome.cost)
         status = outcome.status if isinstance(outcome, Failed) else HTTPStatus.OK
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             self.refusals += 1
@@ -246,5 +238,9 @@ class _Spent:
 
     def work(self) -> Work:
         return Work(
-            calls=self.calls, refusals=self.refusals, upstream=timedelta(seconds=self.seconds)
+            calls=self.calls,
+            refusals=self.refusals,
+            upstream=timedelta(seconds=self.seconds),
+            spent=self.bill.spent,
+            unpriced=self.bill.unpriced,
         )

@@ -1,12 +1,14 @@
 """One endpoint: a configured value, its connections, and what is known of it now."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 import httpx
 
 from producer_sdk.wire import PATHS
+from worker.core.charges import cost_of_break, cost_of_refusal
 from worker.core.classify import Break, Shape, kind_of_answer, kind_of_break
 from worker.core.hints import retry_after
 from worker.core.kinds import Kind
@@ -131,7 +133,8 @@ class Endpoint:
             return Completed(
                 body=received, endpoint=self.spec.name, model=read.model, usage=read.usage
             )
-        return self._failed(kind, response, code=read.code or read.error_type, why=read.shape)
+        failed = self._failed(kind, response, code=read.code or read.error_type, why=read.shape)
+        return replace(failed, usage=read.usage, model=read.model)
 
     async def _refused(self, response: httpx.Response) -> Failed:
         code, error_type = None, None
@@ -164,10 +167,16 @@ class Endpoint:
             endpoint=self.spec.name,
             retry_after=retry_after(response.headers, now=self._clock.now()),
             detail=why and why.value,
+            cost=cost_of_refusal(response.status_code),
         )
 
     def _broken(self, broken: Break) -> Failed:
-        return Failed(kind=kind_of_break(broken), endpoint=self.spec.name, detail=broken.value)
+        return Failed(
+            kind=kind_of_break(broken),
+            endpoint=self.spec.name,
+            detail=broken.value,
+            cost=cost_of_break(broken),
+        )
 
 
 def _transport(spec: EndpointSpec) -> PyqwestTransport:

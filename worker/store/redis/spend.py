@@ -17,7 +17,7 @@ from worker.store.redis.scripts import Script, read
 
 _RESERVE: Final = Script.of(read("money"), read("reserve"))
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_SETTLE: Final = Script.of(read("money"), read("settle"))
+_SETTLE: Final = Script.of(read("money"), read("spent"))
 
 
 class RedisSpend:
