@@ -35,6 +35,7 @@ or a password. Attributes hold the same facts for programs. All of them can be p
 # ruff: noqa: N818 - the errors say what happened; their base says that they are errors
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Self
 
 
@@ -184,6 +185,7 @@ class JobError(WarrenError):
         kind: the worker's word for the failure; None if there was none to report.
         status: the HTTP status of the upstream's last answer, if any.
         code: the upstream's own error code, if any.
+        cost: what all calls of the run cost, in US dollars; None where that is not known of one of them.
     """
 
     def __init__(
@@ -197,9 +199,11 @@ class JobError(WarrenError):
         kind: str | None = None,
         status: int | None = None,
         code: str | None = None,
+        cost: Decimal | None = None,
     ) -> None:
         super().__init__(text)
         self.submission_id = submission_id
+        self.cost = cost
         self.job_id = job_id
         self.run = run
         self.attempts = attempts

@@ -196,6 +196,7 @@ def read(reply: CompletionReply) -> Reply | JobError:
         kind=error.kind,
         status=error.status,
         code=error.code,
+        cost=reply.cost,
     )
 
 

@@ -102,7 +102,10 @@ async def attempt(
         kind = Kind.TIMEOUT if clock.monotonic() >= last else Kind.EXPIRED
     return Attempted(
         outcome=Failed(kind=kind),
-        work=Work(calls=calls, upstream=timedelta(seconds=clock.monotonic() - began)),
+        # A call that was closed may be charged for all the same.
+        work=Work(
+            calls=calls, upstream=timedelta(seconds=clock.monotonic() - began), unpriced=calls
+        ),
     )
 
 

@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from producer_sdk.errors import (
 )
 from producer_sdk.reply import Reply, Usage, read
 from producer_sdk.wire import CompletionReply, ReplyError, Source, Status, error_body
+
+COST = Decimal("0.00000042")
 
 
 def completed(body: bytes | dict[str, Any], **fields: Any) -> Reply:  # noqa: ANN401 - any of the reply's fields
@@ -134,9 +137,10 @@ def test_json_is_a_fresh_copy_each_time() -> None:
 def test_every_ending_has_its_error(status: Status, kind: type[JobError]) -> None:
     body = error_body(ReplyError(kind="why", message="it broke", status=500, code="oops"))
     wire = CompletionReply(
-        submission_id="s1", job_id="j1", status=status, body=body, run=2, attempts=4
+        submission_id="s1", job_id="j1", status=status, body=body, run=2, attempts=4, cost=COST
     )
     error = read(wire)
+    assert error.cost == COST
     assert type(error) is kind
     assert (error.submission_id, error.job_id, error.run, error.attempts) == ("s1", "j1", 2, 4)
     assert (error.kind, error.status, error.code) == ("why", 500, "oops")
