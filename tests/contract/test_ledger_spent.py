@@ -61,7 +61,7 @@ async def test_what_calls_cost_adds_up_over_all_attempts(
     fleet: Fleet, ledger: Ledger, park: Park
 ) -> None:
     before, job = await fail(ledger, make_job(), Work(calls=1, spent=MANY), park)
-    assert (before.spent, before.unpriced) == (0, 0)
+    assert (before.spent, before.unpriced) == (Decimal(0), 0)
     before, job = await fail(ledger, job, Work(calls=2, spent=FEW, unpriced=1), park)
     assert (before.spent, before.unpriced) == (MANY, 0)
     tally = await end(ledger, job, Work(calls=1, spent=FEW, unpriced=2))
@@ -79,7 +79,7 @@ async def test_a_replay_begins_with_nothing_spent(ledger: Ledger) -> None:
     replay = replace(job, run=2, first=False)
     begun = await ledger.begin(replay, max_attempts=5)
     assert isinstance(begun, Started)
-    assert (begun.tally.spent, begun.tally.unpriced) == (0, 0)
+    assert (begun.tally.spent, begun.tally.unpriced) == (Decimal(0), 0)
 
 
 async def test_the_work_of_a_call_whose_copy_was_parked_by_another_is_counted(

@@ -1,6 +1,7 @@
 """What the line tells telemetry: typed events, told synchronously at the very point where they happen."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -51,13 +52,17 @@ class JobParked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
-    """One HTTP call came to its end; `kind` None: it completed."""
+    """One HTTP call came to its end; `kind` None: it completed.
+
+    `cost` is what it cost in US dollars; None: not known.
+    """
 
     job_id: str
     tier: str
     endpoint: str
     kind: Kind | None
     seconds: float
+    cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

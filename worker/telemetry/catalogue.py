@@ -98,10 +98,19 @@ class Catalogue:
             _each(routes, ["prompt", "completion"]),
         )
         self.cost_usd = self._counters(
-            "cost_usd_total", "US dollars that calls of completed runs cost.", labels, routes
+            "cost_usd_total", "US dollars that calls cost, failed ones too.", labels, routes
+        )
+        self.saved_usd = self._counters(
+            "saved_usd_total",
+            "US dollars that calls would have cost which shared and cached answers made needless.",
+            ("tier", "source"),
+            list(product(self.tiers, (Source.SHARED.value, Source.CACHE.value))),
         )
         self.unpriced = self._counters(
-            "unpriced_calls_total", "Completed runs whose call has no known cost.", labels, routes
+            "unpriced_calls_total",
+            "Calls that may have been charged for and have no known cost.",
+            labels,
+            routes,
         )
 
     def _states(self) -> None:

@@ -111,6 +111,10 @@ class Metrics:
         kind = OK if event.kind is None else event.kind
         self._all.calls[event.tier, event.endpoint, kind].inc()
         self._all.call_s[event.tier, event.endpoint].observe(event.seconds)
+        if event.cost is None:
+            self._all.unpriced[event.tier, event.endpoint].inc()
+        else:
+            self._all.cost_usd[event.tier, event.endpoint].inc(float(event.cost))
 
     def _ended(self, event: JobEnded) -> None:
         record, lane = event.record, _lane(event.job)
@@ -128,16 +132,14 @@ class Metrics:
     def _completed(self, tier: str, completed: Completed) -> None:
         self._all.answers[tier, completed.source].inc()
         if completed.source is not Source.UPSTREAM:
+            if completed.cost is not None:
+                self._all.saved_usd[tier, completed.source].inc(float(completed.cost))
             return
         if (usage := completed.usage) is not None:
             self._all.tokens[tier, completed.endpoint, "prompt"].inc(max(0, usage.prompt_tokens))
             self._all.tokens[tier, completed.endpoint, "completion"].inc(
                 max(0, usage.completion_tokens)
             )
-        if completed.cost is None:
-            self._all.unpriced[tier, completed.endpoint].inc()
-        else:
-            self._all.cost_usd[tier, completed.endpoint].inc(float(completed.cost))
 
     def _holding(self, endpoint: str) -> Callable[[], float]:
         return lambda: float(self._clock.monotonic() < self._held_until[endpoint])

@@ -95,8 +95,11 @@ class UpstreamClient:
         if isinstance(request, Failed):  # no key: nothing was sent, so nothing is counted
             return self._noted(endpoint, request, began)
         ended: Kind | None = Kind.CANCELLED
+        cost = None
         try:
-            outcome = await endpoint.call(request, job.path)
+            answered = await endpoint.call(request, job.path)
+            outcome = charged(answered, job, at=at, price=self._price)
+            cost = outcome.cost
             ended = outcome.kind if isinstance(outcome, Failed) else None
         finally:
             seconds = self._clock.monotonic() - began
@@ -107,9 +110,9 @@ class UpstreamClient:
                     endpoint=endpoint.spec.name,
                     kind=ended,
                     seconds=seconds,
+                    cost=cost,
                 )
             )
-        outcome = charged(outcome, job, at=at, price=self._price)
         spent.add(outcome, seconds)
         return self._noted(endpoint, outcome, began)
 

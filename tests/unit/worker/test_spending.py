@@ -15,6 +15,8 @@ from worker.core.spend import Cap, OverBudget, Per, Reserved, over
 from worker.errors import StoreUnavailable
 from worker.spending import Purse, Spending
 
+NOTHING = Decimal(0)
+
 
 class Till:
     """The port `Spend` for one pot, in memory."""
@@ -96,21 +98,21 @@ def work(spent: str = "0", unpriced: int = 0) -> Work:
 async def test_a_call_is_reserved_for_and_what_it_cost_is_counted() -> None:
     house = House()
     purse = await house.purse()
-    assert (house.till.held, house.till.spent) == (Decimal("0.25"), 0)
+    assert (house.till.held, house.till.spent) == (Decimal("0.25"), NOTHING)
     await purse.settle(work("0.1"))
-    assert (house.till.held, house.till.spent) == (0, Decimal("0.1"))
+    assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.1"))
 
 
 async def test_no_call_made_costs_nothing() -> None:
     house = House()
     await (await house.purse()).give_back()
-    assert (house.till.held, house.till.spent) == (0, 0)
+    assert (house.till.held, house.till.spent) == (NOTHING, NOTHING)
 
 
 async def test_a_call_whose_cost_is_not_known_counts_as_its_estimate() -> None:
     house = House()
     await (await house.purse()).settle(work("0", unpriced=1))
-    assert (house.till.held, house.till.spent) == (0, Decimal("0.25"))
+    assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.25"))
 
 
 async def test_every_further_call_of_an_attempt_is_reserved_for() -> None:
@@ -119,7 +121,7 @@ async def test_every_further_call_of_an_attempt_is_reserved_for() -> None:
     assert [await purse.more() for _ in range(4)] == [True, True, True, False]
     assert house.till.held == 1
     await purse.settle(work("0.2", unpriced=2))
-    assert (house.till.held, house.till.spent) == (0, Decimal("0.7"))
+    assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.7"))
 
 
 async def test_while_the_store_is_away_there_is_no_money_for_a_further_call() -> None:
@@ -139,7 +141,7 @@ async def test_what_was_settled_in_part_is_settled_for_the_rest() -> None:
     assert (house.till.held, house.till.spent) == (Decimal("0.25"), Decimal("0.3"))
     house.till.away = False
     await purse.settle(work("0.3"))
-    assert (house.till.held, house.till.spent) == (0, Decimal("0.3"))
+    assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.3"))
 
 
 async def test_a_job_without_money_waits_until_the_day_ends() -> None:

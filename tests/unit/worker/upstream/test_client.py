@@ -162,6 +162,8 @@ async def test_what_all_calls_of_an_attempt_cost_adds_up_with_a_failure_that_tol
     bench = Bench(a=in_turn(empty, answering(500), answer), price=price)
     work = (await bench.attempt()).work
     assert (work.spent, work.unpriced) == (Decimal("0.250000000000000001"), 0)
+    told = [event.cost for event in bench.told.of(CallEnded)]
+    assert told == [Decimal("0.25"), 0, Decimal("0.000000000000000001")]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ async def test_a_call_that_may_have_been_charged_has_no_known_cost(
     first: Answer, unpriced: int
 ) -> None:
     work = (await Bench(tries=1, a=first).attempt()).work
-    assert (work.spent, work.unpriced) == (0, unpriced)
+    assert (work.spent, work.unpriced) == (Decimal(0), unpriced)
 
 
 async def test_a_failure_tells_its_cost_and_forgets_its_usage() -> None:
