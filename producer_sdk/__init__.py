@@ -45,6 +45,7 @@ from producer_sdk.completions import Completions
 from producer_sdk.errors import (
     AccessRefused,
     BrokerUnavailable,
+    BudgetExceeded,
     ClientClosed,
     DeadlineExceeded,
     InvalidRequest,
@@ -79,6 +80,7 @@ __all__ = [
     "AccessRefused",
     "BatchResult",
     "BrokerUnavailable",
+    "BudgetExceeded",
     "ClientClosed",
     "CompletionClient",
     "Completions",

@@ -17,6 +17,7 @@
     ├── JobError                what became of a job instead of a reply
     │   ├── JobFailed           given up for good; it lies in the dead letters
     │   ├── JobCancelled        its producer or an operator cancelled it
+    │   ├── BudgetExceeded      a budget left no room for the job's call
     │   ├── SubmissionRefused   the worker refused this submission
     │   ├── JobUnknown          asked for a job that no worker knows
     │   ├── JobNotEnded         asked for the result of a job that has none yet
@@ -34,6 +35,7 @@ or a password. Attributes hold the same facts for programs. All of them can be p
 # ruff: noqa: N818 - the errors say what happened; their base says that they are errors
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Self
 
 
@@ -183,6 +185,7 @@ class JobError(WarrenError):
         kind: the worker's word for the failure; None if there was none to report.
         status: the HTTP status of the upstream's last answer, if any.
         code: the upstream's own error code, if any.
+        cost: what all calls of the run cost, in US dollars; None where that is not known of one of them.
     """
 
     def __init__(
@@ -196,9 +199,11 @@ class JobError(WarrenError):
         kind: str | None = None,
         status: int | None = None,
         code: str | None = None,
+        cost: Decimal | None = None,
     ) -> None:
         super().__init__(text)
         self.submission_id = submission_id
+        self.cost = cost
         self.job_id = job_id
         self.run = run
         self.attempts = attempts
@@ -213,6 +218,10 @@ class JobFailed(JobError):
 
 class JobCancelled(JobError):
     """Its producer or an operator cancelled the job."""
+
+
+class BudgetExceeded(JobError):
+    """A budget left no room for the job's call, and the worker does not let jobs wait for money."""
 
 
 class SubmissionRefused(JobError):

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Final, Self
 
 from producer_sdk.errors import (
+    BudgetExceeded,
     JobCancelled,
     JobError,
     JobExpired,
@@ -152,6 +153,10 @@ def _has_text(part: object) -> bool:
 
 # Refusals that say more than that this submission was refused.
 _OWN_ERRORS: Final[Mapping[str, tuple[type[JobError], str]]] = {
+    "budget_exceeded": (
+        BudgetExceeded,
+        "Submit it under another idempotency key when the budget has room, or have it raised",
+    ),
     "unknown_job": (JobUnknown, "Check its id, or submit it again with its idempotency key"),
     "not_ended": (JobNotEnded, "Ask again later, or await its reply"),
     "result_expired": (
@@ -191,6 +196,7 @@ def read(reply: CompletionReply) -> Reply | JobError:
         kind=error.kind,
         status=error.status,
         code=error.code,
+        cost=reply.cost,
     )
 
 

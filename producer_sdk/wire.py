@@ -296,7 +296,8 @@ class CompletionReply(BaseModel):
 
     `body` is the upstream's response, byte for byte, when `status` is `completed`; else the JSON of
     `{"error": ReplyError}`. All replies of one run of a job have the same body. `cost` is what the job's own
-    call cost, in US dollars: zero for an answer that needed none, None where the price is not known.
+    call cost, in US dollars: zero for an answer that needed none; of a run that failed, what all its calls cost. None:
+    not known.
     `recorded` False: Warren answered while it could not write its ledger; the same job may be called for again,
     and be answered otherwise.
     """

@@ -106,6 +106,7 @@ def _valkey(release: str | None, arguments: list[str]) -> list[tuple[str, list[s
         for pattern in (
             *("contract/test_archive.py", "contract/test_cache.py", "contract/test_lane_orders.py"),
             *("contract/test_ledger_[a-ln-s]*.py", "contract/test_rationing.py"),
+            "contract/test_spend.py",
             "integration/test_redis_*.py",
         )
         for path in (_ROOT / "tests").glob(pattern)

@@ -38,6 +38,7 @@ from worker.patience import (
     PatientLedger,
     PatientLimits,
     PatientRationing,
+    PatientSpend,
     TolerantCache,
     WatchedOrders,
 )
@@ -46,6 +47,7 @@ from worker.ports import Clock, Listener, Store, Upstream
 from worker.settings import Address as ListenAddress
 from worker.settings import Settings, secrets_of
 from worker.slots import LaneSlots
+from worker.spending import Spending
 from worker.telemetry.fanout import Fanout
 from worker.telemetry.health import Health
 from worker.telemetry.libraries import library_lines
@@ -220,6 +222,7 @@ async def _build(
         slots=slots,
         gates=gates,
         pause=pause,
+        spending=_spending(resources, settings, store, outage, clock=clock),
     )
     outlet = Outlet(
         publisher=Publisher(connections.publish, troubles), listener=listener, clock=clock
@@ -288,6 +291,7 @@ def _crew_and_line(
     slots: Mapping[str, LaneSlots],
     gates: Mapping[str, Gate],
     pause: Callable[[TierPaused], None],
+    spending: Spending,
 ) -> tuple[Crew, Line]:
     """Give the line, and the crew that carries deliveries down it."""
     calls_on = settings.store.on_outage == "call"
@@ -310,9 +314,19 @@ def _crew_and_line(
         chance=random.random,
         outage=outage,
         late=late if calls_on else None,
+        spending=spending,
     )
     crew = Crew(handle=line.handle, set_aside=line.set_aside, listener=listener)
     return crew, line
+
+
+def _spending(
+    resources: AsyncExitStack, settings: Settings, store: Store, outage: Outage, *, clock: Clock
+) -> Spending:
+    """Give what holds jobs to their budgets; it settles what it can before the store closes."""
+    spending = parts.spending(settings, spend=PatientSpend(store.spend, outage), clock=clock)
+    resources.push_async_callback(spending.aclose)
+    return spending
 
 
 def _limits(settings: Settings, store: Store, outage: Outage, clock: Clock) -> PatientLimits:

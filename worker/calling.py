@@ -9,7 +9,7 @@ from worker.core.model import Attempted, Failed, Job, Work
 from worker.core.rations import Permit
 from worker.core.seats import Seat
 from worker.errors import StoreUnavailable
-from worker.ports import OUT_OF_TIME, Clock, LaneGate, Upstream
+from worker.ports import OUT_OF_TIME, Clock, LaneGate, MayCall, Upstream
 
 
 class Claims(Protocol):
@@ -37,6 +37,11 @@ class _NoClaims:
 NO_CLAIMS: Final[Claims] = _NoClaims()
 
 
+async def _enough() -> bool:
+    """Have the money for another call: nobody counts it."""
+    return True
+
+
 async def attempt(
     job: Job,
     *,
@@ -48,13 +53,14 @@ async def attempt(
     limit: timedelta,
     called_off: asyncio.Future[None],
     seat: Seat | None = None,
+    money: MayCall = _enough,
 ) -> Attempted:
     """Make one attempt of at most `tries` calls, in at most `limit`.
 
     The job's deadline ends it sooner, unless a follower of the same claim waits longer: then the call lives
     until the latest deadline that joined. When time is up, `called_off` is done, or this coroutine is
     cancelled, the call is closed at once. The first try takes `seat`. Every try but the first, for which the caller has seen to it, needs an
-    open lane and a permit; while the store cannot tell of them there is none.
+    open lane, `money` for another call, and a permit; while the store cannot tell of them there is none.
     """
     began = clock.monotonic()
     last = began + limit.total_seconds()
@@ -70,6 +76,7 @@ async def attempt(
             may = (
                 gate.closed() is None
                 and await claims.holds(job)
+                and await money()
                 and isinstance(await gate.permit(), Permit)
             )
         except StoreUnavailable:
@@ -107,7 +114,10 @@ async def attempt(
         kind = Kind.TIMEOUT if clock.monotonic() >= last else Kind.EXPIRED
     return Attempted(
         outcome=Failed(kind=kind),
-        work=Work(calls=calls, upstream=timedelta(seconds=clock.monotonic() - began)),
+        # A call that was closed may be charged for all the same.
+        work=Work(
+            calls=calls, upstream=timedelta(seconds=clock.monotonic() - began), unpriced=calls
+        ),
     )
 
 

@@ -4,6 +4,7 @@ import random
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from urllib.parse import quote, urlsplit
 
 from producer_sdk.wire import Lane, request_key
@@ -11,15 +12,18 @@ from worker.broker.address import Address
 from worker.broker.codec import TierRules
 from worker.broker.connection import Connections
 from worker.broker.trouble import Troubles
+from worker.core.budgets import Budget
 from worker.core.costs import Price
 from worker.core.events import Counted, LimitSeen
 from worker.core.lanes import LaneRules
+from worker.core.model import Job
 from worker.core.quick import TryPolicy
 from worker.core.retry import RetryPolicy
 from worker.core.retrybudget import BudgetPolicy
+from worker.core.serving import offers
 from worker.errors import SettingsError
 from worker.keys import EndpointKey
-from worker.ports import Clock, Limits, Listener
+from worker.ports import Clock, Limits, Listener, Spend
 from worker.pricing import Prices
 from worker.settings import (
     BrokerSettings,
@@ -28,6 +32,7 @@ from worker.settings import (
     Settings,
     TierSettings,
 )
+from worker.spending import Spending
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
@@ -231,4 +236,47 @@ def tier_rules(tier: TierSettings, lane: Lane) -> TierRules:
         dedupe=tier.dedupe,
         default_deadline=tier.deadline,
         max_deadline=tier.max_deadline,
+    )
+
+
+def budgets(settings: Settings) -> tuple[Budget, ...]:
+    """Give the rules about money."""
+    return tuple(
+        Budget(
+            name=name,
+            tenant=budget.tenant,
+            tier=budget.tier,
+            per=budget.per,
+            usd=budget.usd,
+            on_exceeded=budget.on_exceeded,
+            unpriced=budget.unpriced,
+        )
+        for name, budget in settings.budgets.items()
+    )
+
+
+def spending(settings: Settings, *, spend: Spend, clock: Clock) -> Spending:
+    """Give what holds jobs to their budgets.
+
+    The most that a call costs is what it costs at the dearest endpoint that can answer it, with the dearest of the
+    models that it may be answered with.
+    """
+    prices, tiers = _prices(settings), settings.tiers
+    serving = {
+        name: endpoint_spec(endpoint, None).serving for name, endpoint in settings.endpoints.items()
+    }
+
+    def estimate(job: Job) -> Decimal | None:
+        tier = tiers[job.tier]
+        found = offers(
+            job.path,
+            job.model,
+            fallbacks=tier.fallback_models,
+            endpoints=[serving[each] for each in tier.endpoints],
+        )
+        places = [(tier.endpoints[each.endpoint], each.model) for each in found]
+        return prices.highest(job, places, at=clock.now())
+
+    return Spending(
+        budgets(settings), spend=spend, estimate=estimate, clock=clock, chance=random.random
     )

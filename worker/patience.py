@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 
 from worker.core.events import Trouble
@@ -31,10 +32,11 @@ from worker.core.model import (
     Work,
 )
 from worker.core.rations import NoPermit, Permit
+from worker.core.spend import Cap, OverBudget, Reserved
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.ownlimits import OwnLimits
-from worker.ports import LaneOrders, Ledger, Limits, Listener, Rationing, ResponseCache
+from worker.ports import LaneOrders, Ledger, Limits, Listener, Rationing, ResponseCache, Spend
 
 T = TypeVar("T")
 
@@ -120,6 +122,26 @@ class PatientLimits(_Patient):
         elif self.outage.answering:
             with suppress(StoreUnavailable):
                 await self._prompt(lambda: self.limits.settle(taken, amounts), writes=False)
+
+
+class PatientSpend(_Patient):
+    """A `Spend` that never guesses: what cannot be reserved is not spent, what was spent is counted in the end."""
+
+    def __init__(self, spend: Spend, outage: Outage) -> None:
+        super().__init__(outage)
+        self.spend = spend
+
+    async def reserve(
+        self, reservation: str, caps: Sequence[Cap], amount: Decimal
+    ) -> Reserved | OverBudget:
+        """Count the amount, or say what is over; see `Spend.reserve`. A small write, as a permit is."""
+        return await self._prompt(
+            lambda: self.spend.reserve(reservation, caps, amount), writes=False
+        )
+
+    async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
+        """Count what was spent; see `Spend.settle`."""
+        await self._until_done(lambda: self.spend.settle(reserved, amount))
 
 
 class WatchedOrders(_Patient):

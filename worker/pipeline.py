@@ -1,6 +1,6 @@
 """The straight line that every delivery takes: read top to bottom, this is what Warren does with a job.
 
-    find -> join -> cancelled? -> cached? -> expired? -> open? -> permit -> seat -> begin -> call -> settle -> record -> carry -> ack
+    find -> join -> cancelled? -> cached? -> expired? -> open? -> permit -> seat -> money -> begin -> call -> settle -> record -> carry -> ack
 
 Order is the whole content of this module; the steps are decided in `core` and done behind `ports`. The laws
 that the order keeps:
@@ -36,6 +36,7 @@ from worker.core.admission import (
     Verdict,
     admit,
 )
+from worker.core.budgets import NoMoney, Refuse, Wait
 from worker.core.events import Step, TierPaused
 from worker.core.kinds import Kind
 from worker.core.lanes import Cause
@@ -64,6 +65,7 @@ from worker.owncalls import OwnCalls
 from worker.ports import Delivery, LaneGate, ResponseCache, Upstream
 from worker.settling import NO_WORK, Settling
 from worker.slots import LaneSlots
+from worker.spending import Purse, Spending, unbudgeted
 from worker.unrecorded import LateRecords, Unrecorded, spent
 
 _CANCELLED: Final = Failed(kind=Kind.CANCELLED)
@@ -98,6 +100,7 @@ class Line(Settling):
     pause: Callable[[TierPaused], None]
     chance: Callable[[], float]
     outage: Outage
+    spending: Spending = field(default_factory=unbudgeted)
     _own: OwnCalls = field(default_factory=OwnCalls)
     _quiet: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -191,7 +194,8 @@ class Line(Settling):
             return joined
         if self.late is not None and (answer := self.late.answered(job)) is not None:
             return answer
-        if self.late is None or self._flaw(job) or not self.calls_on(job.queue_key):
+        calls_on = self.calls_on(job.queue_key) and not self.spending.holds(job)
+        if self.late is None or self._flaw(job) or not calls_on:
             # A turn to try the store, before it is known to answer, is a turn to look at the line.
             found = await self._wait(self.outage.turn(), delivery)
             return None if found is _Look.AGAIN else found
@@ -221,7 +225,10 @@ class Line(Settling):
                 if isinstance(seat, Seat):
                     delivery.let_next()
                     late.called(job)
-                    called = await self._call(job, spent(job), seat=seat, claims=NO_CLAIMS)
+                    purse = self.spending.free()
+                    called = await self._call(
+                        job, spent(job), seat=seat, purse=purse, claims=NO_CLAIMS
+                    )
                     return called if isinstance(called, Unrecorded) else _Look.AGAIN
             wait = seat.wait
         return await self._hold(delivery, wait)
@@ -324,6 +331,10 @@ class Line(Settling):
         match await self._begin_in_slot(delivery):
             case NoPermit(wait=wait):
                 return await self._hold(delivery, wait)
+            case Wait(wait=wait, why=why):
+                return await self._park(delivery.job, Snooze(after=wait), why=why)
+            case Refuse(failed=failed):
+                return await self._finish(delivery.job, failed)
             case NoSeat(wait=wait, shared=shared):
                 if wait <= HOLD:
                     return await self._hold(delivery, wait)
@@ -334,8 +345,8 @@ class Line(Settling):
 
     async def _begin_in_slot(
         self, delivery: Delivery
-    ) -> "Decided | Unrecorded | Follow | NoPermit | NoSeat | _Look":
-        """Claim, count, call and record, all under one of the lane's call slots, a permit and a seat for one call."""
+    ) -> "Decided | Unrecorded | Follow | NoPermit | NoSeat | NoMoney | _Look":
+        """Claim, count, call and record, all under one of the lane's call slots, a permit, a seat and money for one call."""
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         async with self.slots[job.queue_key].calls:
             if self._has_changed(job):
@@ -343,18 +354,28 @@ class Line(Settling):
             permit = await gate.permit()
             if isinstance(permit, NoPermit):
                 return permit
+            instead: NoSeat | NoMoney
             async with self.upstream.seat(job) as seat:
-                if isinstance(seat, Seat):
-                    return await self._begin_with(permit, seat, delivery)
+                if isinstance(seat, NoSeat):
+                    instead = seat
+                else:
+                    purse = await self.spending.reserve(job)
+                    if isinstance(purse, Purse):
+                        return await self._begin_with(permit, seat, purse, delivery)
+                    instead = purse
             await gate.give_back(permit)
-            return seat
+            return instead
 
     async def _begin_with(
-        self, permit: Permit, seat: Seat, delivery: Delivery
+        self, permit: Permit, seat: Seat, purse: Purse, delivery: Delivery
     ) -> "Decided | Unrecorded | Follow | _Look":
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         asked = self.clock.monotonic()
-        beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
+        try:
+            beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
+        except StoreUnavailable:
+            self.spending.give_back(purse)
+            raise
         fresh = self.clock.monotonic() - asked < _PERMIT_S
         counted = permit.number is not None or seat.counted
         if isinstance(beginning, Started) and not counted and not fresh:
@@ -363,7 +384,10 @@ class Line(Settling):
                 fresh = await self.ledger.holds(job)
         if isinstance(beginning, Started) and fresh and gate.closed() is None:
             delivery.let_next()
-            return await self._call(job, beginning.tally, seat=seat, claims=self.ledger)
+            return await self._call(
+                job, beginning.tally, seat=seat, purse=purse, claims=self.ledger
+            )
+        self.spending.give_back(purse)
         await gate.give_back(permit)
         if isinstance(beginning, Started):
             # While the ledger was asked, the lane has closed, the permit has grown old or the claim was lost:
@@ -397,12 +421,14 @@ class Line(Settling):
         return await self._wait(asyncio.sleep(min(wait, HOLD).total_seconds()), delivery)
 
     async def _call(
-        self, job: Job, tally: Tally, *, seat: Seat, claims: Claims
+        self, job: Job, tally: Tally, *, seat: Seat, purse: Purse, claims: Claims
     ) -> Decided | Unrecorded | Follow:
         """Make the attempt that was counted, settle it, and record both together."""
         own = self._own.begin(job)
         try:
-            return await self._called(job, tally, own.called_off, seat=seat, claims=claims)
+            return await self._called(
+                job, tally, own.called_off, seat=seat, purse=purse, claims=claims
+            )
         except Exception:
             # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
             bug = Failed(kind=Kind.INTERNAL_ERROR)
@@ -418,6 +444,7 @@ class Line(Settling):
         called_off: asyncio.Future[None],
         *,
         seat: Seat,
+        purse: Purse,
         claims: Claims,
     ) -> Decided | Unrecorded | Follow:
         self._step(Step.BEGUN, job)
@@ -434,11 +461,13 @@ class Line(Settling):
                 tries=self.tries,
                 limit=slots.attempt_timeout,
                 called_off=called_off,
+                money=purse.more,
                 seat=seat,
             )
         finally:
             slots.calling.discard(job.id)
         self._step(Step.ANSWERED, job)
+        self.spending.settle(purse, attempted.work)
         outcome, work = attempted.outcome, attempted.work
         settlement = settle(
             outcome,

@@ -37,6 +37,7 @@ from worker.core.model import (
 )
 from worker.core.rations import NoPermit, Permit
 from worker.core.seats import NoSeat, Seat, Unready
+from worker.core.spend import Cap, Counted, OverBudget, Reserved
 
 MayCall: TypeAlias = Callable[[], Awaitable[bool]]
 
@@ -204,6 +205,32 @@ class Limits(Protocol):
         """Count what was really used in place of the charges, in their order; once for each `Taken`.
 
         0 gives a charge back. More than was charged counts too, from now on.
+        """
+        ...
+
+
+class Spend(Protocol):
+    """Counts money against budgets, over all workers and restarts. Errors: `StoreUnavailable`.
+
+    Sums are exact: whatever is added, no digit is lost.
+    """
+
+    async def reserve(
+        self, reservation: str, caps: Sequence[Cap], amount: Decimal
+    ) -> Reserved | OverBudget:
+        """Count the amount, of US dollars, against all of the caps, or against none and say which leave no room.
+
+        In one transaction, in the pots of now. `reservation` is its name, which nobody else uses: asked for twice it
+        counts once. What is reserved and never settled, because the process died, stays counted until the pot's
+        period ends: its call may have been made, and be charged. Zero is never refused.
+        """
+        ...
+
+    async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
+        """Count what was really spent instead of what was reserved, in the same pots; zero gives all back.
+
+        More than was reserved is counted too. None, which is not known: what was reserved counts as spent. Settled
+        twice counts once; where the period is long over, it counts nothing.
         """
         ...
 
@@ -398,6 +425,14 @@ class LaneBook(Protocol):
         ...
 
 
+class SpendBook(Protocol):
+    """The operators' side of `Spend`: it reads only, also while no worker runs. Errors: `StoreUnavailable`."""
+
+    def standing(self) -> Sequence[Counted]:
+        """Give what stands in every pot that is kept, sorted by the pots' names."""
+        ...
+
+
 class Store(Protocol):
     """A worker process's side of the store, open while entered: what its ports keep, in one place."""
 
@@ -424,6 +459,11 @@ class Store(Protocol):
     @property
     def limits(self) -> Limits:
         """What is used of the accounts' limits."""
+        ...
+
+    @property
+    def spend(self) -> Spend:
+        """The money that is spent."""
         ...
 
     async def renew(self) -> bool:

@@ -14,13 +14,16 @@ from typing import Final, NamedTuple, TypeAlias
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
+from worker.core.ceiling import ceiling, highest_cost
 from worker.core.costs import Price, cost
-from worker.core.model import Usage
+from worker.core.model import Job, Usage
 
 _Steps: TypeAlias = tuple[Price, ...]
 
 # Model names come from requests and answers: whoever makes them up gets no room.
 _MOST_KEPT: Final = 1024
+# What an answer says that was charged at the model's own price; "auto" is what a request says.
+_STANDARD: Final = frozenset({None, "default", "standard", "auto", "on_demand"})
 # Priced by what no usage of a completion tells: such a model's cost is not known.
 _UNSEEN: Final = ("requests_kcount", "output_reasoning_mtok")
 
@@ -33,6 +36,20 @@ class _Dated(NamedTuple):
 
     def at(self, instant: datetime) -> _Steps:
         return self.steps[id(self.model.get_prices(instant))]
+
+
+class _Served(NamedTuple):
+    """A bundled model as a service tier charges it. Rare, so it is put together for each call."""
+
+    model: ModelInfo
+    tier: str
+
+    def at(self, instant: datetime) -> _Steps:
+        variants = self.model.price_variants or ()
+        told = [each for each in variants if each.when == {"service_tier": self.tier}]
+        if not any(each.constraint is None or each.constraint.active(instant) for each in told):
+            return ()  # charged otherwise, and nobody knows how
+        return _steps(self.model.get_prices(instant, {"service_tier": self.tier}))
 
 
 class Prices:
@@ -66,22 +83,46 @@ class Prices:
         """
         if usage is None:
             return None
-        found = self._find(endpoint, asked, answered)
-        return cost(found.at(at) if isinstance(found, _Dated) else found, usage)
+        return cost(self._steps(endpoint, asked, answered, at=at, tier=usage.service_tier), usage)
 
-    def _look_up(self, endpoint: str, asked: str, answered: str | None) -> _Steps | _Dated:
+    def highest(
+        self, job: Job, places: Iterable[tuple[str, str]], *, at: datetime
+    ) -> Decimal | None:
+        """Give the most that a call of the job costs at any of the places, in US dollars; None: not known of one.
+
+        A place is an endpoint and the model that is asked for there.
+        """
+        bounds = ceiling(job.path, job.body)
+        costs = [
+            highest_cost(
+                self._steps(endpoint, model, None, at=at, tier=bounds.service_tier), bounds
+            )
+            for endpoint, model in places
+        ]
+        known = [each for each in costs if each is not None]
+        return max(known) if known and len(known) == len(costs) else None
+
+    def _steps(
+        self, endpoint: str, asked: str, answered: str | None, *, at: datetime, tier: str | None
+    ) -> _Steps:
+        found = self._find(endpoint, asked, answered, None if tier in _STANDARD else tier)
+        return found.at(at) if isinstance(found, _Dated | _Served) else found
+
+    def _look_up(
+        self, endpoint: str, asked: str, answered: str | None, tier: str | None
+    ) -> "_Steps | _Dated | _Served":
         there = self._models.get(endpoint, {}).get(asked)
         names = [name for name in (answered, there, asked) if name]
         for name in names:
             if name in self._own:
-                return self._own[name]
+                return self._own[name] if tier is None else ()
         for name in names:
             provider = self._at.get(endpoint) or self._makers(name)
             if provider is None:
                 continue
             model = provider.find_model(name, all_providers=self._providers)
             if model is not None:
-                return _dated(model)
+                return _dated(model) if tier is None else _served(model, tier)
         return ()
 
     def _provider(self, url: str) -> Provider | None:
@@ -103,6 +144,11 @@ def _dated(model: ModelInfo) -> _Steps | _Dated:
     if isinstance(model.prices, ModelPrice):
         return _steps(model.prices)
     return _Dated(model, {id(each.prices): _steps(each.prices) for each in model.prices})
+
+
+def _served(model: ModelInfo, tier: str) -> _Steps | _Served:
+    told = [each.when for each in model.price_variants or ()]
+    return _Served(model, tier) if {"service_tier": tier} in told else ()
 
 
 def _steps(price: ModelPrice) -> _Steps:

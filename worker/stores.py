@@ -7,11 +7,12 @@ is among the settings' checks.
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from worker.ports import Archive, Clock, LaneBook, Listener, Store
+from worker.ports import Archive, Clock, LaneBook, Listener, SpendBook, Store
 from worker.settings import StoreSettings
 from worker.store.embedded.archive import EmbeddedArchive
 from worker.store.embedded.laneorders import OrderBook
 from worker.store.embedded.options import Durability, EmbeddedOptions
+from worker.store.embedded.spend import EmbeddedSpendBook
 from worker.store.embedded.store import EmbeddedStore
 from worker.store.files import ledger_file
 
@@ -54,6 +55,15 @@ def lane_book(settings: StoreSettings) -> LaneBook:
     from worker.store.redis.laneorders import RedisOrderBook  # noqa: PLC0415  # an extra
 
     return RedisOrderBook(redis_options(settings))
+
+
+def spend_book(settings: StoreSettings) -> SpendBook:
+    """Give the operators' side of the spend."""
+    if settings.url is None:
+        return EmbeddedSpendBook(ledger_file(settings.path))
+    from worker.store.redis.spend import RedisSpendBook  # noqa: PLC0415  # an extra
+
+    return RedisSpendBook(redis_options(settings))
 
 
 def redis_options(settings: StoreSettings) -> "RedisOptions":

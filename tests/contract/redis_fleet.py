@@ -14,6 +14,7 @@ from worker.store.redis.direct import direct
 from worker.store.redis.encoding import CHECKSUM_BYTES
 from worker.store.redis.laneorders import RedisOrderBook
 from worker.store.redis.options import RedisOptions
+from worker.store.redis.spend import RedisSpendBook
 from worker.store.redis.store import RedisStore
 
 
@@ -66,6 +67,9 @@ class RedisFleet:
 
     def archive(self) -> RedisArchive:
         return RedisArchive(options_of(self._room))
+
+    def spend_book(self) -> RedisSpendBook:
+        return RedisSpendBook(options_of(self._room))
 
     async def damage_responses(self) -> None:
         with direct(options_of(self._room)) as redis:

@@ -117,6 +117,7 @@ async def test_a_producers_clock_that_runs_ahead_makes_no_negative_times(ledger:
         (Reply(status=Status.COMPLETED), ANSWER, State.COMPLETED),
         (Reply(status=Status.EXPIRED), LATE, State.EXPIRED),
         (Reply(status=Status.CANCELLED), Failed(kind=Kind.CANCELLED), State.CANCELLED),
+        (Reply(status=Status.REFUSED), Failed(kind=Kind.BUDGET_EXCEEDED), State.REFUSED),
         (LETTER, INVALID, State.DEAD_LETTERED),
     ],
     ids=lambda value: getattr(value, "value", ""),

@@ -32,9 +32,19 @@ from worker.core.model import (
     Usage,
     Work,
 )
-from worker.ports import Archive, LaneOrders, Ledger, Limits, Rationing, ResponseCache
+from worker.ports import (
+    Archive,
+    LaneOrders,
+    Ledger,
+    Limits,
+    Rationing,
+    ResponseCache,
+    Spend,
+    SpendBook,
+)
 from worker.store.embedded import EmbeddedArchive, EmbeddedOptions, EmbeddedStore
 from worker.store.embedded.laneorders import OrderBook
+from worker.store.embedded.spend import EmbeddedSpendBook
 
 BEGAN = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
 ANSWER = Completed(
@@ -113,6 +123,8 @@ class Worker(Protocol):
     def limits(self) -> Limits: ...
     @property
     def lane_orders(self) -> LaneOrders: ...
+    @property
+    def spend(self) -> Spend: ...
     async def renew(self) -> bool: ...
     async def sweep(self) -> None: ...
 
@@ -127,6 +139,7 @@ class Fleet(Protocol):
     async def kill(self, worker: Worker) -> None: ...
     async def damage_responses(self) -> None: ...
     def archive(self) -> Archive: ...
+    def spend_book(self) -> SpendBook: ...
     def order(self, lane: str, orders: Orders, *, now: datetime) -> None: ...
     def change(self, lane: str, to: Callable[[Orders], Orders], *, now: datetime) -> None: ...
     async def spoil_windows(self) -> None: ...
@@ -174,6 +187,9 @@ class EmbeddedFleet:
 
     def archive(self) -> EmbeddedArchive:
         return EmbeddedArchive(self.path)
+
+    def spend_book(self) -> EmbeddedSpendBook:
+        return EmbeddedSpendBook(self.path)
 
     def change(self, lane: str, to: Callable[[Orders], Orders], *, now: datetime) -> None:
         OrderBook(self.path).change(lane, to, now=now)

@@ -25,6 +25,7 @@ from worker.store.embedded.limits import EmbeddedLimits
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
 from worker.store.embedded.rationing import EmbeddedRationing
+from worker.store.embedded.spend import EmbeddedSpend
 from worker.store.embedded.store import EmbeddedStore
 from worker.store.embedded.sweeper import sweep
 from worker.store.instants import to_us
@@ -161,6 +162,7 @@ class SimulatedStore(EmbeddedStore):
         self.cache = EmbeddedCache(self._file, clock=clock, listener=listener, options=OPTIONS)
         self.lane_orders = EmbeddedLaneOrders(self._file)
         self.rationing = EmbeddedRationing(self._file, clock=clock)
+        self.spend = EmbeddedSpend(self._file, clock=clock)
         self.limits = EmbeddedLimits(self._file, clock=clock)
 
     async def sweep(self) -> None:

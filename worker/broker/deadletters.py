@@ -50,6 +50,8 @@ def dead_letter(
         names.DIED: to_ms(died_at),
     }
     headers[names.RUN] = record.run
+    if record.tally.cost is not None:
+        headers[names.COST] = format(record.tally.cost, "f")
     if isinstance(record.outcome, Failed):
         headers[names.KIND] = record.outcome.kind.value
         if record.outcome.status is not None:

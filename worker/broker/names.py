@@ -29,6 +29,7 @@ KIND: Final = "x-warren-kind"
 STATUS: Final = "x-warren-status"
 CODE: Final = "x-warren-code"
 ATTEMPTS: Final = "x-warren-attempts"
+COST: Final = "x-warren-cost"
 HISTORY: Final = "x-warren-history"
 DIED: Final = "x-warren-died"
 # ... on quarantined messages ...

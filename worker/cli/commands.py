@@ -10,6 +10,7 @@ from worker.cli.lane import lane
 from worker.cli.look import explain, status
 from worker.cli.serve import check_config, worker
 from worker.cli.shape import topology
+from worker.cli.spend import spend
 from worker.cli.submit import submit
 
 
@@ -39,6 +40,7 @@ for command in (
     lane,
     dead,
     explain,
+    spend,
     topology,
     check_config,
     doctor,

@@ -107,6 +107,9 @@ def explain(job: str, config: str | None, as_json: bool) -> None:  # noqa: FBT00
     )
     if found.state is State.COMPLETED:
         click.echo(dollars(found.cost))
+    if tally.calls:
+        rest = f", and {tally.unpriced} of no known cost" if tally.unpriced else ""
+        click.echo(f"all calls of the run ${tally.spent:f}{rest}")
     if found.claimed_by is not None:
         click.echo(f"claimed by {found.claimed_by}")
     for submission, heard in found.submissions:

@@ -1,6 +1,7 @@
 """What the line tells telemetry: typed events, told synchronously at the very point where they happen."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -64,7 +65,8 @@ class CallEnded:
 
     `model` is the one that the job asked for, whatever the endpoint calls it. `first_byte_s`: until the head of
     an answer was there; None: none came. `retry`: it repeats a try of the same attempt that failed. `hedge`: it was
-    begun beside another call of the attempt, which had not answered yet.
+    begun beside another call of the attempt, which had not answered yet. `cost` is what it cost in
+    US dollars; None: not known.
     """
 
     job_id: str
@@ -76,6 +78,7 @@ class CallEnded:
     first_byte_s: float | None = None
     retry: bool = False
     hedge: bool = False
+    cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

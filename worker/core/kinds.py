@@ -30,6 +30,7 @@ class Kind(StrEnum):
     # the job's own end
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    BUDGET_EXCEEDED = "budget_exceeded"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     REFUSALS_EXHAUSTED = "refusals_exhausted"
     INTERNAL_ERROR = "internal_error"
@@ -85,6 +86,8 @@ RULES: Final[dict[Kind, Rule]] = {
     ),
     Kind.EXPIRED: Rule(Cure.END, "the job's deadline passed"),
     Kind.CANCELLED: Rule(Cure.END, "the job was cancelled"),
+    # A dead letter would be replayed into the same refusal, and a tenant without money could fill the queue.
+    Kind.BUDGET_EXCEEDED: Rule(Cure.END, "the budget leaves no room for the call"),
     Kind.ATTEMPTS_EXHAUSTED: Rule(Cure.NONE, "every allowed attempt ended without an outcome"),
     Kind.REFUSALS_EXHAUSTED: Rule(
         Cure.NONE, "the upstream refused the call more often than the policy allows"

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from producer_sdk.wire import Dedupe, Lane, Source, Status
 from worker.core.kinds import Kind
+from worker.core.money import plus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,8 @@ class Usage:
     """Tokens that the upstream counted.
 
     `cached_tokens` and `cache_write_tokens` are those of the prompt that its prompt cache gave or took.
-    `hidden_tokens` stand in its total alone: some APIs leave reasoning out of `completion_tokens`.
+    `hidden_tokens` stand in its total alone: some APIs leave reasoning out of `completion_tokens`. `service_tier` is
+    what the answer says that it was served as, at a rate of its own; it is for pricing alone, and no store keeps it.
     """
 
     prompt_tokens: int
@@ -83,6 +85,7 @@ class Usage:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     hidden_tokens: int = 0
+    service_tier: str | None = field(default=None, compare=False)
 
     @property
     def total_tokens(self) -> int:
@@ -120,6 +123,9 @@ class Failed:
     `code` is the upstream's own short error code, `status` its HTTP status. `retry_after` is what it asked
     for, from now. `detail` is Warren's own words; no text of the upstream is kept: it may quote the prompt.
     `unsent`: the upstream cannot have got any of it; that is for the attempt, and not recorded.
+    `cost` is what the call is known to have cost all the same, in US dollars; None: not known. `usage` and `model` are
+    what the answer told before it was judged, for that cost alone: no store keeps them. Two failures are equal when
+    they say the same of what happened, whatever it cost.
     """
 
     kind: Kind
@@ -129,6 +135,9 @@ class Failed:
     retry_after: timedelta | None = None
     detail: str | None = None
     unsent: bool = field(default=False, compare=False)
+    cost: Decimal | None = field(default=None, compare=False)
+    usage: Usage | None = field(default=None, compare=False)
+    model: str | None = field(default=None, compare=False)
 
 
 Outcome: TypeAlias = Completed | Failed
@@ -174,16 +183,23 @@ class State(StrEnum):
     COMPLETED = "completed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    REFUSED = "refused"
     DEAD_LETTERED = "dead_lettered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What an attempt cost: `calls` that the policy counts, `refusals` (429) beside them, time upstream."""
+    """What an attempt cost: `calls` that the policy counts, `refusals` (429) beside them, time upstream, money.
+
+    `spent` is the sum of all known costs in US dollars; `unpriced` is how many calls may have been charged for and
+    have no known cost. The same work is equal whatever was charged for it.
+    """
 
     calls: int = 0
     refusals: int = 0
     upstream: timedelta = timedelta()
+    spent: Decimal = field(default=Decimal(0), compare=False)
+    unpriced: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,16 +212,32 @@ class Attempted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What a run has spent so far: counted attempts, calls and refused calls over all its attempts."""
+    """What a run has spent so far: counted attempts, calls and refused calls over all its attempts, and money.
+
+    `spent` and `unpriced` are as in `Work`.
+    """
 
     attempts: int = 0
     calls: int = 0
     refusals: int = 0
     snoozes: int = 0
+    spent: Decimal = Decimal(0)
+    unpriced: int = 0
 
     def plus(self, work: Work) -> "Tally":
         """Give the tally with an attempt's work added."""
-        return replace(self, calls=self.calls + work.calls, refusals=self.refusals + work.refusals)
+        return replace(
+            self,
+            calls=self.calls + work.calls,
+            refusals=self.refusals + work.refusals,
+            spent=plus(self.spent, work.spent),
+            unpriced=self.unpriced + work.unpriced,
+        )
+
+    @property
+    def cost(self) -> Decimal | None:
+        """What all calls of the run cost together, in US dollars; None: of some it is not known."""
+        return None if self.unpriced else self.spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

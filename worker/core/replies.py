@@ -1,6 +1,7 @@
 """What a submission hears: replies made from a terminal record."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final
 
 from producer_sdk.wire import CompletionReply, ReplyError, Source, Status, error_body
@@ -12,6 +13,7 @@ _STATUS: Final = {
     State.COMPLETED: Status.COMPLETED,
     State.EXPIRED: Status.EXPIRED,
     State.CANCELLED: Status.CANCELLED,
+    State.REFUSED: Status.REFUSED,
     State.DEAD_LETTERED: Status.DEAD_LETTERED,
 }
 
@@ -39,8 +41,19 @@ def reply(record: Record, submission: Submission) -> CompletionReply:
         waited_ms=record.waited // _MILLISECOND,
         upstream_ms=record.upstream // _MILLISECOND,
         total_ms=record.total // _MILLISECOND,
-        cost=outcome.own_cost if isinstance(outcome, Completed) else None,
+        cost=_cost(record),
     )
+
+
+def _cost(record: Record) -> Decimal | None:
+    """Give what the answer's own call cost, or what all calls of a run that failed cost; None: not known."""
+    match record.outcome:
+        case Completed() as completed:
+            return completed.own_cost
+        case Failed():
+            return record.tally.cost
+        case None:
+            return None
 
 
 def refusal(job: Job) -> CompletionReply:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from worker.settings import serving
+from worker.settings.budgets import check as check_budgets
 from worker.settings.finding import Finding
 from worker.settings.managed import managed_secrets, secrets_of, vault
 from worker.settings.schema import Settings
@@ -148,6 +149,10 @@ def _files(settings: Settings) -> Iterator[Finding]:
         yield Finding(about=("store.path",), text=f"store.path = {store.path}: must be a folder")
 
 
+def _budgets(settings: Settings) -> Iterator[Finding]:
+    yield from check_budgets(settings.budgets, frozenset(settings.tiers))
+
+
 _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _tiers,
     _concurrency,
@@ -160,5 +165,6 @@ _CHECKS: Final[tuple[Callable[[Settings], Iterator[Finding]], ...]] = (
     _files,
     managed_secrets,
     vault,
+    _budgets,
     *serving.CHECKS,
 )

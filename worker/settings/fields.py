@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias, get_args, get_origin, get_t
 
 from pydantic import BeforeValidator, TypeAdapter
 
+from worker.settings.budgets import BudgetSettings
 from worker.settings.calling import RetrySettings, TierSettings
 from worker.settings.endpoints import EndpointSettings
 from worker.settings.managed import SecretsSettings
@@ -31,6 +32,7 @@ Settable: TypeAlias = (
     | TierSettings
     | EndpointSettings
     | PriceSettings
+    | BudgetSettings
 )
 
 ENV_PREFIX: Final = "WARREN_"
@@ -46,6 +48,7 @@ TABLES: Final[Mapping[str, type[Settable]]] = {
     "tiers": TierSettings,
     "endpoints": EndpointSettings,
     "prices": PriceSettings,
+    "budgets": BudgetSettings,
 }
 # Their names are models: with dots, slashes and colons, they are no names of variables.
 FILE_ONLY: Final = frozenset({"prices"})

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pydantic import ValidationError
 
 from worker.errors import SettingsError
+from worker.settings.budgets import BudgetSettings
 from worker.settings.calling import RetrySettings, TierSettings
 from worker.settings.checks import findings, warnings
 from worker.settings.document import read_document
@@ -119,6 +120,9 @@ def _settings(found: Found, broken: set[str]) -> Settings:
         ),
         prices=MappingProxyType(
             {name: PriceSettings(name=name, **read("prices", name)) for name in names["prices"]}
+        ),
+        budgets=MappingProxyType(
+            {name: BudgetSettings(name=name, **read("budgets", name)) for name in names["budgets"]}
         ),
         sources=MappingProxyType({dotted(key): each.source for key, each in found.entries.items()}),
         warnings=(),

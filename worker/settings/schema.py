@@ -1,6 +1,6 @@
 """Every setting: its type, its bounds, its default, and (the last string of its annotation) its meaning.
 
-The table in the README is made from here, from `calling`, `endpoints`, `managed` and `prices`, and `load` reads nothing that is not here.
+The table in the README is made from here, from `calling`, `endpoints`, `managed`, `prices` and `budgets`, and `load` reads nothing that is not here.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from producer_sdk.wire import QueueType
+from worker.settings.budgets import BudgetSettings
 from worker.settings.calling import RetrySettings, TierSettings
 from worker.settings.endpoints import EndpointSettings
 from worker.settings.managed import SecretsSettings
@@ -186,5 +187,6 @@ class Settings:
     tiers: Mapping[str, TierSettings]
     endpoints: Mapping[str, EndpointSettings]
     prices: Mapping[str, PriceSettings]
+    budgets: Mapping[str, BudgetSettings]
     sources: Mapping[str, str] = field(repr=False)
     warnings: tuple[str, ...]

@@ -32,6 +32,7 @@ def describe(settings: Settings) -> list[Described]:
     places += [(("tiers", name), tier) for name, tier in settings.tiers.items()]
     places += [(("endpoints", name), endpoint) for name, endpoint in settings.endpoints.items()]
     places += [(("prices", name), price) for name, price in settings.prices.items()]
+    places += [(("budgets", name), budget) for name, budget in settings.budgets.items()]
     return [
         Described(
             path=(path := dotted((*prefix, name))),

@@ -47,6 +47,7 @@ def written(outcome: Outcome) -> str:
                     "endpoint": outcome.endpoint,
                     "retry_after": None if wait is None else span_us(wait),
                     "detail": outcome.detail,
+                    "cost": None if outcome.cost is None else format(outcome.cost, "f"),
                 }
             )
 
@@ -106,6 +107,7 @@ def _failed(facts: dict[str, Any]) -> Failed:
         endpoint=facts["endpoint"],
         retry_after=None if wait is None else us_span(wait),
         detail=facts["detail"],
+        cost=_cost(facts),
     )
 
 

@@ -21,6 +21,7 @@ _MODEL: Final = (*_ROUTE, "model")
 _JOBS_OWN: Final = frozenset(
     {
         Kind.EXPIRED,
+        Kind.BUDGET_EXCEEDED,
         Kind.ATTEMPTS_EXHAUSTED,
         Kind.REFUSALS_EXHAUSTED,
         Kind.IDEMPOTENCY_CONFLICT,
@@ -77,15 +78,21 @@ class CallMetrics:
         )
         self._cost_usd = make.counters(
             "cost_usd_total",
-            "US dollars that calls of completed runs cost.",
+            "US dollars that calls cost, failed ones too.",
             _MODEL,
             known.models,
         )
         self._unpriced = make.counters(
             "unpriced_calls_total",
-            "Completed runs whose call has no known cost.",
+            "Calls that completed and have no known cost.",
             _MODEL,
             known.models,
+        )
+        self._uncertain = make.counters(
+            "uncertain_calls_total",
+            "Calls that came to nothing and may have been charged for all the same.",
+            _ROUTE,
+            known.routes,
         )
 
     def ended(self, event: CallEnded) -> None:
@@ -99,6 +106,12 @@ class CallMetrics:
             self._extra[(*route, "retry")].inc()
         if event.hedge:
             self._extra[(*route, "hedge")].inc()
+        if event.cost is not None:
+            self._cost_usd[(*route, event.model)].inc(float(event.cost))
+        elif event.kind is None:
+            self._unpriced[(*route, event.model)].inc()
+        else:
+            self._uncertain[route].inc()
 
     def denied(self, event: RetryDenied) -> None:
         """Count a try that the retries' budget did not allow."""
@@ -114,7 +127,3 @@ class CallMetrics:
             self._tokens[(*place, "prompt")].inc(max(0, usage.prompt_tokens))
             self._tokens[(*place, "completion")].inc(max(0, usage.completion_tokens))
             self._cached[place].inc(max(0, usage.cached_tokens))
-        if completed.cost is None:
-            self._unpriced[place].inc()
-        else:
-            self._cost_usd[place].inc(float(completed.cost))

@@ -11,8 +11,8 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from http import HTTPStatus
 from itertools import count
 from types import MappingProxyType
@@ -31,6 +31,7 @@ from worker.core.seats import NoSeat, Seat, Unready
 from worker.errors import StoreUnavailable
 from worker.ownlimits import OwnLimits
 from worker.ports import OUT_OF_TIME, Clock, Limits, Listener, MayCall, Pricing
+from worker.upstream.charging import Bill, charged
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.hedging import Hedges
 from worker.upstream.pool import Pool
@@ -219,7 +220,8 @@ class UpstreamClient:
         ended: Kind | None = Kind.CANCELLED
         retry = spent.tries > 1 and not hedge
         try:
-            outcome = await post.endpoint.call(request, job.path, heard=hear)
+            answered = await post.endpoint.call(request, job.path, heard=hear)
+            outcome = charged(answered, asked=place.model, at=at, price=self._price)
             ended = outcome.kind if isinstance(outcome, Failed) else None
         except asyncio.CancelledError as cancelled:
             # An endpoint that hangs is found out by nothing else. A later try had only what was left of the time.
@@ -239,6 +241,7 @@ class UpstreamClient:
                     first_byte_s=heard[0] if heard else None,
                     retry=retry,
                     hedge=hedge,
+                    cost=None if outcome is None else outcome.cost,
                 )
             )
             if outcome is None:
@@ -247,21 +250,9 @@ class UpstreamClient:
         first_byte_s = heard[0] if heard else None
         outcome = post.ended(place, outcome, seconds=seconds, first_byte_s=first_byte_s)
         spent.add(outcome, seconds)
-        if isinstance(outcome, Completed):
-            outcome = self._priced(outcome, place, at)
+        if isinstance(outcome, Completed) and place.fallback:
+            outcome = replace(outcome, fallback=True)
         return outcome
-
-    def _priced(self, completed: Completed, place: Place, at: datetime) -> Completed:
-        cost = self._price(
-            endpoint=completed.endpoint,
-            asked=place.model,
-            answered=completed.model,
-            usage=completed.usage,
-            at=at,
-        )
-        if cost is None and not place.fallback:
-            return completed
-        return replace(completed, cost=cost, fallback=place.fallback)
 
     async def _try_again(
         self,
@@ -376,9 +367,11 @@ class _Spent:
     calls: int = 0
     refusals: int = 0
     seconds: float = 0.0
+    bill: Bill = field(default_factory=Bill)
 
     def add(self, outcome: Outcome, seconds: float) -> None:
         self.seconds += seconds
+        self.bill.add(outcome.cost)
         if isinstance(outcome, Failed) and (
             outcome.status == HTTPStatus.TOO_MANY_REQUESTS or outcome.kind in _REFUSED
         ):
@@ -387,11 +380,16 @@ class _Spent:
             self.calls += 1
 
     def cut_off(self, seconds: float) -> None:
-        """Count a call that we have closed."""
+        """Count a call that we have closed: it may be charged for all the same."""
         self.seconds += seconds
         self.calls += 1
+        self.bill.add(None)
 
     def work(self) -> Work:
         return Work(
-            calls=self.calls, refusals=self.refusals, upstream=timedelta(seconds=self.seconds)
+            calls=self.calls,
+            refusals=self.refusals,
+            upstream=timedelta(seconds=self.seconds),
+            spent=self.bill.spent,
+            unpriced=self.bill.unpriced,
         )

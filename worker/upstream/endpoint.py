@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import httpx
 
+from worker.core.charges import cost_of_break, cost_of_refusal
 from worker.core.circuit import ALONE, CircuitPolicy
 from worker.core.classify import Break, Shape, kind_of_answer, kind_of_break, was_sent
 from worker.core.hints import retry_after
@@ -168,7 +169,8 @@ class Endpoint:
             return Completed(
                 body=received, endpoint=self.spec.name, model=read.model, usage=read.usage
             )
-        return self._failed(kind, response, code=read.code or read.error_type, why=read.shape)
+        failed = self._failed(kind, response, code=read.code or read.error_type, why=read.shape)
+        return replace(failed, usage=read.usage, model=read.model)
 
     async def _refused(self, response: httpx.Response) -> Failed:
         said = reading.Refusal()
@@ -207,6 +209,7 @@ class Endpoint:
             endpoint=self.spec.name,
             retry_after=retry_after(response.headers, now=self._clock.now()),
             detail=why and why.value,
+            cost=cost_of_refusal(response.status_code),
         )
 
     def _broken(self, broken: Break) -> Failed:
@@ -215,6 +218,7 @@ class Endpoint:
             endpoint=self.spec.name,
             detail=broken.value,
             unsent=not was_sent(broken),
+            cost=cost_of_break(broken),
         )
 
 

@@ -21,7 +21,10 @@ _LONGEST_MODEL: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a 2xx answer holds. `code` and `error_type` only for the shape ERROR."""
+    """What a 2xx answer holds. `code` and `error_type` only for the shape ERROR.
+
+    `usage` also of an answer that is no completion: it was worked on, and is charged for.
+    """
 
     shape: Shape
     model: str | None = None
@@ -40,16 +43,15 @@ def completion(path: str, body: bytes) -> Reading:
         return Reading(shape=Shape.PAGE if page else Shape.NOT_JSON)
     if not isinstance(content, dict):
         return Reading(shape=Shape.INCOMPLETE)
+    model = _model(content.get("model"))
+    usage = _usage(content.get("usage"), content.get("service_tier"))
     if content.get("error"):
         code, error_type = _codes(content)
-        return Reading(shape=Shape.ERROR, code=code, error_type=error_type)
-    if not _is_complete(path, content):
-        return Reading(shape=Shape.INCOMPLETE)
-    return Reading(
-        shape=Shape.COMPLETION,
-        model=_model(content.get("model")),
-        usage=_usage(content.get("usage")),
-    )
+        return Reading(
+            shape=Shape.ERROR, model=model, usage=usage, code=code, error_type=error_type
+        )
+    shape = Shape.COMPLETION if _is_complete(path, content) else Shape.INCOMPLETE
+    return Reading(shape=shape, model=model, usage=usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +125,8 @@ def _model(value: object) -> str | None:
     return value if value.isprintable() else None
 
 
-def _usage(value: object) -> Usage | None:
-    """Read the counts; embeddings have no completion tokens, and a gateway may send anything."""
+def _usage(value: object, service_tier: object) -> Usage | None:
+    """Read the counts and at which rate they are charged; embeddings have no completion tokens, and a gateway may send anything."""
     if not isinstance(value, dict):
         return None
     prompt, made = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens", 0))
@@ -140,6 +142,7 @@ def _usage(value: object) -> Usage | None:
         cached_tokens=_count(details.get("cached_tokens")) or 0,
         cache_write_tokens=_count(details.get("cache_write_tokens")) or 0,
         hidden_tokens=max(0, total - prompt - made),
+        service_tier=short_code(service_tier),
     )
 
 

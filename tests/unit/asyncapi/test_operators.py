@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import jsonschema
@@ -37,14 +38,14 @@ def job(**parts: Any) -> Job:  # noqa: ANN401  # a Job's fields
     return replace(read(incoming({"x-warren-key": "k"}), rules=RULES, now=NOW), **parts)
 
 
-def letter(outcome: Outcome | None, *, of: Job | None = None) -> Envelope:
+def letter(outcome: Outcome | None, *, of: Job | None = None, unpriced: int = 0) -> Envelope:
     dead = of or job()
     record = Record(
         job_id=dead.id,
         run=dead.run,
         state=State.DEAD_LETTERED,
         outcome=outcome,
-        tally=Tally(attempts=3),
+        tally=Tally(attempts=3, spent=Decimal("0.00000042"), unpriced=unpriced),
         waited=timedelta(),
         upstream=timedelta(),
         total=timedelta(),
@@ -64,7 +65,7 @@ def aside() -> Envelope:
     return quarantined(message, tier="standard", lane=Lane.BULK, reason="why", now=NOW)
 
 
-LETTERS = [letter(FULL), letter(Failed(kind=Kind.EXPIRED)), letter(None)]
+LETTERS = [letter(FULL), letter(Failed(kind=Kind.EXPIRED)), letter(None, unpriced=1)]
 LETTERS.append(letter(Completed(body=b"", endpoint="main")))
 
 
@@ -99,6 +100,7 @@ def test_what_the_worker_adds_is_bounded_as_the_code_bounds_it() -> None:
         names.KIND: kind,
         names.STATUS: WHOLE,
         names.CODE: TEXT | {"maxLength": deadletters._CODE_ROOM},
+        names.COST: TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)?$"},
         names.ATTEMPTS: WHOLE | {"minimum": 0},
         names.HISTORY: TEXT
         | {"maxLength": deadletters._HISTORY_ROOM, "contentMediaType": "application/json"},

@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producer_sdk.errors import (
+    BudgetExceeded,
     DeadlineExceeded,
     JobCancelled,
     JobError,
@@ -17,6 +19,8 @@ from producer_sdk.errors import (
 )
 from producer_sdk.reply import Reply, Usage, read
 from producer_sdk.wire import CompletionReply, ReplyError, Source, Status, error_body
+
+COST = Decimal("0.00000042")
 
 
 def completed(body: bytes | dict[str, Any], **fields: Any) -> Reply:  # noqa: ANN401 - any of the reply's fields
@@ -133,9 +137,10 @@ def test_json_is_a_fresh_copy_each_time() -> None:
 def test_every_ending_has_its_error(status: Status, kind: type[JobError]) -> None:
     body = error_body(ReplyError(kind="why", message="it broke", status=500, code="oops"))
     wire = CompletionReply(
-        submission_id="s1", job_id="j1", status=status, body=body, run=2, attempts=4
+        submission_id="s1", job_id="j1", status=status, body=body, run=2, attempts=4, cost=COST
     )
     error = read(wire)
+    assert error.cost == COST
     assert type(error) is kind
     assert (error.submission_id, error.job_id, error.run, error.attempts) == ("s1", "j1", 2, 4)
     assert (error.kind, error.status, error.code) == ("why", 500, "oops")
@@ -153,6 +158,13 @@ def test_a_dead_letter_says_how_to_look_at_it() -> None:
     body = error_body(ReplyError(kind="k", message="m"))
     wire = CompletionReply(submission_id="s", job_id="j1", status=Status.DEAD_LETTERED, body=body)
     assert "warren dead show j1" in str(read(wire))
+
+
+def test_a_job_without_money_has_an_error_of_its_own() -> None:
+    body = error_body(ReplyError(kind="budget_exceeded", message="no room"))
+    error = read(CompletionReply(submission_id="s", job_id="j", status=Status.REFUSED, body=body))
+    assert type(error) is BudgetExceeded
+    assert "when the budget has room" in str(error)
 
 
 def test_an_expiry_is_a_deadline_exceeded_and_a_timeout() -> None:

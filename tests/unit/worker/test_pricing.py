@@ -2,6 +2,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NoReturn
@@ -11,6 +12,7 @@ import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
+from tests.contract.world import make_job
 from tests.faults.vhost import ROOT
 from worker.core.costs import Price
 from worker.core.model import Usage
@@ -263,3 +265,79 @@ def test_the_library_is_asked_once_for_each_endpoint_and_model() -> None:
         prices(endpoint="openai", asked="gpt-5-mini", answered=None, usage=USAGE, at=AT)
     kept = prices._find.cache_info()
     assert (kept.misses, kept.hits) == (1, 99)
+
+
+def served(tier: str | None, prices: Prices | None = None) -> Decimal | None:
+    """Give the cost of the same call as one service tier charges it."""
+    usage = replace(USAGE, service_tier=tier)
+    found = Prices(ENDPOINTS, {}) if prices is None else prices
+    return found(endpoint="openai", asked="gpt-5-mini", answered=None, usage=usage, at=AT)
+
+
+def test_a_service_tier_has_its_own_price() -> None:
+    standard, flex, priority = served(None), served("flex"), served("priority")
+    assert standard is not None
+    assert flex is not None
+    assert priority is not None
+    assert flex < standard < priority
+    assert {served("default"), served("standard")} == {standard}
+
+
+def test_a_service_tier_that_nobody_knows_the_price_of_has_an_unknown_cost() -> None:
+    assert served("scale") is None
+    assert served("flex", Prices(ENDPOINTS, {"gpt-5-mini": OWN})) is None
+    assert served("default", Prices(ENDPOINTS, {"gpt-5-mini": OWN})) == OWN_COST
+
+
+def test_a_price_of_a_service_tier_that_is_not_in_force_yet_is_not_used() -> None:
+    usage = replace(USAGE, service_tier="flex")
+    found = Prices(ENDPOINTS, {})(
+        endpoint="openai",
+        asked="gpt-5-mini",
+        answered=None,
+        usage=usage,
+        at=datetime(2025, 9, 1, tzinfo=UTC),
+    )
+    assert found is None
+
+
+def test_every_bundled_price_of_a_service_tier_gives_what_the_library_calculates() -> None:
+    compared = 0
+    provider = next(each for each in get_snapshot().providers if each.id == "openai")
+    for model in provider.models:
+        for variant in model.price_variants or ():
+            tier = variant.when.get("service_tier")
+            if tier in {None, "default"}:
+                continue
+            usage = replace(USAGE, service_tier=tier)
+            found = Prices(ENDPOINTS, {})(
+                endpoint="openai", asked=model.id, answered=None, usage=usage, at=AT
+            )
+            if found is None:
+                continue
+            theirs = model.calc_price(
+                genai_prices.Usage(input_tokens=1000, output_tokens=100, cache_read_tokens=200),
+                provider,
+                genai_request_timestamp=AT,
+                price_context={"service_tier": str(tier)},
+            )
+            assert found == theirs.total_price, (model.id, tier)
+            compared += 1
+    assert compared > 50
+
+
+def test_the_highest_cost_of_a_job_is_that_of_the_dearest_place() -> None:
+    own = {"m": Price(input=Decimal(1), output=Decimal(10)), "n": OWN}
+    job = replace(make_job(), model="gpt-5-mini", body=b'{"max_tokens": 1000000}')
+    prices = Prices(ENDPOINTS, own)
+
+    def highest(*places: tuple[str, str]) -> Decimal | None:
+        return prices.highest(job, places, at=AT)
+
+    bundled = highest(("openai", "gpt-5-mini"), ("gateway", "gpt-5-mini"))
+    assert bundled is not None
+    assert bundled > 2
+    assert highest(("openai", "m"), ("openai", "n")) == 10 + Decimal("0.000023")
+    assert highest(("openai", "m"), ("openai", "x")) is None
+    assert highest(("openai", "gpt-5-mini"), ("claude", "gpt-5-mini")) is None
+    assert highest() is None

@@ -11,6 +11,7 @@ import apsw
 from worker.core.kinds import Kind
 from worker.core.letters import Counts, Explanation, Letter, Selection
 from worker.core.model import State, Submission, Tally
+from worker.core.money import dollars
 from worker.errors import AmbiguousJob
 from worker.store import outcomes
 from worker.store.embedded.connection import connect_reader, unavailable
@@ -30,7 +31,7 @@ ORDER BY l.at, l.job
 """
 
 _EXPLAINED: Final = """
-SELECT number, id, tenant, tier, lane, path, model, state, run, generation, attempts, calls, refusals, snoozes,
+SELECT number, id, tenant, tier, lane, path, model, state, run, generation, attempts, calls, refusals, snoozes, spent, unpriced,
   received_at, deadline, outcome, (SELECT owner FROM claims WHERE job_id = jobs.id)
 FROM jobs"""
 
@@ -138,7 +139,8 @@ def _letter(connection: apsw.Connection, row: tuple[Any, ...]) -> Letter:
 
 def _explanation(connection: apsw.Connection, row: tuple[Any, ...]) -> Explanation:
     number, job_id, tenant, tier, lane, path, model, state, run, generation = row[:10]
-    attempts, calls, refusals, snoozes, received_at, deadline, outcome, owner = row[10:]
+    attempts, calls, refusals, snoozes, spent, unpriced = row[10:16]
+    received_at, deadline, outcome, owner = row[16:]
     return Explanation(
         job_id=job_id,
         tenant=tenant,
@@ -149,7 +151,14 @@ def _explanation(connection: apsw.Connection, row: tuple[Any, ...]) -> Explanati
         state=State(state),
         run=run,
         generation=generation,
-        tally=Tally(attempts=attempts, calls=calls, refusals=refusals, snoozes=snoozes),
+        tally=Tally(
+            attempts=attempts,
+            calls=calls,
+            refusals=refusals,
+            snoozes=snoozes,
+            spent=dollars(int(spent)),
+            unpriced=unpriced,
+        ),
         received_at=from_us(received_at),
         deadline=from_us(deadline),
         claimed_by=owner,

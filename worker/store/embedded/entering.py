@@ -89,7 +89,7 @@ def _reopen(transaction: Transaction, row: JobRow, job: Job) -> JobRow:
     connection.execute(
         "UPDATE jobs SET state = 'open', run = ?, generation = ?, tier = ?, lane = ?, priority = ?,"
         " received_at = ?, submitted_at = ?, deadline = ?, begun_at = NULL, attempts = 0, calls = 0,"
-        " refusals = 0, snoozes = 0, upstream = 0, outcome = NULL, ended_at = NULL, letter_due = 0,"
+        " refusals = 0, snoozes = 0, upstream = 0, spent = '0', unpriced = 0, outcome = NULL, ended_at = NULL, letter_due = 0,"
         " park_kind = NULL, park_after = NULL, park_until = NULL, park_carried = NULL, expires_at = ?"
         " WHERE number = ? AND run = ?",
         (

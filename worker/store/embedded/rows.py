@@ -4,7 +4,8 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from worker.core.model import HistoryEntry, Job, State, Submission, Tally
+from worker.core.model import HistoryEntry, Job, State, Submission, Tally, Work
+from worker.core.money import dollars, whole
 from worker.store.embedded.transaction import Transaction
 from worker.store.instants import from_us, span_us, to_us
 
@@ -30,6 +31,8 @@ class JobRow(NamedTuple):
     refusals: int
     snoozes: int
     upstream: int
+    spent: str
+    unpriced: int
     outcome: str | None
     ended_at: int | None
     letter_due: int
@@ -42,8 +45,17 @@ class JobRow(NamedTuple):
     def tally(self) -> Tally:
         """What the run has spent so far."""
         return Tally(
-            attempts=self.attempts, calls=self.calls, refusals=self.refusals, snoozes=self.snoozes
+            attempts=self.attempts,
+            calls=self.calls,
+            refusals=self.refusals,
+            snoozes=self.snoozes,
+            spent=dollars(int(self.spent)),
+            unpriced=self.unpriced,
         )
+
+    def spent_with(self, work: Work) -> str:
+        """Give what the run has spent with an attempt's work added, as it is kept."""
+        return str(int(self.spent) + whole(work.spent))
 
 
 class Line(NamedTuple):
@@ -62,8 +74,8 @@ def load(connection: apsw.Connection, job_id: str) -> JobRow | None:
     """Give a job's row."""
     found = connection.execute(
         "SELECT number, id, content_hash, state, run, generation, carrier, received_at, submitted_at,"
-        " begun_at, attempts, calls, refusals, snoozes, upstream, outcome, ended_at, letter_due,"
-        " park_kind, park_after, park_until, park_carried FROM jobs WHERE id = ?",
+        " begun_at, attempts, calls, refusals, snoozes, upstream, spent, unpriced, outcome, ended_at,"
+        " letter_due, park_kind, park_after, park_until, park_carried FROM jobs WHERE id = ?",
         (job_id,),
     ).fetchone()
     if found is None:
@@ -113,6 +125,8 @@ def insert(transaction: Transaction, job: Job) -> JobRow:
         refusals=0,
         snoozes=0,
         upstream=0,
+        spent="0",
+        unpriced=0,
         outcome=None,
         ended_at=None,
         letter_due=0,

@@ -4,7 +4,9 @@
 expire early. `claims` holds only the claims of calls that run now, so it stays tiny; what an ended claim
 leaves for followers stands in `answers`. `called_off` are jobs that were cancelled before any worker knew them;
 `lanes` what operators want of a lane; `permits` the calls that a lane with a ration has started lately;
-`meters` what is used of the accounts' limits, the amounts of the latest slots in one value.
+`meters` what is used of the accounts' limits, the amounts of the latest slots in one value. `pots` are what is spent
+and reserved of the budgets, and `reservations` what is not settled yet. Money is in the units of `core.money`, as
+text: no sum of it is rounded.
 """
 
 from typing import Final
@@ -14,7 +16,7 @@ import apsw
 from worker.errors import SettingsError
 
 APPLICATION_ID: Final = 0x57415252  # "WARR"
-VERSION: Final = 3
+VERSION: Final = 4
 
 _TABLES: Final = """
 CREATE TABLE jobs (
@@ -176,8 +178,28 @@ CREATE TABLE meters (
 ) STRICT, WITHOUT ROWID;
 """
 
+_FOURTH: Final = """
+ALTER TABLE jobs ADD COLUMN spent TEXT NOT NULL DEFAULT '0';
+ALTER TABLE jobs ADD COLUMN unpriced INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE pots (
+  key TEXT PRIMARY KEY,
+  spent TEXT NOT NULL,
+  reserved TEXT NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reservations (
+  name TEXT PRIMARY KEY,
+  amount TEXT NOT NULL,
+  pots TEXT NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reservations_by_expiry ON reservations (expires_at);
+"""
+
 # What brings a file from each version to the next.
-_STEPS: Final = {0: _TABLES, 1: _SECOND, 2: _THIRD}
+_STEPS: Final = {0: _TABLES, 1: _SECOND, 2: _THIRD, 3: _FOURTH}
 
 
 def prepare(connection: apsw.Connection, path: str) -> None:

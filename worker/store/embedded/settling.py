@@ -115,6 +115,7 @@ def park(
     transaction.connection.execute(
         "UPDATE jobs SET generation = generation + 1, attempts = max(0, attempts - ?),"
         " calls = calls + ?, refusals = refusals + ?, snoozes = snoozes + ?, upstream = upstream + ?,"
+        " spent = ?, unpriced = unpriced + ?,"
         " park_kind = ?, park_after = ?, park_until = ?, park_carried = 0 WHERE number = ?",
         (
             int(snoozed and claimed),
@@ -122,6 +123,8 @@ def park(
             work.refusals,
             int(snoozed),
             span_us(work.upstream),
+            row.spent_with(work),
+            work.unpriced,
             kind,
             span_us(settlement.after),
             to_us(until),
@@ -149,13 +152,16 @@ def _parked_by_another(  # noqa: PLR0917  # a park's own parts
     """
     transaction.connection.execute(
         "UPDATE jobs SET park_until = max(coalesce(park_until, 0), ?), attempts = max(0, attempts - ?),"
-        " calls = calls + ?, refusals = refusals + ?, upstream = upstream + ? WHERE number = ?",
+        " calls = calls + ?, refusals = refusals + ?, upstream = upstream + ?, spent = ?,"
+        " unpriced = unpriced + ? WHERE number = ?",
         (
             to_us(until),
             int(isinstance(settlement, Snooze)),
             work.calls,
             work.refusals,
             span_us(work.upstream),
+            row.spent_with(work),
+            work.unpriced,
             row.number,
         ),
     )
@@ -206,13 +212,15 @@ def _ended(row: JobRow, outcome: Outcome, settlement: Terminal, work: Work) -> J
         calls=row.calls + work.calls,
         refusals=row.refusals + work.refusals,
         upstream=row.upstream + span_us(work.upstream),
+        spent=row.spent_with(work),
+        unpriced=row.unpriced + work.unpriced,
     )
 
 
 def _write_end(transaction: Transaction, ended: JobRow) -> None:
     transaction.connection.execute(
         "UPDATE jobs SET state = ?, letter_due = ?, outcome = ?, calls = ?, refusals = ?, upstream = ?,"
-        " ended_at = ?, expires_at = ? WHERE number = ?",
+        " spent = ?, unpriced = ?, ended_at = ?, expires_at = ? WHERE number = ?",
         (
             ended.state.value,
             ended.letter_due,
@@ -220,6 +228,8 @@ def _write_end(transaction: Transaction, ended: JobRow) -> None:
             ended.calls,
             ended.refusals,
             ended.upstream,
+            ended.spent,
+            ended.unpriced,
             ended.ended_at,
             transaction.now + span_us(transaction.options.record_ttl),
             ended.number,

@@ -19,6 +19,7 @@ from worker.store.embedded.limits import EmbeddedLimits
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
 from worker.store.embedded.rationing import EmbeddedRationing
+from worker.store.embedded.spend import EmbeddedSpend
 from worker.store.embedded.sweeper import bury, sweep
 from worker.store.instants import to_us
 
@@ -27,7 +28,7 @@ _SWEEP_PAUSE_S: Final = 0.05
 
 
 class EmbeddedStore:
-    """Ledger, response cache, lane orders, rations and limits of a worker process, in one file that its host's processes share.
+    """Ledger, response cache, lane orders, rations, limits and spend of a worker process, in one file that its host's processes share.
 
     Use as `async with EmbeddedStore(path, …) as store`, then `store.ledger`, `store.cache` and so on. Entering
     creates the file, its folder and `owners/` beside it, readable by their owner alone.
@@ -57,6 +58,7 @@ class EmbeddedStore:
         self.lane_orders = EmbeddedLaneOrders(self._file)
         self.rationing = EmbeddedRationing(self._file, clock=clock)
         self.limits = EmbeddedLimits(self._file, clock=clock)
+        self.spend = EmbeddedSpend(self._file, clock=clock)
 
     @property
     def owner(self) -> str:

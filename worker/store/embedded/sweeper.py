@@ -26,6 +26,7 @@ def sweep(connection: apsw.Connection, *, now: int, options: EmbeddedOptions) ->
         _drop_answers(connection, now - span_us(options.answer_ttl)),
         _drop_cached(connection, now),
         _drop_called_off(connection, now),
+        _drop_reservations(connection, now),
     )
     return max(dropped) >= _MOST_ROWS
 
@@ -114,4 +115,14 @@ def _drop_cached(connection: apsw.Connection, now: int) -> int:
 
 def _drop_called_off(connection: apsw.Connection, now: int) -> int:
     connection.execute("DELETE FROM called_off WHERE expires_at <= ?", (now,))
+    return connection.changes()
+
+
+def _drop_reservations(connection: apsw.Connection, now: int) -> int:
+    connection.execute("DELETE FROM pots WHERE expires_at <= ?", (now,))
+    connection.execute(
+        "DELETE FROM reservations WHERE name IN"
+        " (SELECT name FROM reservations WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",
+        (now, _MOST_ROWS),
+    )
     return connection.changes()

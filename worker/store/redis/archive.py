@@ -6,6 +6,7 @@ from typing import Any, Final
 from worker.core.kinds import Kind
 from worker.core.letters import Counts, Explanation, Letter, Selection
 from worker.core.model import State, Tally
+from worker.core.money import dollars
 from worker.errors import AmbiguousJob
 from worker.store import outcomes
 from worker.store.redis.decoding import history, instant, submission
@@ -169,7 +170,7 @@ def _explanation(  # noqa: PLR0917  # what the script gives, in its order
     lines: Sequence[bytes],
 ) -> Explanation:
     job = _pairs(row)
-    spent = ("attempts", "calls", "refusals", "snoozes")
+    counts = ("attempts", "calls", "refusals", "snoozes", "unpriced")
     heard = sorted(zip(submissions[::2], submissions[1::2], strict=True))
     return Explanation(
         job_id=job_id,
@@ -181,7 +182,10 @@ def _explanation(  # noqa: PLR0917  # what the script gives, in its order
         state=State(job["state"]),
         run=int(job["run"]),
         generation=int(job["generation"]),
-        tally=Tally(**{name: int(job.get(name, 0)) for name in spent}),
+        tally=Tally(
+            **{name: int(job.get(name, 0)) for name in counts},
+            spent=dollars(int(job.get("spent", 0))),
+        ),
         received_at=instant(job["received_at"]),
         deadline=instant(job["deadline"]),
         claimed_by=None if owner is None else owner.decode(),

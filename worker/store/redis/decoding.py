@@ -39,6 +39,7 @@ from worker.core.model import (
     Tally,
     UnknownJob,
 )
+from worker.core.money import dollars
 from worker.store import outcomes
 from worker.store.instants import from_us, us_span
 from worker.store.redis.encoding import CANCELLED, CHECKSUM_BYTES
@@ -128,7 +129,7 @@ class Answers:
 
     def _ended(self, facts: Sequence[Any], job_id: str, outcome: Outcome | None) -> Ended:
         state, run, text, body = facts[:4]
-        submitted_at, begun_at, ended_at, letter_due, written, hear, lines = facts[9:]
+        submitted_at, begun_at, ended_at, letter_due, written, hear, lines = facts[11:]
         submitted = int(submitted_at)
         finished = submitted if ended_at is None else int(ended_at)
         begun = finished if begun_at is None else int(begun_at)
@@ -137,10 +138,10 @@ class Answers:
             run=run,
             state=State(state.decode()),
             outcome=outcome if written else self._outcome(text, body, job_id),
-            tally=_tally(facts[4:8]),
+            tally=_tally(facts[4:10]),
             # A producer's clock may run ahead of ours: no duration is negative.
             waited=us_span(max(0, begun - submitted)),
-            upstream=us_span(facts[8]),
+            upstream=us_span(facts[10]),
             total=us_span(max(0, finished - submitted)),
         )
         return Ended(
@@ -182,9 +183,16 @@ def instant(written: bytes | str) -> datetime:
     return from_us(int(written))
 
 
-def _tally(spent: Sequence[int]) -> Tally:
-    attempts, calls, refusals, snoozes = spent
-    return Tally(attempts=attempts, calls=calls, refusals=refusals, snoozes=snoozes)
+def _tally(facts: Sequence[Any]) -> Tally:
+    attempts, calls, refusals, snoozes, spent, unpriced = facts
+    return Tally(
+        attempts=attempts,
+        calls=calls,
+        refusals=refusals,
+        snoozes=snoozes,
+        spent=dollars(int(spent)),
+        unpriced=unpriced,
+    )
 
 
 def _job_of_ask(facts: Sequence[Any], asked: Asked) -> Job:

@@ -17,6 +17,7 @@ from worker.core.model import (
     Terminal,
     Work,
 )
+from worker.core.money import whole
 from worker.store import outcomes
 from worker.store.instants import span_us, to_us
 from worker.store.redis.connection import Part
@@ -75,6 +76,8 @@ def finish_parts(
         work.calls,
         work.refusals,
         span_us(work.upstream),
+        str(whole(work.spent)),
+        work.unpriced,
     )
 
 

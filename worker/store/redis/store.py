@@ -25,6 +25,7 @@ from worker.store.redis.options import RedisOptions
 from worker.store.redis.procedures import Procedures
 from worker.store.redis.rationing import RedisRationing
 from worker.store.redis.scripts import LedgerScripts
+from worker.store.redis.spend import RedisSpend
 from worker.store.redis.trouble import unavailable
 
 # Between two steps of a long sweep.
@@ -34,7 +35,7 @@ _MOST_DROPPED: Final = 100
 
 
 class RedisStore:
-    """Ledger, response cache, lane orders, rations and limits of a worker process, in a Redis that its fleet shares.
+    """Ledger, response cache, lane orders, rations, limits and spend of a worker process, in a Redis that its fleet shares.
 
     Use as `async with RedisStore(options, …) as store`, then `store.ledger`, `store.cache` and so on. With
     `trust_clock` the process's clock is taken for the server's, as in tests.
@@ -63,6 +64,7 @@ class RedisStore:
         self.lane_orders = RedisLaneOrders(self.connection)
         self.rationing = RedisRationing(self.connection, clock=clock if trust_clock else None)
         self.limits = RedisLimits(self.connection, clock=clock if trust_clock else None)
+        self.spend = RedisSpend(self.connection, clock=clock)
         self.ledger = RedisLedger(self._procedures, listener=listener)
         self._listening = Listening(
             options,

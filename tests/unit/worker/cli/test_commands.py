@@ -16,6 +16,7 @@ from worker.cli.commands import warren
 from worker.cli.submit import print_reply as show_answer
 from worker.clock import SystemClock
 from worker.core.events import Event
+from worker.core.model import DeadLetter, Work
 from worker.store.embedded import EmbeddedStore
 from worker.store.files import ledger_file
 
@@ -166,6 +167,22 @@ def test_explain_tells_what_a_completed_job_cost(
     assert told in run("explain", job_id, config=config).output.splitlines()
     as_json = json.loads(run("explain", job_id, "--json", config=config).stdout)
     assert as_json["cost"] == (None if cost is None else "0.00000045")
+
+
+def test_explain_tells_what_all_calls_of_a_run_cost(config: Path, tmp_path: Path) -> None:
+    async def fill() -> str:
+        path = ledger_file(tmp_path / "store")
+        async with EmbeddedStore(path, clock=SystemClock(), listener=Deaf()) as store:
+            job = make_job()
+            await store.ledger.begin(job, max_attempts=5)
+            work = Work(calls=3, spent=Decimal("0.00000045"), unpriced=2)
+            await store.ledger.end(
+                job, INVALID, DeadLetter(reason=INVALID.kind), work=work, claimed=True
+            )
+            return job.id
+
+    told = run("explain", asyncio.run(fill()), config=config).output.splitlines()
+    assert "all calls of the run $0.00000045, and 2 of no known cost" in told
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -45,9 +46,17 @@ def test_an_own_call_tells_its_cost_and_an_answer_that_needed_none_cost_nothing(
     assert made.cost == (cost if source is Source.UPSTREAM else 0)
 
 
-@pytest.mark.parametrize("outcome", [None, Failed(kind=Kind.TIMEOUT)], ids=["gone", "failed"])
-def test_without_an_answer_the_cost_is_unknown(outcome: Outcome | None) -> None:
-    assert reply(record(outcome, State.DEAD_LETTERED), HERE).cost is None
+def test_an_answer_that_is_not_kept_has_no_known_cost() -> None:
+    assert reply(record(None, State.COMPLETED), HERE).cost is None
+
+
+@pytest.mark.parametrize(("unpriced", "cost"), [(0, Decimal("0.5")), (1, None)])
+def test_a_run_that_failed_tells_what_its_calls_cost_if_that_is_known_of_all(
+    unpriced: int, cost: Decimal | None
+) -> None:
+    tally = Tally(attempts=2, calls=3, spent=Decimal("0.5"), unpriced=unpriced)
+    failed = replace(record(Failed(kind=Kind.TIMEOUT), State.DEAD_LETTERED), tally=tally)
+    assert reply(failed, HERE).cost == cost
 
 
 @pytest.mark.parametrize(
@@ -56,6 +65,7 @@ def test_without_an_answer_the_cost_is_unknown(outcome: Outcome | None) -> None:
         (State.DEAD_LETTERED, Status.DEAD_LETTERED),
         (State.EXPIRED, Status.EXPIRED),
         (State.CANCELLED, Status.CANCELLED),
+        (State.REFUSED, Status.REFUSED),
     ],
 )
 def test_a_failed_reply_tells_kind_status_and_code(state: State, status: Status) -> None:

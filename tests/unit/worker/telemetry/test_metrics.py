@@ -100,15 +100,20 @@ def test_tokens_of_a_shared_answer_are_not_counted_again(metrics: Metrics) -> No
 
 def test_known_costs_add_up_and_unknown_ones_are_counted_apart(metrics: Metrics) -> None:
     for cost in (Decimal("0.25"), Decimal("0.5"), Decimal(0), None):
-        metrics.tell(ended(completed("backup", cost=cost)))
-    place = {"tier": "premium", "endpoint": "backup", "model": "other"}
-    assert value(metrics, "warren_cost_usd_total", **place) == 0.75
+        metrics.tell(call(endpoint="backup", model="small", cost=cost))
+    bad = call(endpoint="backup", model="small", kind=Kind.BAD_RESPONSE, cost=Decimal("0.125"))
+    metrics.tell(bad)
+    metrics.tell(call(endpoint="backup", model="small", kind=Kind.TIMEOUT))
+    place = {"tier": "premium", "endpoint": "backup", "model": "small"}
+    assert value(metrics, "warren_cost_usd_total", **place) == 0.875
     assert value(metrics, "warren_unpriced_calls_total", **place) == 1
+    route = {"tier": "premium", "endpoint": "backup"}
+    assert value(metrics, "warren_uncertain_calls_total", **route) == 1
 
 
 @pytest.mark.parametrize("source", [Source.SHARED, Source.CACHE])
 @pytest.mark.parametrize("cost", [Decimal(1), None])
-def test_an_answer_that_needed_no_call_adds_no_cost(
+def test_an_answer_that_needed_no_call_adds_no_cost_but_what_it_saved(
     metrics: Metrics, source: Source, cost: Decimal | None
 ) -> None:
     metrics.tell(ended(completed(source=source, cost=cost)))

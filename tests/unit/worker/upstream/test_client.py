@@ -241,6 +241,58 @@ async def test_an_answer_without_a_known_price_has_no_cost() -> None:
     assert outcome.cost is None
 
 
+NO_CHOICES = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+
+
+async def test_what_all_calls_of_an_attempt_cost_adds_up_with_a_failure_that_told_its_usage() -> (
+    None
+):
+    costs = iter([Decimal("0.25"), Decimal("0.000000000000000001")])
+
+    def price(**_: object) -> Decimal:
+        return next(costs)
+
+    def empty(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=NO_CHOICES)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={**NO_CHOICES, "choices": [{}]})
+
+    bench = Bench(a=in_turn(empty, answering(500), answer), price=price)
+    work = (await bench.attempt()).work
+    assert (work.spent, work.unpriced) == (Decimal("0.250000000000000001"), 0)
+    told = [event.cost for event in bench.told.of(CallEnded)]
+    assert told == [Decimal("0.25"), 0, Decimal("0.000000000000000001")]
+
+
+@pytest.mark.parametrize(
+    ("first", "unpriced"),
+    [
+        (answering(500), 0),
+        (answering(503), 0),
+        (answering(504), 1),
+        (answering(408), 1),
+        (lambda _: httpx.Response(200, content=b"{"), 1),
+        (lambda _: httpx.Response(200, json=NO_CHOICES), 1),
+        (lambda _: httpx.Response(200, json={"choices": [{}]}), 1),
+    ],
+    ids=["500", "503", "504", "408", "garbled", "no price", "no usage"],
+)
+async def test_a_call_that_may_have_been_charged_has_no_known_cost(
+    first: Answer, unpriced: int
+) -> None:
+    work = (await Bench(tries=1, a=first).attempt()).work
+    assert (work.spent, work.unpriced) == (Decimal(0), unpriced)
+
+
+async def test_a_failure_tells_its_cost_and_forgets_its_usage() -> None:
+    bench = Bench(
+        tries=1, a=lambda _: httpx.Response(200, json=NO_CHOICES), price=lambda **_: Decimal(2)
+    )
+    failed = await bench.fail()
+    assert (failed.cost, failed.usage) == (Decimal(2), None)
+
+
 async def test_transient_failures_are_tried_again_with_growing_pauses() -> None:
     bench = Bench(a=in_turn(answering(500), answering(503), good))
     attempted = await bench.attempt()

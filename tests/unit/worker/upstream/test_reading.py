@@ -148,3 +148,22 @@ def test_codes_are_found_in_every_known_shape(
 def test_no_body_makes_the_reader_raise(path: str, body: bytes) -> None:
     completion(path, body)
     refusal(body)
+
+
+@pytest.mark.parametrize("content", ['"choices": []', '"error": {"code": "oops"}'])
+def test_what_is_no_completion_tells_its_usage_all_the_same(content: str) -> None:
+    body = f'{{{content}, "model": "m-1", "usage": {{"prompt_tokens": 3}}}}'.encode()
+    read = completion(CHAT, body)
+    assert read.shape is not Shape.COMPLETION
+    assert (read.model, read.usage) == ("m-1", Usage(prompt_tokens=3, completion_tokens=0))
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [('"flex"', "flex"), ('"default"', "default"), ("null", None), ("7", "7"), ('"a b"', None)],
+)
+def test_the_service_tier_is_the_one_that_the_answer_tells(written: str, found: str | None) -> None:
+    body = f'{{"choices": [{{}}], "service_tier": {written}, "usage": {{"prompt_tokens": 3}}}}'
+    usage = completion(CHAT, body.encode()).usage
+    assert usage is not None
+    assert usage.service_tier == found

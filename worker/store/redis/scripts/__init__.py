@@ -16,6 +16,7 @@ Each is made of parts, which are the `.lua` files of this folder: what several n
 | `giving_back` | undoing a `begin` that nobody received |
 | `asked` | an ask and whose job it is about |
 | `meters` | a meter as it is now, for what is used of the accounts' limits |
+| `money` | sums of any length, exact |
 
 The other files are the ends of scripts, by the name of their operation. What they decide is what the transaction
 functions of `worker.store.embedded` decide; the same suites and random lives hold both to it.
@@ -79,9 +80,19 @@ class LedgerScripts:
                 *(_CALLERS_TIME if trust_clock and part == "time" else read(part) for part in parts)
             )
 
-        ground = ("arguments", "time", "rows", "claims")
+        ground = ("arguments", "time", "money", "rows", "claims")
         entered = (
-            *("arguments", "time", "job", "rows", "letters", "calling_off", "claims", "claiming"),
+            *(
+                "arguments",
+                "time",
+                "money",
+                "job",
+                "rows",
+                "letters",
+                "calling_off",
+                "claims",
+                "claiming",
+            ),
             *("records", "standing", "entering"),
         )
         return cls(

@@ -3,7 +3,7 @@ local max_attempts = tonumber(argument())
 local distrusted = argument()
 
 local function tally(what, row)
-  return { what, row.attempts, row.calls, row.refusals, row.snoozes }
+  return { what, row.attempts, row.calls, row.refusals, row.snoozes, row.spent, row.unpriced }
 end
 
 -- Give the outcome that an ended claim of the key left for this job.

@@ -17,6 +17,8 @@ local function read_finish()
     calls = tonumber(argument()),
     refusals = tonumber(argument()),
     upstream = tonumber(argument()),
+    spent = argument(),
+    unpriced = tonumber(argument()),
   }
 end
 
@@ -47,6 +49,7 @@ local function write_end(row, finish)
     state = finish.state, ended_at = now_text, ended_seen = text(server_now()), ended_by = finish.operation,
     letter_due = finish.letter ~= '' and '1' or '0', calls = row.calls + finish.calls,
     refusals = row.refusals + finish.refusals, upstream = row.upstream + finish.upstream,
+    spent = plus(row.spent, finish.spent), unpriced = row.unpriced + finish.unpriced,
   }
   if finish.body ~= '' then
     fields.body_until = text(now + result_ttl)

@@ -17,7 +17,7 @@ end
 local function insert_row()
   local row = {
     id = job.id, state = 'open', run = 0, generation = 0, attempts = 0, calls = 0, refusals = 0, snoozes = 0,
-    upstream = 0,
+    upstream = 0, spent = '0', unpriced = 0,
   }
   change(row, {
     number = redis.call('INCR', key('numbers')),

@@ -8,6 +8,7 @@ local explained = argument() == '1'
 local cancelled = read_finish()
 local why = { kind = argument(), status = argument(), endpoint = argument() }
 why.calls, why.refusals, why.upstream = cancelled.calls, cancelled.refusals, cancelled.upstream
+why.spent, why.unpriced = cancelled.spent, cancelled.unpriced
 
 -- Count the work of a call whose delivery came again meanwhile and was parked: that copy goes on.
 --
@@ -21,6 +22,7 @@ local function parked_by_another(row)
     park_until = later(row.park_until, until_when),
     attempts = math.max(0, row.attempts - (kind == 'snooze' and 1 or 0)), calls = row.calls + why.calls,
     refusals = row.refusals + why.refusals, upstream = row.upstream + why.upstream,
+    spent = plus(row.spent, why.spent), unpriced = row.unpriced + why.unpriced,
   })
   return stands
 end
@@ -34,7 +36,7 @@ local function write_park(row)
     generation = row.generation + 1, attempts = math.max(0, row.attempts - (claimed and snoozed or 0)),
     calls = row.calls + why.calls, refusals = row.refusals + why.refusals, snoozes = row.snoozes + snoozed,
     upstream = row.upstream + why.upstream, park_kind = kind, park_after = after, park_until = until_when,
-    park_carried = '0',
+    park_carried = '0', spent = plus(row.spent, why.spent), unpriced = row.unpriced + why.unpriced,
   })
   return { 'parked', kind, after, until_when, '0' }
 end

@@ -14,7 +14,8 @@ local function ended(row, hear, written)
     outcome, body = outcome_of(row)
   end
   return {
-    'ended', row.state, row.run, outcome, body, row.attempts, row.calls, row.refusals, row.snoozes, row.upstream,
+    'ended', row.state, row.run, outcome, body, row.attempts, row.calls, row.refusals, row.snoozes, row.spent,
+    row.unpriced, row.upstream,
     row.submitted_at, row.begun_at or false, row.ended_at or false, row.letter_due or '0', written and 1 or 0, hear,
     history(row.id),
   }

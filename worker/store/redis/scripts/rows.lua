@@ -4,9 +4,9 @@
 -- zero or unknown is left out.
 
 local history_lines = 200
-local counts = { 'run', 'generation', 'attempts', 'calls', 'refusals', 'snoozes', 'upstream' }
+local counts = { 'run', 'generation', 'attempts', 'calls', 'refusals', 'snoozes', 'upstream', 'unpriced' }
 local nothing_spent = {
-  'begun_at', 'attempts', 'calls', 'refusals', 'snoozes', 'upstream', 'ended_at', 'ended_seen', 'ended_by',
+  'begun_at', 'attempts', 'calls', 'refusals', 'snoozes', 'upstream', 'spent', 'unpriced', 'ended_at', 'ended_seen', 'ended_by',
   'letter_due', 'body_until',
 }
 local not_parked = { 'park_kind', 'park_after', 'park_until', 'park_carried' }
@@ -23,6 +23,7 @@ local function load_row(id)
   for _, name in ipairs(counts) do
     row[name] = tonumber(row[name] or 0)
   end
+  row.spent = row.spent or '0' -- money is text: see `money`
   return row
 end
 
@@ -43,6 +44,7 @@ local function clear(row, names)
   for _, name in ipairs(counts) do
     row[name] = row[name] or 0
   end
+  row.spent = row.spent or '0'
   redis.call('HDEL', key('job', row.id), unpack(names))
 end
 

@@ -1,0 +1,98 @@
+"""The most that a call may be charged for, read from its request before it is made.
+
+It is an upper bound where the request bounds its output and has nothing but text and pictures: a token is at least
+one byte of the body, and no more is answered than was asked for. It is a guess for a request that names no bound, and
+for recordings and files. `estimate` guesses what a call will use on average instead, for limits that may be off.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from worker.core.costs import Price, cost
+from worker.core.model import Usage
+
+# What an answer is taken to be long at most where the request does not say.
+UNASKED_OUTPUT: Final = 8192
+# What a picture costs at most, whatever its bytes: 2833 + 8 x 5667 for 8 tiles at gpt-4o-mini, and less elsewhere.
+PICTURE: Final = 50_000
+_BOUNDS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+_NO_OUTPUT: Final = frozenset({"/v1/embeddings"})
+_MOST: Final = 1 << 53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """The most tokens that a call may be charged for; `service_tier` is the one that the request asks for."""
+
+    prompt_tokens: int
+    output_tokens: int
+    service_tier: str | None = None
+
+
+def ceiling(path: str, body: bytes) -> Ceiling:
+    """Give the bounds of a request by its body. Raises nothing for what is in it."""
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        asked = {}
+    service_tier = asked.get("service_tier")
+    return Ceiling(
+        prompt_tokens=len(body) + _pictures(asked),
+        output_tokens=0 if path in _NO_OUTPUT else _output(asked),
+        service_tier=service_tier if isinstance(service_tier, str) else None,
+    )
+
+
+def highest_cost(prices: Sequence[Price], bounds: Ceiling) -> Decimal | None:
+    """Give the most that a call within the bounds costs at these prices, in US dollars; None: not known.
+
+    Prompt tokens are taken at the dearest of their rates, and steps in the price for every length up to the bound: a
+    long prompt may be cheaper for each token than a short one, and the real prompt is shorter than its bytes.
+    """
+    steps = [each for each in prices if each.above < bounds.prompt_tokens or each.above < 0]
+    costs = [_at(each, bounds) for each in steps]
+    known = [each for each in costs if each is not None]
+    return max(known) if known and len(known) == len(costs) else None
+
+
+def _at(price: Price, bounds: Ceiling) -> Decimal | None:
+    rates = [price.input, price.cached_input, price.cache_write]
+    dearest = max(rate for rate in rates if rate is not None)
+    usage = Usage(prompt_tokens=bounds.prompt_tokens, completion_tokens=bounds.output_tokens)
+    return cost([Price(input=dearest, output=price.output)], usage)
+
+
+def _output(asked: Mapping[str, object]) -> int:
+    bounds = [found for name in _BOUNDS if (found := _count(asked.get(name)))]
+    choices = max(_count(asked.get("n")) or 1, _count(asked.get("best_of")) or 1)
+    prompts = asked.get("prompt")
+    # One prompt as a list of tokens is one prompt; to take it for several errs upwards.
+    several = max(len(prompts), 1) if isinstance(prompts, list) else 1
+    return max(bounds, default=UNASKED_OUTPUT) * choices * several
+
+
+def _pictures(asked: object) -> int:
+    """Give the tokens of all pictures in place of the bytes that they take inside the body."""
+    tokens, left = 0, [asked]
+    while left:
+        match left.pop():
+            case {"image_url": {"url": str(url)} | str(url)}:
+                tokens += PICTURE - len(url)
+            case dict() as inner:
+                left += inner.values()
+            case list() as items:
+                left += items
+            case _:
+                pass
+    return tokens
+
+
+def _count(value: object) -> int | None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 < value <= _MOST else None

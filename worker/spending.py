@@ -1,0 +1,188 @@
+"""The money of a job's calls: reserved before each of them, settled by what they cost.
+
+Nothing here is lost when the process dies or a task is cancelled: what was reserved then stays counted.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from worker.core.budgets import Budget, NoMoney, budgets_of, no_money, unpriced
+from worker.core.model import Job, Work
+from worker.core.money import plus, times
+from worker.core.spend import Cap, OverBudget, Reserved
+from worker.errors import StoreUnavailable
+from worker.ports import Clock, Spend
+
+_NOTHING: Final = Decimal(0)
+_NAME_BYTES: Final = 12
+# How long a worker that stops waits for what it has to settle; what is left stays counted as reserved.
+_LAST_S: Final = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Purse:
+    """What is reserved for one attempt. `estimate` is the most that one of its calls costs; None: not known.
+
+    `counted`: what was spent is counted, and what is still held goes back.
+    """
+
+    estimate: Decimal | None
+    caps: Sequence[Cap]
+    spend: Spend
+    held: list[Reserved] = field(default_factory=list)
+    counted: bool = False
+
+    async def more(self) -> bool:
+        """Reserve for one more call; False: there is no money for it, or the store does not answer."""
+        try:
+            return await self.open() is None
+        except StoreUnavailable:
+            return False
+
+    async def open(self) -> OverBudget | None:
+        """Reserve for a call; None: it is reserved.
+
+        Raises:
+            StoreUnavailable: nobody can tell now.
+        """
+        if not self.caps:
+            return None
+        name = secrets.token_hex(_NAME_BYTES)
+        found = await self.spend.reserve(name, self.caps, self.estimate or _NOTHING)
+        if isinstance(found, OverBudget):
+            return found
+        self.held.append(found)
+        return None
+
+    async def settle(self, work: Work) -> None:
+        """Count what the attempt's calls cost; one whose cost is not known counts as its estimate.
+
+        Not to be called for an attempt that was cancelled: what it cost is not known, and stays reserved.
+        """
+        unknown = times(work.unpriced, self.estimate or _NOTHING)
+        await self._settle(plus(work.spent, unknown))
+
+    async def give_back(self) -> None:
+        """Take all back: no call was made."""
+        await self._settle(_NOTHING)
+
+    async def _settle(self, total: Decimal) -> None:
+        # The sum first: if the process dies in between, too much is counted and never too little.
+        while self.held:
+            await self.spend.settle(self.held[0], _NOTHING if self.counted else total)
+            self.counted = True
+            del self.held[0]
+
+
+class Spending:
+    """Holds jobs to their budgets. `estimate` gives the most that a job's call costs, None where no price is known.
+
+    `chance` gives numbers in [0, 1). What is settled here is settled in tasks of its own, beside the job's record:
+    no reply waits for it.
+    """
+
+    def __init__(
+        self,
+        budgets: Sequence[Budget],
+        *,
+        spend: Spend,
+        estimate: Callable[[Job], Decimal | None],
+        clock: Clock,
+        chance: Callable[[], float],
+    ) -> None:
+        self._budgets = tuple(budgets)
+        self._spend = spend
+        self._estimate = estimate
+        self._clock = clock
+        self._chance = chance
+        self._settling: set[asyncio.Task[None]] = set()
+
+    def settle(self, purse: Purse, work: Work) -> None:
+        """Let what the attempt's calls cost be counted; see `Purse.settle`."""
+        self._soon(purse, purse.settle(work))
+
+    def give_back(self, purse: Purse) -> None:
+        """Let all go back: no call was made."""
+        self._soon(purse, purse.give_back())
+
+    async def aclose(self) -> None:
+        """Wait a while for what is to be settled; the rest stays reserved."""
+        if self._settling:
+            _, late = await asyncio.wait(self._settling, timeout=_LAST_S)
+            for task in late:
+                task.cancel()
+                with suppress(asyncio.CancelledError, StoreUnavailable):
+                    await task
+
+    def free(self) -> Purse:
+        """Give the purse of a job that no budget holds."""
+        return Purse(estimate=None, caps=(), spend=self._spend)
+
+    def _soon(self, purse: Purse, work: Coroutine[Any, Any, None]) -> None:
+        if not purse.held:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    def holds(self, job: Job) -> bool:
+        """Tell whether the job has a budget: then it is never called for while the store does not answer."""
+        return bool(budgets_of(self._budgets, job.tenant, job.tier))
+
+    async def reserve(self, job: Job) -> Purse | NoMoney:
+        """Reserve the cost of one call of the job, or tell what becomes of it without.
+
+        Raises:
+            StoreUnavailable: nobody can tell now; nothing is to be called.
+        """
+        budgets = budgets_of(self._budgets, job.tenant, job.tier)
+        if not budgets:
+            return self.free()
+        estimate = self._estimate(job)
+        if estimate is None and (refused := unpriced(budgets)) is not None:
+            return refused
+        caps = [each.cap(job.tenant) for each in budgets]
+        purse = Purse(estimate=estimate, caps=caps, spend=self._spend)
+        full = await purse.open()
+        if full is None:
+            return purse
+        return no_money(
+            budgets,
+            full,
+            tenant=job.tenant,
+            now=self._clock.now(),
+            deadline=job.deadline,
+            chance=self._chance(),
+        )
+
+
+class _Unasked:
+    """The `Spend` and the `Clock` of a worker without budgets: nobody asks them."""
+
+    def now(self) -> datetime:
+        return datetime.min.replace(tzinfo=UTC)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def reserve(
+        self, reservation: str, caps: Sequence[Cap], amount: Decimal
+    ) -> Reserved | OverBudget:
+        del caps
+        return Reserved(name=reservation, amount=amount)
+
+    async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
+        del reserved, amount
+
+
+def unbudgeted() -> Spending:
+    """Give what holds no job to anything."""
+    nobody = _Unasked()
+    return Spending((), spend=nobody, estimate=lambda _: None, clock=nobody, chance=lambda: 0.0)
