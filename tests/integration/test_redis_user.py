@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -15,10 +16,12 @@ from tests.faults.vhost import ROOT
 from worker.core.lanes import Orders
 from worker.core.limits import Taken, charges
 from worker.core.rations import Permit
+from worker.core.spend import Account, Cap, Per, Reserved
 from worker.store.redis.archive import RedisArchive
 from worker.store.redis.inspection import inspect
 from worker.store.redis.laneorders import RedisOrderBook
 from worker.store.redis.options import RedisOptions
+from worker.store.redis.spend import RedisSpendBook
 from worker.store.redis.store import RedisStore
 
 PAGE = (ROOT / "docs/stores.md").read_text(encoding="utf-8")
@@ -40,6 +43,11 @@ async def test_it_may_do_what_a_worker_and_an_operator_do(options: RedisOptions)
         await store.cache.put("acme:c1", ANSWER)
         assert await store.cache.get("acme:c1") is not None
         assert isinstance(await store.rationing.permit("small.bulk", per_minute=60), Permit)
+        cap = Cap(account=Account(), per=Per.DAY, usd=Decimal(1))
+        held = await store.spend.reserve("r1", [cap], Decimal(1))
+        assert isinstance(held, Reserved)
+        await store.spend.settle(held, Decimal("0.5"))
+        assert [each.spent for each in RedisSpendBook(options).standing()] == [Decimal("0.5")]
         account = charges("alpha", requests_per_minute=60, tokens_per_minute=9000, tokens=100)
         taken = await store.limits.take(account)
         assert isinstance(taken, Taken)
