@@ -30,6 +30,7 @@ from worker.core.model import (
 from worker.core.replies import reply
 from worker.core.seats import Seat
 from worker.ports import Delivery
+from worker.spending import Purse
 from worker.unrecorded import Unrecorded
 
 _NO_WORK: Final = Work()
@@ -129,10 +130,10 @@ def cancels_calls_with_their_channel() -> None:
     call, own = pipeline.Line._call, crew.Crew._own
 
     async def call_or_let_go(
-        self: pipeline.Line, job: Job, tally: Tally, *, seat: Seat, claims: Claims
+        self: pipeline.Line, job: Job, tally: Tally, *, seat: Seat, purse: Purse, claims: Claims
     ) -> Decided | Unrecorded | Follow:
         try:
-            return await call(self, job, tally, seat=seat, claims=claims)
+            return await call(self, job, tally, seat=seat, purse=purse, claims=claims)
         except asyncio.CancelledError:
             await let_go(self, job)
             raise
