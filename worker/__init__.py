@@ -7,6 +7,8 @@
 | `pipeline` | the straight line that a delivery takes |
 | `settling` | the line's end: records what was decided, and carries it out |
 | `owncalls` | the calls that this process makes now |
+| `calloff` | closes the calls of cancelled jobs |
+| `background` | the parts' own loops, kept up |
 | `crew` | the tasks that carry deliveries, owned by the worker |
 | `calling` | one attempt under its time limits |
 | `patience` | the stores as the line wants them: they wait, or know nothing |

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import random
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -19,14 +19,16 @@ from producer_sdk.wire import Lane as LaneName
 from producer_sdk.wire import request_key
 from worker import parts, stores
 from worker.asking import Asking
+from worker.background import background, every
 from worker.broker.asks import AskIntake
 from worker.broker.connection import Link
 from worker.broker.delivery import Outlet
 from worker.broker.intake import Intake, TierIntake
 from worker.broker.publisher import Publisher
 from worker.broker.trouble import Troubles
+from worker.calloff import call_off
 from worker.clock import SystemClock
-from worker.core.events import TierPaused, Trouble
+from worker.core.events import TierPaused
 from worker.core.lanes import Cause, LaneRules
 from worker.crew import Crew
 from worker.errors import CannotStart, StoreUnavailable
@@ -58,12 +60,7 @@ from worker.telemetry.sink import Sink, open_sink
 from worker.unrecorded import LateRecords
 
 _BEAT_S: Final = 1.0
-_RESTART_S: Final = 1.0
-_CANCEL_AGAIN_S: Final = 0.5
 _QUIET_S: Final = 5.0
-_CALL_OFF_S: Final = 0.25
-_LONGEST_ASKED_S: Final = 0.75
-_MORE_ASKS_S: Final = 0.1
 _ASKS: Final = "asks"
 
 
@@ -183,7 +180,7 @@ async def _build(
     resources.callback(health.stop)
 
     # Alive from here on, though it may have to wait for its store.
-    _background(resources, listener, lambda: _every(_BEAT_S, pulse.beat), "pulse")
+    background(resources, listener, lambda: every(_BEAT_S, pulse.beat), "pulse")
     store = await opened(
         lambda: stores.store(settings.store, clock, listener),
         resources,
@@ -251,14 +248,14 @@ async def _build(
     # Before anything is taken: a lane that was paused stays so across a restart. Unknown orders close every lane.
     with suppress(StoreUnavailable):
         await lanes.look()
-    _background(resources, listener, lanes.run, "lanes")
+    background(resources, listener, lanes.run, "lanes")
     for key, intake in intakes.items():
-        _background(resources, listener, intake.run, f"intake {key}")
+        background(resources, listener, intake.run, f"intake {key}")
     asks = _take_asks(resources, connections.consume, outlet, troubles, crew=crew, line=line)
 
-    every: list[Intake[Any]] = [*intakes.values(), asks]
+    all_intakes: list[Intake[Any]] = [*intakes.values(), asks]
     _pause_for(outage, [asks, *(intakes[key] for key in intakes if not line.calls_on(key))])
-    _background(resources, listener, outage.run, "outage")
+    background(resources, listener, outage.run, "outage")
 
     def beat() -> None:
         readiness.broker(connected=connections.connected)
@@ -267,14 +264,14 @@ async def _build(
         for key, intake in intakes.items():
             readiness.consumer(key, consuming=intake.consuming or intake.paused)
 
-    _background(resources, listener, lambda: _every(_BEAT_S, beat), "beat")
+    background(resources, listener, lambda: every(_BEAT_S, beat), "beat")
     # Not with the first publish: a worker that cannot publish should say so before it takes a job, and one that
     # has nothing to publish is no less ready for that.
-    _background(resources, listener, connections.stay, "connect")
+    background(resources, listener, connections.stay, "connect")
     return _Worker(
         crew=crew,
         line=line,
-        intakes=every,
+        intakes=all_intakes,
         readiness=readiness,
         address=f"{host}:{port}",
     )
@@ -377,37 +374,9 @@ def _take_asks(
         take=lambda ask: crew.spawn(line.until_down(lambda: asking.own(ask))),
         spawn=crew.spawn,
     )
-    _background(resources, line.listener, asks.run, "intake asks")
-    _background(resources, line.listener, lambda: _call_off(line, closing), "call off")
+    background(resources, line.listener, asks.run, "intake asks")
+    background(resources, line.listener, lambda: call_off(line, closing), "call off")
     return asks
-
-
-async def _call_off(line: Line, asked: asyncio.Event) -> None:
-    """Close the calls of cancelled jobs: soon where this process was asked, else when it looks.
-
-    Of many asks in a row all are noted first: what follows a closed call (its record, its replies) takes
-    longer than closing it, and would hold up the others.
-    """
-    while True:
-        if await _comes(asked, within_s=_CALL_OFF_S):
-            latest = asyncio.get_running_loop().time() + _LONGEST_ASKED_S
-            while await _comes(asked, within_s=_MORE_ASKS_S):
-                if asyncio.get_running_loop().time() >= latest:
-                    break
-        if line.calls:
-            with suppress(StoreUnavailable):  # the calls go on until it can be asked
-                line.call_off(await line.ledger.called_off())
-
-
-async def _comes(event: asyncio.Event, *, within_s: float) -> bool:
-    """Tell whether an event comes in time, and wait for the next one from now on."""
-    try:
-        async with asyncio.timeout(within_s):
-            await event.wait()
-    except TimeoutError:
-        return False
-    event.clear()
-    return True
 
 
 def _unheard(listen: ListenAddress, error: OSError) -> str:
@@ -421,44 +390,3 @@ def _unheard(listen: ListenAddress, error: OSError) -> str:
         f"{listen} cannot be listened on ({error.strerror or error}): set http.listen or WARREN_HTTP__LISTEN to an "
         "address of this machine, with a port above 1023 or 0 for any free one"
     )
-
-
-async def _every(seconds: float, act: Callable[[], None]) -> None:
-    while True:
-        act()
-        await asyncio.sleep(seconds)
-
-
-def _background(
-    resources: AsyncExitStack,
-    listener: Listener,
-    work: Callable[[], Awaitable[None]],
-    name: str,
-) -> None:
-    """Run a part's own loop until the worker goes down; a bug in it is told, and the loop starts again."""
-
-    async def keep_up() -> None:
-        while True:
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001  # a task's border: one part's bug ends no other part
-                listener.tell(
-                    Trouble(
-                        what="a part of the worker failed and is started again",
-                        about=name,
-                        error=f"{type(error).__name__}: {error}",
-                    )
-                )
-                await asyncio.sleep(_RESTART_S)
-            else:
-                return
-
-    task = asyncio.create_task(keep_up(), name=name)
-
-    async def end() -> None:
-        # Again and again: the AMQP library swallows a cancellation at times.
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=_CANCEL_AGAIN_S)
-
-    resources.push_async_callback(end)

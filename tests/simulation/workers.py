@@ -18,13 +18,14 @@ from tests.simulation.process import (
 )
 from tests.simulation.store import SimulatedStore
 from tests.simulation.upstream import SimulatedEndpoint
-from worker.app import _call_off, _pause_for
+from worker.app import _pause_for
 from worker.asking import Asking
 from worker.broker.asks import AskIntake
 from worker.broker.delivery import Outlet
 from worker.broker.intake import TierIntake
 from worker.broker.publisher import Publisher
 from worker.broker.trouble import Troubles
+from worker.calloff import call_off
 from worker.core.events import (
     TierPaused,
 )
@@ -134,7 +135,7 @@ class WorkerProcess(Process):
                 take=lambda ask: self.crew.spawn(self.line.until_down(lambda: asking.own(ask))),
                 **common,
             )
-            work += [asks.run(), _call_off(self.line, closing)]
+            work += [asks.run(), call_off(self.line, closing)]
             self.intakes["asks"] = cast("TierIntake", asks)
         _pause_for(self.outage, list(self.intakes.values()))
         if self.world.orders:
