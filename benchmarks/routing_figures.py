@@ -16,7 +16,11 @@ from worker.core.routing import Policy, choose
 FLOORS: Final = ("round-robin", "random")
 """Policies that know nothing but the weights, to compare with."""
 
-POLICIES: Final = (*FLOORS, *(policy.value for policy in Policy))
+# Where all endpoints cost the same, the choice by price is `ewma`.
+POLICIES: Final = (
+    *FLOORS,
+    *(policy.value for policy in Policy if policy is not Policy.CHEAPEST),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

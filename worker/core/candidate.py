@@ -37,7 +37,7 @@ class Candidate:
     `weight` is above zero: twice the weight, twice the calls. `latency_s` is None until a call has completed, and
     `at_least_s` is what is known instead. `error_rate` is in [0, 1]. `silent_s`: for how long nothing was heard
     of it and nothing asked. `room`: the share of its limit that is left; 1: no limit is known. `taking`: not held,
-    its circuit lets the call pass, and permits may be had.
+    its circuit lets the call pass, and permits may be had. `price`: what a typical call costs; None: not known.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Candidate:
     error_rate: float = 0.0
     silent_s: float = 0.0
     room: float = 1.0
+    price: float | None = None
     taking: bool = True
 
     @classmethod
@@ -61,6 +62,7 @@ class Candidate:
         weight: float,
         in_flight: int,
         room: float = 1.0,
+        price: float | None = None,
         taking: bool = True,
     ) -> "Candidate":
         """Give what is seen of an endpoint at an instant of the monotonic clock; `peak`: its peaks, not its mean."""
@@ -73,6 +75,7 @@ class Candidate:
             error_rate=observed.error_rate,
             silent_s=observed.silent_s(now),
             room=room,
+            price=price,
             taking=taking,
         )
 

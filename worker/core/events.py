@@ -66,7 +66,8 @@ class CallEnded:
     `model` is the one that the job asked for, whatever the endpoint calls it. `first_byte_s`: until the head of
     an answer was there; None: none came. `retry`: it repeats a try of the same attempt that failed. `hedge`: it was
     begun beside another call of the attempt, which had not answered yet. `cost` is what it cost in
-    US dollars; None: not known.
+    US dollars; None: not known. `saved`: how much more it would have cost at the dearest endpoint, where the tier chooses
+    by price.
     """
 
     job_id: str
@@ -79,6 +80,7 @@ class CallEnded:
     retry: bool = False
     hedge: bool = False
     cost: Decimal | None = None
+    saved: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

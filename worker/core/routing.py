@@ -23,6 +23,7 @@ class Policy(StrEnum):
     PEAK_EWMA = "peak-ewma"
     BLEND = "blend"
     LEAST_LOAD = "least-load"
+    CHEAPEST = "cheapest"
 
 
 DEFAULT: Final = Policy.EWMA
@@ -57,10 +58,13 @@ def choose(
     * `blend`: load x 0.4 + latency x 0.6, each as a share of the highest; dice among the best three.
     * `least-load`: the fewest calls in flight per weight; between equals the configured order decides, beginning
       `turn` places further each time.
+    * `cheapest`: as `ewma`, among those with the lowest price alone; an unknown price is higher than every other.
     """
     taking = [index for index, each in enumerate(candidates) if each.taking]
     others = [index for index in taking if candidates[index].name not in avoid] if avoid else taking
     ready = others or taking
+    if policy is Policy.CHEAPEST:
+        ready = _cheapest(candidates, ready)
     if len(ready) <= 1:
         return ready[0] if ready else None
     if policy is Policy.LEAST_LOAD:
@@ -79,6 +83,12 @@ def _least_load(candidates: Sequence[Candidate], ready: Sequence[int], turn: int
             (index - turn) % count,
         ),
     )
+
+
+def _cheapest(candidates: Sequence[Candidate], ready: Sequence[int]) -> list[int]:
+    prices = [candidates[index].price for index in ready]
+    lowest = min((price for price in prices if price is not None), default=None)
+    return [index for index, price in zip(ready, prices, strict=True) if price == lowest]
 
 
 def _of_two(field: Field, chance: Callable[[], float]) -> int:

@@ -74,7 +74,7 @@ class TierSettings:
     routing: Annotated[
         Policy,
         one_of(Policy),
-        "How the endpoint of a call is chosen: by latency and load (`ewma`, `peak-ewma`, `blend`) or load alone (`least-load`)",
+        "How a call's endpoint is chosen: by latency and load (`ewma`, `peak-ewma`, `blend`), load alone (`least-load`), or price first (`cheapest`)",
     ] = DEFAULT
     fallback_models: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],

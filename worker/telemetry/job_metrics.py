@@ -4,7 +4,7 @@ from itertools import product
 from typing import Final
 
 from producer_sdk.wire import Source
-from worker.core.events import CalledUnrecorded, JobEnded, JobParked, RecordedLate
+from worker.core.events import CalledUnrecorded, CallEnded, JobEnded, JobParked, RecordedLate
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Retry, State
 from worker.telemetry.binding import Binder, Known, each
@@ -15,6 +15,8 @@ _WAIT_S: Final = (0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 
 # What it waited and what was worked on it: a call takes a second at least, so the steps below are fewer.
 _JOB_S: Final = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 _LABELS: Final = ("tier", "lane")
+
+_ROUTING: Final = "routing"
 
 
 class JobMetrics:
@@ -60,9 +62,9 @@ class JobMetrics:
         )
         self._saved = make.counters(
             "saved_usd_total",
-            "US dollars that answers without a call of their own would have cost, where that is known.",
+            "US dollars that answers without a call of their own would have cost, or that the choice by price saved, where that is known.",
             ("tier", "source"),
-            list(product(known.tiers, [Source.SHARED.value, Source.CACHE.value])),
+            list(product(known.tiers, [Source.SHARED.value, Source.CACHE.value, _ROUTING])),
         )
         self._wait_s = make.histograms(
             "job_wait_seconds",
@@ -90,6 +92,11 @@ class JobMetrics:
                     self._saved[event.job.tier, source].inc(float(cost))
             case None:
                 pass
+
+    def routed(self, event: CallEnded) -> None:
+        """Count what a call has cost less than it would have elsewhere."""
+        if event.saved is not None:
+            self._saved[event.tier, _ROUTING].inc(float(event.saved))
 
     def parked(self, event: JobParked) -> None:
         """Count a copy that waits."""

@@ -69,6 +69,7 @@ class Metrics:
                 pass
             case CallEnded():
                 self._all.calls.ended(event)
+                self._all.jobs.routed(event)
             case JobEnded():
                 self._all.jobs.ended(event)
                 self._all.calls.completed(event)

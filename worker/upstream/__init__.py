@@ -6,6 +6,7 @@
 | `pool` | one tier's endpoints: who can answer a job, and who takes its next call |
 | `post` | one endpoint as one tier sees it: its places, and what a call's end tells |
 | `quota`, `bearing` | an account's limits a minute; how many calls an endpoint has in flight, and bears |
+| `tariff` | what the endpoints of a tier charge for the same call |
 | `hedging` | a second call beside one that keeps silent |
 | `endpoint` | one endpoint: a configured value and its connections; makes one call |
 | `standing` | what is known of an endpoint: its hold, its circuit, its probe |

@@ -37,6 +37,7 @@ from worker.upstream.hedging import Hedges
 from worker.upstream.pool import Pool
 from worker.upstream.post import Place, Post
 from worker.upstream.quota import Quota
+from worker.upstream.tariff import Tariff
 from worker.upstream.tier import TierSpec
 
 _PLAIN: Final = TierSpec()
@@ -88,6 +89,7 @@ class UpstreamClient:
                 ],
                 fallback_models=specs.get(name, _PLAIN).fallback_models,
                 routing=routing.get(name, DEFAULT),
+                tariff=Tariff(price, clock=clock),
                 clock=clock,
                 chance=chance,
                 listener=listener,
@@ -242,6 +244,9 @@ class UpstreamClient:
                     retry=retry,
                     hedge=hedge,
                     cost=None if outcome is None else outcome.cost,
+                    saved=None
+                    if outcome is None
+                    else self.pools[job.tier].saved(job, place, outcome, at),
                 )
             )
             if outcome is None:

@@ -1,19 +1,22 @@
 """One tier's endpoints: which of them can answer a job, and which takes its next call."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from itertools import count
 from typing import Final, TypeAlias
 
 from worker.core.admission import HOLD
+from worker.core.candidate import Candidate
 from worker.core.events import SeatRefused
-from worker.core.model import Failed, Job
+from worker.core.model import Completed, Failed, Job, Outcome
 from worker.core.routing import Policy, choose
 from worker.core.seats import NoSeat, Unready
 from worker.core.serving import Offer, offers, unserved
 from worker.ports import Clock, Listener
 from worker.upstream.post import Place, Post
+from worker.upstream.tariff import Tariff
 
 # Model names come from requests: whoever makes them up gets no room.
 _MOST_KEPT: Final = 1024
@@ -31,6 +34,7 @@ class Pool:
         *,
         fallback_models: Sequence[str],
         routing: Policy,
+        tariff: Tariff,
         clock: Clock,
         chance: Callable[[], float],
         listener: Listener,
@@ -38,6 +42,7 @@ class Pool:
         self.posts = tuple(posts)
         self._tier = tier
         self.routing = routing
+        self._tariff = tariff
         self._clock = clock
         self._chance = chance
         self._listener = listener
@@ -64,6 +69,18 @@ class Pool:
         waits = [post.left_s(now) for post in self._serves(job) if post.name != name]
         return timedelta(seconds=min(waits)) if waits else None
 
+    def saved(self, job: Job, place: Place, outcome: Outcome, at: datetime) -> Decimal | None:
+        """Give what the choice by price has saved with a call made at the instant `at`; None: nothing, or not known."""
+        if self.routing is not Policy.CHEAPEST or not isinstance(outcome, Completed):
+            return None
+        endpoints = [
+            self.posts[offer.endpoint].name
+            for group in self._groups(job)
+            for offer in group
+            if offer.model == place.model
+        ]
+        return self._tariff.saved(outcome, model=place.model, endpoints=endpoints, at=at)
+
     async def take(self, job: Job, *, avoid: Collection[str] = ()) -> Place | NoSeat:
         """Choose an endpoint and take the permits of its limits; `avoid`: only if nothing else is left.
 
@@ -83,7 +100,7 @@ class Pool:
         for group in groups:
             posts = [self.posts[offer.endpoint] for offer in group]
             index = choose(
-                [post.candidate(now, self.routing) for post in posts],
+                [self._candidate(offer, now) for offer in group],
                 policy=self.routing,
                 chance=self._chance,
                 turn=next(self._turns),
@@ -94,6 +111,11 @@ class Pool:
             if min(post.left_s(now) for post in posts) <= HOLD.total_seconds():
                 return None
         return None
+
+    def _candidate(self, offer: Offer, now: float) -> Candidate:
+        post, by_price = self.posts[offer.endpoint], self.routing is Policy.CHEAPEST
+        price = self._tariff.of(post.name, offer.model) if by_price else None
+        return post.candidate(now, self.routing, price=price)
 
     def _no_seat(self, groups: Sequence[_Group]) -> NoSeat:
         soonest = self._soonest(groups)

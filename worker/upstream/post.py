@@ -78,7 +78,7 @@ class Post:
             return Obstacle(self._quota.full_of.value), Kind.RATE_LIMITED
         return Obstacle.CONCURRENCY, Kind.UNAVAILABLE
 
-    def candidate(self, now: float, routing: Policy) -> Candidate:
+    def candidate(self, now: float, routing: Policy, *, price: float | None = None) -> Candidate:
         """Give what the choice between endpoints looks at."""
         return Candidate.of(
             self._observed,
@@ -88,6 +88,7 @@ class Post:
             weight=self.endpoint.spec.weight,
             in_flight=self.endpoint.bearing.in_flight,
             room=self._quota.room(now),
+            price=price,
             taking=self.left_s(now) <= 0,
         )
 

@@ -135,7 +135,7 @@ def test_an_unknown_variable_is_a_problem_with_a_suggestion(
         (
             "tiers.premium",
             'routing = "fastest"',
-            "must be one of ewma, peak-ewma, blend, least-load",
+            "must be one of ewma, peak-ewma, blend, least-load, cheapest",
         ),
         ("tiers.premium", 'name = "x"', "there is no such setting"),
         ("endpoints.main", "weight = 0", "must be between"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.worker.upstream.fakes import dice
 from worker.core.candidate import Candidate
 from worker.core.kinds import RULES, Cure, Kind
 from worker.core.latency import Observed
@@ -305,3 +306,27 @@ def test_only_refusals_hold_an_endpoint_and_never_for_longer_than_five_minutes(
         assert held is None or timedelta() < held <= LONGEST_HOLD
     else:
         assert held is None
+
+
+@given(seeds, st.lists(st.sampled_from([None, 0.01, 0.02, 0.5]), min_size=1, max_size=6))
+def test_by_price_only_the_cheapest_of_those_that_take_calls_are_chosen(
+    seed: int, prices: list[float | None]
+) -> None:
+    field = [
+        Candidate(name=str(index), price=price, latency_s=1 + index)
+        for index, price in enumerate(prices)
+    ]
+    index = choose(field, policy=Policy.CHEAPEST, chance=dice(seed))
+    assert index is not None
+    known = [price for price in prices if price is not None]
+    assert prices[index] == (min(known) if known else None)
+
+
+def test_by_price_the_next_cheaper_one_takes_what_the_cheapest_does_not() -> None:
+    field = [
+        Candidate(name="dear", price=2.0),
+        Candidate(name="cheap", price=1.0, taking=False),
+        Candidate(name="unknown"),
+        Candidate(name="tried", price=0.5),
+    ]
+    assert choose(field, policy=Policy.CHEAPEST, chance=dice(1), avoid={"tried"}) == 0

@@ -21,6 +21,7 @@ from tests.unit.worker.telemetry.samples import (
 from worker.core.circuit import State as CircuitState
 from worker.core.events import (
     CalledUnrecorded,
+    CallEnded,
     CircuitChanged,
     Counted,
     EndpointHeld,
@@ -121,6 +122,16 @@ def test_an_answer_that_needed_no_call_adds_no_cost_but_what_it_saved(
     assert all(count == 0 for _, count in counted(metrics, "warren_unpriced_calls_total"))
     saved = value(metrics, "warren_saved_usd_total", tier="premium", source=source)
     assert saved == (0 if cost is None else 1)
+
+
+def test_what_the_choice_by_price_saves_is_added_up(metrics: Metrics) -> None:
+    for saved in (Decimal("0.25"), None, Decimal("0.5")):
+        metrics.tell(
+            CallEnded(
+                job_id="1", tier="premium", endpoint="main", kind=None, seconds=1, saved=saved
+            )
+        )
+    assert value(metrics, "warren_saved_usd_total", tier="premium", source="routing") == 0.75
 
 
 def test_a_failed_job_counts_by_kind(metrics: Metrics) -> None:

@@ -4,23 +4,25 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 
 import httpx
 import pytest
 
 from tests.unit.worker.upstream.fakes import HandClock, Memory, always, job
+from worker.core.costs import unpriced
 from worker.core.events import CallEnded, CircuitChanged, LimitSeen, RetryDenied, SeatRefused
 from worker.core.kinds import Kind
 from worker.core.limits import Charge, Full, Taken
-from worker.core.model import Attempted, Completed, Failed
+from worker.core.model import Attempted, Completed, Failed, Usage
 from worker.core.quick import TryPolicy
 from worker.core.retrybudget import BudgetPolicy
 from worker.core.routing import Policy
 from worker.core.seats import NoSeat, Obstacle, Seat, Unready
 from worker.errors import StoreUnavailable
 from worker.ownlimits import OwnLimits
-from worker.ports import Limits
+from worker.ports import Limits, Pricing
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
@@ -63,6 +65,8 @@ class Bench:
         tries: int = 2,
         budget: BudgetPolicy | None = None,
         limits: Limits | None = None,
+        routing: Policy = Policy.LEAST_LOAD,
+        price: Pricing = unpriced,
     ) -> None:
         self.clock, self.told = HandClock(), Memory()
         given = [*specs, *[{}] * (len(upstreams) - len(specs))]
@@ -80,7 +84,8 @@ class Bench:
             clock=self.clock,
             chance=lambda: 0.5,
             listener=self.told,
-            routing={"small": Policy.LEAST_LOAD},
+            routing={"small": routing},
+            price=price,
             specs={} if spec is None else {"small": spec},
             budget=budget,
             limits=limits,
@@ -508,3 +513,33 @@ async def test_closing_an_attempt_closes_its_hedge_too() -> None:
     running.cancel()
     await asyncio.wait({running})
     assert (a.left, b.left) == (1, 1)
+
+
+# Prices.
+
+
+async def test_by_price_the_cheapest_is_called_and_what_that_saves_is_told() -> None:
+    def price(
+        *, endpoint: str, asked: str, answered: str | None, usage: Usage | None, at: datetime
+    ) -> Decimal | None:
+        del asked, answered, at
+        each = {"a": Decimal("0.002"), "b": Decimal("0.001"), "c": None}[endpoint]
+        return None if each is None or usage is None else each * usage.total_tokens
+
+    a, b, c = Upstream(), Upstream(), Upstream()
+    bench = Bench(a, b, c, routing=Policy.CHEAPEST, price=price)
+    for _ in range(5):
+        await bench.attempt()
+    assert [len(each.bodies) for each in (a, b, c)] == [0, 5, 0]
+    assert {call.saved for call in bench.told.of(CallEnded)} == {Decimal("0.100")}
+    b.status = 503
+    answer = (await bench.attempt()).outcome
+    assert isinstance(answer, Completed)
+    assert answer.endpoint == "a"
+    assert [call.saved for call in bench.told.of(CallEnded)][-2:] == [None, None]
+
+
+async def test_a_tier_that_does_not_choose_by_price_tells_of_no_saving() -> None:
+    bench = Bench(Upstream(), Upstream(), price=lambda **_: Decimal(1))
+    await bench.attempt()
+    assert [call.saved for call in bench.told.of(CallEnded)] == [None]
