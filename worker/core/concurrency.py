@@ -12,6 +12,7 @@ from worker.core.kinds import Kind
 
 _FLOOR: Final = 1.0
 _USED: Final = 0.5
+_ALONE: Final = 1
 # vLLM and its like queue what they cannot serve: there the calls that take too long are the only sign of load.
 _TOO_MUCH: Final = frozenset({Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.TIMEOUT})
 
@@ -56,12 +57,13 @@ class Concurrency:
         """Give the limit after a call ended now so, None: it completed; `in_flight` counts it too.
 
         A limit's worth of completed calls adds one. A call that was too much takes it down, but only if it began
-        after the last fall: those that were refused together tell one thing. Other failures tell nothing.
+        after the last fall: those that were refused together tell one thing. Other failures tell nothing, nor does
+        a call that was alone: a storm's probes would else leave an endpoint with one call at a time, for long.
         """
         if kind is None and in_flight >= self.limit * _USED:
             return replace(self, limit=min(self.limit + 1 / self.limit, float(self.policy.most)))
-        if kind in _TOO_MUCH and began >= self.since:
+        if kind in _TOO_MUCH and began >= self.since and in_flight > _ALONE:
             # What was in flight was too much; a limit far above it says nothing.
-            borne = min(self.limit, float(max(in_flight, 1)))
+            borne = min(self.limit, float(in_flight))
             return replace(self, limit=max(borne * self.policy.kept, _FLOOR), since=now)
         return self

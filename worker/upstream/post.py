@@ -165,7 +165,10 @@ class Post:
         start, now = place.hold.start, self._clock.monotonic()
         place.hold.given_up = True
         kind = outcome.kind if isinstance(outcome, Failed) else None
-        self.endpoint.bearing.ended(kind, began=start.began, now=now)
+        # Where limits by the minute are known, a refusal is theirs, and not of so many calls at once.
+        by_the_minute = kind is Kind.RATE_LIMITED and self._quota.known
+        crowded = Kind.CANCELLED if by_the_minute else kind
+        self.endpoint.bearing.ended(crowded, began=start.began, now=now)
         # A request that no endpoint would take says nothing about how this one is doing, but that it is there.
         if kind is not None and RULES[kind].cure in {Cure.NONE, Cure.END}:
             self._observed = self._observed.answered(at=now)

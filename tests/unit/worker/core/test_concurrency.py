@@ -39,6 +39,11 @@ def test_other_failures_tell_nothing(kind: Kind) -> None:
     assert at(10).after(kind, began=0, now=1, in_flight=10) == at(10)
 
 
+@pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.TIMEOUT])
+def test_a_call_that_was_alone_was_not_one_of_too_many(kind: Kind) -> None:
+    assert at(10).after(kind, began=0, now=1, in_flight=1) == at(10)
+
+
 def test_calls_refused_together_take_it_down_once() -> None:
     fallen = at(10)
     for _ in range(10):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -101,6 +102,11 @@ class Bench:
             if isinstance(seat, Seat):
                 await self.client.attempt(JOB, calls_left=1, may_call=always, seat=seat)
             return seat
+
+    async def sits_or_waits(self) -> timedelta:
+        """Take a seat, make its call, and leave it; give how long to wait before the next."""
+        seat = await self.sits()
+        return seat.wait if isinstance(seat, NoSeat) else timedelta()
 
 
 def no_seat(seat: Seat | NoSeat) -> NoSeat:
@@ -327,6 +333,35 @@ async def test_what_was_too_much_at_once_is_found_out() -> None:
     assert len(a.bodies) == 10 + 7
     a.gate.set()
     await asyncio.gather(*more)
+
+
+async def test_probes_that_fail_one_by_one_say_nothing_of_how_many_calls_are_borne() -> None:
+    a = Upstream(503)
+    bench = Bench(a, tries=1, specs=[{"max_concurrency": 20}])
+    while bench.clock.passed_s < 120:
+        bench.clock.passed_s += max((await bench.sits_or_waits()).total_seconds(), 0.1)
+    a.status = 200
+    while isinstance(await bench.sits(), NoSeat):
+        bench.clock.passed_s += 1
+    async with AsyncExitStack() as seats:
+        taken = [await seats.enter_async_context(bench.client.seat(JOB)) for _ in range(20)]
+    assert all(isinstance(seat, Seat) for seat in taken)
+
+
+async def test_a_rate_that_was_exceeded_says_nothing_of_how_many_calls_are_borne() -> None:
+    a = Upstream(429, {"retry-after": "1", "x-ratelimit-limit-requests": "60000"})
+    bench = Bench(a, tries=1, specs=[{"max_concurrency": 20}])
+    a.gate.clear()
+    tasks = [asyncio.create_task(bench.sits()) for _ in range(2)]
+    await a.arrived.wait()
+    a.gate.set()
+    await asyncio.gather(*tasks)
+    a.status = 200
+    bench.clock.passed_s += 1.1
+    await bench.sits()
+    async with AsyncExitStack() as seats:
+        taken = [await seats.enter_async_context(bench.client.seat(JOB)) for _ in range(20)]
+    assert all(isinstance(seat, Seat) for seat in taken)
 
 
 async def test_a_call_that_is_cancelled_gives_its_place_up() -> None:
