@@ -8,10 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from worker.core.model import Completed, Outcome
+from worker.core.kinds import RULES, Cure
+from worker.core.model import Completed, Failed, Outcome
 from worker.upstream.tier import TierSpec
 
 _MOST_SAVED: Final = 10.0
+_WAITS: Final = frozenset({Cure.WAIT, Cure.OPERATOR})
 
 
 class Hedges:
@@ -29,8 +31,9 @@ class Hedges:
     ) -> Outcome:
         """Give what the first call came to, or the second, which begins when the first has not ended in `after_s`.
 
-        A completion ends the race, and the other call is closed; a failure waits for the other one. `second` gives None
-        where it made no call.
+        A completion ends the race, and the other call is closed; a failure waits for the other one. Of two failures the
+        first call's stands, unless that is a wait, which would take back what the other one counts. `second` gives None where
+        it made no call.
         """
         # So many may be saved up that a quiet hour does not fill one minute with hedges.
         self._balance = min(self._balance + self._share, _MOST_SAVED)
@@ -58,9 +61,17 @@ async def _first_to_complete(
             for one in done:
                 if isinstance(answer := one.result(), Completed):
                     return answer
-        return call.result()  # both have failed, or there was no hedge
+        return _of_two(call.result(), hedge.result())
     finally:
         await _close(hedge)
+
+
+def _of_two(first: Outcome, second: Outcome | None) -> Outcome:
+    """Give what stands of two calls that have both failed; see `quick.verdict`."""
+    if not (isinstance(first, Failed) and isinstance(second, Failed)):
+        return first
+    waits = RULES[first.kind].cure in _WAITS and RULES[second.kind].cure not in _WAITS
+    return second if waits else first
 
 
 async def _close(call: "asyncio.Future[Any]") -> None:

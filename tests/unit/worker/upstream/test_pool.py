@@ -511,6 +511,22 @@ async def test_hedges_count_as_tries() -> None:
     assert attempted.work.calls == 2
 
 
+@pytest.mark.parametrize(("status", "kind"), [(500, "upstream_error"), (400, "invalid_request")])
+async def test_a_refusal_does_not_take_back_what_a_hedges_failure_counted(
+    status: int, kind: str
+) -> None:
+    a, b = Upstream(429), Upstream(status)
+    a.gate.clear()
+    bench = Bench(a, b, spec=HEDGED, tries=2)
+    running = asyncio.create_task(bench.attempt())
+    await b.arrived.wait()
+    a.gate.set()
+    attempted = await running
+    assert isinstance(attempted.outcome, Failed)
+    assert attempted.outcome.kind == kind
+    assert (attempted.work.calls, attempted.work.refusals) == (1, 1)
+
+
 async def test_hedges_are_only_a_share_of_the_calls() -> None:
     a, b = Upstream(), Upstream()
     a.gate.clear()
