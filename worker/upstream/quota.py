@@ -13,6 +13,7 @@ from worker.core.events import Counted
 from worker.core.hints import LimitsTold, Told
 from worker.core.limits import Charge, Full, Taken, charges, used
 from worker.core.model import Completed, Outcome
+from worker.core.routing import LONGEST_HOLD
 from worker.errors import StoreUnavailable
 from worker.ports import Limits
 
@@ -167,7 +168,8 @@ def _refilled_s(told: Told) -> float:
     """Give the seconds until one of them is there again, where none is left.
 
     `resets_after` is when all are: what is refilled evenly is there sooner, what is refilled at once is not, so this is
-    the least; whoever comes too early is refused and told when to come again.
+    the least; whoever comes too early is refused and told when to come again. Where the limit was not told it may be a day:
+    as after any other hint, somebody looks before that.
     """
     whole = told.resets_after or timedelta(seconds=1)
-    return whole.total_seconds() / max(told.limit or 1, 1)
+    return min(whole / max(told.limit or 1, 1), LONGEST_HOLD).total_seconds()

@@ -280,6 +280,13 @@ async def test_an_answer_that_says_nothing_is_left_keeps_the_next_call_away() ->
     assert (refused.obstacle, refused.wait) == (Obstacle.TOKENS, timedelta(seconds=0.1))
 
 
+async def test_nothing_left_keeps_calls_away_for_five_minutes_at_most() -> None:
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "24h"}
+    bench = Bench(Upstream(200, headers))
+    await bench.sits()
+    assert no_seat(await bench.sits()).wait == timedelta(minutes=5)
+
+
 async def test_a_store_that_is_away_ends_an_attempt_with_what_is_known_and_counts_its_call() -> (
     None
 ):
