@@ -12,7 +12,7 @@ from worker.core.estimate import Extent, Learned, extent, spent
 from worker.core.events import Counted
 from worker.core.hints import LimitsTold, Told
 from worker.core.limits import Charge, Full, Taken, charges, used
-from worker.core.model import Completed, Outcome
+from worker.core.model import Completed, Failed, Outcome
 from worker.core.routing import LONGEST_HOLD
 from worker.errors import StoreUnavailable
 from worker.ports import Limits
@@ -150,9 +150,10 @@ def _amounts(taken: Taken, outcome: Outcome | None) -> tuple[int, ...]:
     """Give what to settle with.
 
     A call that was refused took no tokens, but it is a request that the upstream has counted (OpenAI, "Rate limits":
-    unsuccessful requests contribute). Of one that broke nobody knows: what was reckoned stays.
+    unsuccessful requests contribute). Of one that broke on its way nobody knows: what was reckoned stays; one that was never
+    sent has used nothing.
     """
-    if outcome is None:
+    if outcome is None or (isinstance(outcome, Failed) and outcome.unsent):
         return tuple(0 for _ in taken.charges)
     if isinstance(outcome, Completed):
         return used(taken, None if outcome.usage is None else spent(outcome.usage))

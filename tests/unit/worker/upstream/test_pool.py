@@ -244,6 +244,22 @@ async def test_tokens_are_settled_by_what_the_answer_says() -> None:
     assert taken[0] > taken[1] > (0,)  # learned from the first answer
 
 
+async def test_what_was_never_sent_uses_nothing_of_the_limits() -> None:
+    class Refusing(Upstream):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if self.status != httpx.codes.OK:
+                raise httpx.ConnectError("Connection refused", request=request)
+            return await super().handle_async_request(request)
+
+    a = Refusing(0)
+    bench = Bench(a, specs=[{"tokens_per_minute": 1_500}], tries=1)
+    for _ in range(3):
+        await bench.sits()
+        await asyncio.sleep(0)
+    a.status = 200
+    assert isinstance(await bench.sits(), Seat)
+
+
 async def test_endpoints_of_one_account_share_its_limits() -> None:
     account = {"account": "ours", "requests_per_minute": 3}
     bench = Bench(Upstream(), Upstream(), specs=[account, account])
