@@ -7,7 +7,6 @@ from functools import lru_cache
 from itertools import count
 from typing import Final, TypeAlias
 
-from worker.core.admission import HOLD
 from worker.core.candidate import Candidate
 from worker.core.events import SeatRefused
 from worker.core.model import Completed, Failed, Job, Outcome
@@ -108,7 +107,7 @@ class Pool:
             )
             if index is not None:
                 return group[index]
-            if min(post.left_s(now) for post in posts) <= HOLD.total_seconds():
+            if any(post.is_near(now) for post in posts):
                 return None
         return None
 
@@ -136,12 +135,12 @@ class Pool:
         now = self._clock.monotonic()
         best: tuple[float, Post] | None = None
         for group in groups:
-            for offer in group:
-                post = self.posts[offer.endpoint]
+            posts = [self.posts[offer.endpoint] for offer in group]
+            for post in posts:
                 left_s = post.left_s(now)
                 if best is None or left_s < best[0]:
                     best = left_s, post
-            if best is not None and best[0] <= HOLD.total_seconds():
+            if any(post.is_near(now) for post in posts):
                 break
         return best
 

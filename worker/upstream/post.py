@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
+from worker.core.admission import HOLD
 from worker.core.candidate import Candidate
 from worker.core.circuit import State
 from worker.core.events import CircuitChanged, EndpointHeld, LimitSeen, SeatRefused
@@ -64,6 +65,14 @@ class Post:
         """Give the seconds until it is worth looking again; 0: it takes a call."""
         left_s = max(self.endpoint.standing.left_s(now), self._quota.left_s(now))
         return left_s or (0.0 if self.endpoint.bearing.admits() else _BUSY_S)
+
+    def is_near(self, now: float) -> bool:
+        """Tell whether it takes a call within the time that a delivery may be held, as far as can be told.
+
+        A probe may end at any moment, or hang: of one that has been under way for so long nothing can be told.
+        """
+        near_s = HOLD.total_seconds()
+        return self.left_s(now) <= near_s and self.endpoint.standing.probed_s(now) < near_s
 
     def is_shunned(self, now: float) -> bool:
         """Tell whether a call is better made elsewhere, if anybody else takes it."""

@@ -94,6 +94,13 @@ class Standing:
             return left or _LOOK_S
         return min(left or _LOOK_S, _LOOK_S)  # a probe is on its way
 
+    def probed_s(self, now: float) -> float:
+        """Tell for how long a probe has kept other calls waiting for what it shows; 0: none does."""
+        held = self._hold.left_s(now) > 0 or self._circuit.state is State.OPEN
+        if self._probe is None or held or self.may_start(now):
+            return 0.0
+        return now - self._probe.began
+
     def may_start(self, now: float) -> bool:
         """Tell whether a call may start now: nothing keeps it away, and no probe is on its way."""
         if self._hold.left_s(now) > 0 or not self._circuit.admits(now):

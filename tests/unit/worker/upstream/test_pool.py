@@ -177,6 +177,33 @@ async def test_no_other_model_answers_while_the_asked_one_is_held_for_a_moment()
     assert b.bodies == []
 
 
+async def test_another_model_answers_while_the_probe_of_the_asked_ones_endpoint_hangs() -> None:
+    a, b = Upstream(503), Upstream()
+    bench = Bench(
+        a,
+        b,
+        specs=[{"models": {"gpt-small": "x"}}, {"models": {"big": "y"}}],
+        spec=TierSpec(fallback_models=("big",)),
+        tries=1,
+    )
+    while bench.client.pools["small"].posts[0].left_s(bench.clock.monotonic()) == 0:
+        await bench.attempt()
+    bench.clock.passed_s += 10
+    a.gate.clear()
+    a.arrived.clear()
+    probe = asyncio.create_task(bench.attempt())
+    await a.arrived.wait()
+    assert no_seat(await bench.sits()).wait <= timedelta(seconds=2)  # it may tell in a moment
+    assert b.bodies == []
+    bench.clock.passed_s += 2
+    assert bench.client.unready(JOB) is None
+    seat = await bench.sits()
+    assert isinstance(seat, Seat)
+    assert (seat.endpoint, seat.fallback) == ("b", True)
+    probe.cancel()
+    await asyncio.wait({probe})
+
+
 # Limits.
 
 
