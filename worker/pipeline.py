@@ -178,7 +178,7 @@ class Line(Settling):
             (None if isinstance(known, CalledOff) else known)
             or await self._join(delivery)
             or (await self._finish(job, _CANCELLED) if known is not None else None)
-            or await self._answer_or_postpone(job)
+            or await self._answer_or_postpone(delivery)
             or await self._begin(delivery)
         )
 
@@ -269,8 +269,9 @@ class Line(Settling):
         another = job.first and job.submission.id != calling.submission
         return None if noted and another else calling.task
 
-    async def _answer_or_postpone(self, job: Job) -> "Decided | Follow | _Look | None":
+    async def _answer_or_postpone(self, delivery: Delivery) -> "Decided | Follow | _Look | None":
         """Do what needs no call and so counts no attempt: refuse, expire, answer from the cache, wait."""
+        job = delivery.job
         if (flaw := self._flaw(job)) is not None:
             return await self._finish(job, flaw)
         now = self.clock.now()
@@ -284,10 +285,24 @@ class Line(Settling):
             case Expired():
                 return await self._finish(job, Failed(kind=Kind.EXPIRED))
             case Hold(wait=wait):
-                await asyncio.sleep(wait.total_seconds())
-                return _Look.AGAIN
+                return await self._wait(self._until_admitted(job, wait), delivery)
             case Postpone(wait=wait, shared=shared):
                 return await self._postpone(job, wait, shared=shared)
+
+    async def _until_admitted(self, job: Job, wait: timedelta) -> None:
+        """Wait until the job need not be held any more, at most as long as one may be; then all is looked at anew.
+
+        Many may wait for one place, and look for it often: so none of them asks the ledger each time.
+        """
+        left = HOLD
+        while left > timedelta():
+            await asyncio.sleep(wait.total_seconds())
+            left -= wait
+            match self._admit(job, self.clock.now()):
+                case Hold(wait=again):
+                    wait = min(again, left)
+                case _:
+                    return
 
     async def _postpone(self, job: Job, wait: timedelta, *, shared: bool) -> Decided:
         """Park the job for so long, uncounted."""

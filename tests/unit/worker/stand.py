@@ -67,6 +67,7 @@ class FakeUpstream(Seats):
     closed: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     ready: datetime | None = None
+    readiness: Callable[[Job], Unready | None] | None = None
     flawed: Failed | None = None
     no_seats: list[NoSeat] = field(default_factory=list)
     seated: list[str] = field(default_factory=list)
@@ -84,6 +85,8 @@ class FakeUpstream(Seats):
 
     def unready(self, job: Job) -> Unready | None:
         assert job.tier == "small"
+        if self.readiness is not None:
+            return self.readiness(job)
         return None if self.ready is None else Unready(until=self.ready)
 
     @asynccontextmanager

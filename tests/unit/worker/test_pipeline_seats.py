@@ -10,10 +10,10 @@ import pytest
 
 from producer_sdk.wire import Status
 from tests.contract.world import BEGAN, EmbeddedFleet, make_job
-from tests.unit.worker.stand import FakeDelivery, Stand
+from tests.unit.worker.stand import FakeDelivery, Spy, Stand
 from worker.core.kinds import Kind
-from worker.core.model import Failed
-from worker.core.seats import NoSeat, Obstacle, Seat
+from worker.core.model import CalledOff, Decided, Failed, Job
+from worker.core.seats import NoSeat, Obstacle, Seat, Unready
 
 MOMENT = NoSeat(wait=timedelta(milliseconds=1), obstacle=Obstacle.REQUESTS, kind=Kind.RATE_LIMITED)
 MINUTE = NoSeat(wait=timedelta(minutes=1), obstacle=Obstacle.CIRCUIT, kind=Kind.UNAVAILABLE)
@@ -33,6 +33,52 @@ async def test_a_job_that_gets_a_seat_in_a_moment_waits_in_its_place(stand: Stan
     assert (delivery.parked, stand.paused) == ([], [])
     assert delivery.replies[0][0].attempts == 1
     assert len(stand.upstream.calls) == 1
+
+
+async def test_a_job_whose_endpoints_are_ready_in_a_moment_asks_the_ledger_no_more_while_it_waits(
+    stand: Stand,
+) -> None:
+    found: list[str] = []
+
+    class Watched(Spy):
+        async def find(self, job: Job) -> Decided | CalledOff | None:
+            found.append(job.id)
+            return await super().find(job)
+
+    looks = 0
+
+    def unready(job: Job) -> Unready | None:
+        nonlocal looks
+        del job
+        looks += 1
+        return Unready(until=stand.clock.now() + timedelta(milliseconds=5)) if looks < 20 else None
+
+    stand.upstream.readiness = unready
+    delivery = FakeDelivery(make_job())
+    await stand.line(ledger=lambda real: Watched(real, [])).handle(delivery)
+    assert len(delivery.replies) == 1
+    assert looks >= 20
+    assert len(found) == 2
+
+
+async def test_a_worker_that_goes_down_begins_no_call_for_a_job_that_waits_for_its_endpoints(
+    stand: Stand,
+) -> None:
+    looked = asyncio.Event()
+
+    def unready(job: Job) -> Unready | None:
+        del job
+        ready = looked.is_set()
+        looked.set()
+        return None if ready else Unready(until=stand.clock.now() + timedelta(seconds=1.9))
+
+    stand.upstream.readiness = unready
+    line, delivery = stand.line(), FakeDelivery(make_job())
+    running = asyncio.create_task(line.handle(delivery))
+    await looked.wait()
+    line.quiet()
+    await running
+    assert (stand.upstream.calls, delivery.acks) == ([], 0)
 
 
 async def test_a_job_that_gets_no_seat_for_long_is_parked_uncounted_and_its_tier_pauses(
