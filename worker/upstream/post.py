@@ -111,7 +111,7 @@ class Post:
         taken: Taken | Full = Taken()
         try:
             if self._quota.known:
-                taken = await self._quota.take(model, job.body, now=start.began)
+                taken = await self._quota.take(model, job.body, now=self._clock.monotonic)
         except BaseException:
             self._unseated(start)
             raise

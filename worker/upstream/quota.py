@@ -1,7 +1,7 @@
 """The requests and tokens a minute of one account, as configured or as its answers tell, and what is left of them."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +20,8 @@ from worker.ports import Limits
 _CLIENT_ERROR: Final = 4
 # What an answer said of the rest is the rest for about so long: others may call too.
 _FRESH_S: Final = 10.0
+# For so long after permits were refused they are scarce.
+_SCARCE_S: Final = 2.0
 # Model names come from requests: whoever makes them up gets no room.
 _MOST_MODELS: Final = 1024
 
@@ -54,6 +56,8 @@ class Quota:
         self._learned: dict[str, Learned] = {}
         self._full_until = float("-inf")
         self._full_of: Counted = Counted.REQUESTS
+        self._failed_at = float("-inf")
+        self._turn = asyncio.Lock()
 
     def left_s(self, now: float) -> float:
         """Give the seconds until it is worth asking for a permit; 0: now."""
@@ -80,13 +84,34 @@ class Quota:
         fresh = (seen.share_left for seen in self._seen.values() if now - seen.at < _FRESH_S)
         return min(fresh, default=1.0)
 
-    async def take(self, model: str, body: bytes, *, now: float) -> Taken | Full:
-        """Take the permits for one call; see `Limits.take`. Errors: `StoreUnavailable`."""
+    async def take(self, model: str, body: bytes, *, now: Callable[[], float]) -> Taken | Full:
+        """Take the permits for one call; see `Limits.take`. Errors: `StoreUnavailable`.
+
+        Where permits are scarce those who want one ask one after the other, and not while it is known that there is
+        none: all that wait would else ask at the same instant, and one of them get it. Nor is a store asked that has failed
+        whoever went before.
+        """
         tokens = self._reckoned(model, extent(body)) if self.limit(Counted.TOKENS) else 0
-        taken = await self._limits.take(self._charges(tokens))
+        began = now()
+        if began - self._full_until > _SCARCE_S:
+            return await self._asked(tokens, now)
+        async with self._turn:
+            if self._failed_at >= began:
+                raise StoreUnavailable("the store did not answer who asked before")
+            if (left_s := self.left_s(now())) > 0:
+                return Full(wait=timedelta(seconds=left_s), meter=self._full_of.value)
+            return await self._asked(tokens, now)
+
+    async def _asked(self, tokens: int, now: Callable[[], float]) -> Taken | Full:
+        try:
+            taken = await self._limits.take(self._charges(tokens))
+        except StoreUnavailable:
+            self._failed_at = now()
+            raise
         if isinstance(taken, Full):
             self._full_of = Counted(taken.meter.rpartition(":")[2])
-            self._full_until = now + taken.wait.total_seconds()
+            # From now, not from the question: a slow store would be asked again before the wait is over.
+            self._full_until = max(self._full_until, now() + taken.wait.total_seconds())
         return taken
 
     def learn(self, model: str, body: bytes, outcome: Outcome) -> None:

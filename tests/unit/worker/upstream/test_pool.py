@@ -68,8 +68,9 @@ class Bench:
         limits: Limits | None = None,
         routing: Policy = Policy.LEAST_LOAD,
         price: Pricing = unpriced,
+        clock: HandClock | None = None,
     ) -> None:
-        self.clock, self.told = HandClock(), Memory()
+        self.clock, self.told = clock or HandClock(), Memory()
         given = [*specs, *[{}] * (len(upstreams) - len(specs))]
         endpoints = [
             Endpoint(
@@ -269,6 +270,64 @@ async def test_tokens_are_settled_by_what_the_answer_says() -> None:
     await asyncio.sleep(0)
     assert settled[1:] == [(0,)]
     assert taken[0] > taken[1] > (0,)  # learned from the first answer
+
+
+class Slow(OwnLimits):
+    """Limits in a store that takes its time; it counts what it is asked."""
+
+    def __init__(self, clock: HandClock, *, takes_s: float = 0) -> None:
+        super().__init__(clock)
+        self.asked, self.away = 0, False
+        self._clock_by_hand, self._takes_s = clock, takes_s
+
+    async def take(self, charges: Sequence[Charge]) -> Taken | Full:
+        self.asked += 1
+        if self.away:
+            await asyncio.sleep(0)  # the others come meanwhile
+            self._clock_by_hand.passed_s += 5
+            raise StoreUnavailable("silent")
+        told = await super().take(charges)
+        await self._clock_by_hand.sleep(self._takes_s)
+        return told
+
+
+async def test_of_many_that_wait_for_one_permit_only_those_who_may_get_it_ask_the_store() -> None:
+    limits = Slow(clock := HandClock())
+    bench = Bench(Upstream(), specs=[{"requests_per_minute": 60}], limits=limits, clock=clock)
+    while not isinstance(refused := await bench.sits(), NoSeat):
+        pass
+    for _ in range(3):
+        clock.passed_s += refused.wait.total_seconds()
+        limits.asked = 0
+        seats = await asyncio.gather(*(bench.sits() for _ in range(20)))
+        refused = no_seat(seats[-1])
+        assert sum(isinstance(seat, Seat) for seat in seats) == 1
+        assert limits.asked == 2
+
+
+async def test_those_who_wait_behind_a_question_that_the_store_fails_do_not_repeat_it() -> None:
+    limits = Slow(clock := HandClock())
+    bench = Bench(Upstream(), specs=[{"requests_per_minute": 60}], limits=limits, clock=clock)
+    while not isinstance(refused := await bench.sits(), NoSeat):
+        pass
+    clock.passed_s += refused.wait.total_seconds()
+    limits.asked, limits.away = 0, True
+    failed = await asyncio.gather(*(bench.sits() for _ in range(20)), return_exceptions=True)
+    assert {type(each) for each in failed} == {StoreUnavailable}
+    assert limits.asked == 1
+    limits.away = False
+    assert isinstance(await bench.sits(), Seat)
+
+
+async def test_a_store_that_is_slow_is_not_asked_again_before_the_wait_that_it_told() -> None:
+    limits = Slow(clock := HandClock(), takes_s=1.5)
+    bench = Bench(Upstream(), specs=[{"requests_per_minute": 30}], limits=limits, clock=clock)
+    seats = []
+    for _ in range(10):
+        limits.asked = 0
+        seats.append(await bench.sits())
+        assert limits.asked <= 1
+    assert any(isinstance(seat, NoSeat) for seat in seats)
 
 
 async def test_what_was_never_sent_uses_nothing_of_the_limits() -> None:
