@@ -8,6 +8,7 @@ from itertools import count
 from typing import Final, TypeAlias
 
 from worker.core.candidate import Candidate
+from worker.core.circuit import SLACK_S
 from worker.core.events import SeatRefused
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.core.routing import Policy, choose
@@ -60,7 +61,7 @@ class Pool:
         if soonest is None or soonest[0] <= 0:
             return None
         until = self._clock.now() + timedelta(seconds=soonest[0])
-        return Unready(until=until, shared=self._is_shared())
+        return Unready(until=until, shared=self._is_shared(soonest[0]))
 
     def elsewhere(self, job: Job, name: str | None) -> timedelta | None:
         """Tell how long until an endpoint with another name takes calls for the job; None: there is none."""
@@ -125,7 +126,7 @@ class Pool:
             SeatRefused(tier=self._tier, endpoint=None, reason=obstacle, seconds=left_s)
         )
         wait = timedelta(seconds=left_s)
-        return NoSeat(wait=wait, obstacle=obstacle, kind=kind, shared=self._is_shared())
+        return NoSeat(wait=wait, obstacle=obstacle, kind=kind, shared=self._is_shared(left_s))
 
     def _soonest(self, groups: Iterable[_Group]) -> tuple[float, Post] | None:
         """Give who takes calls first of all who can answer, and in how many seconds.
@@ -144,10 +145,10 @@ class Pool:
                 break
         return best
 
-    def _is_shared(self) -> bool:
-        """Tell whether no endpoint of the tier takes any call now."""
+    def _is_shared(self, wait_s: float) -> bool:
+        """Tell whether no endpoint of the tier takes any call for so long: one that serves other models may sooner."""
         now = self._clock.monotonic()
-        return all(post.left_s(now) > 0 for post in self.posts)
+        return all(post.left_s(now) >= wait_s - SLACK_S for post in self.posts)
 
     def _serves(self, job: Job) -> Iterator[Post]:
         for group in self._groups(job):

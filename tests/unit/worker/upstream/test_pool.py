@@ -145,6 +145,19 @@ async def test_a_held_endpoint_of_one_model_does_not_pause_the_tier_for_another(
     assert bench.client.unready(replace(JOB, model="other")) is None
 
 
+async def test_a_tier_is_not_paused_for_longer_than_until_one_of_its_models_is_back() -> None:
+    a, b = Upstream(429, {"retry-after": "60"}), Upstream(429, {"retry-after": "5"})
+    bench = Bench(a, b, specs=[{"models": {"gpt-small": "x"}}, {"models": {"other": "y"}}])
+    other = replace(JOB, model="other")
+    for each in (JOB, other):
+        await bench.client.attempt(each, calls_left=1, may_call=always)
+    unready = [bench.client.unready(each) for each in (JOB, other)]
+    seconds = [(each.until - bench.clock.now()).total_seconds() for each in unready if each]
+    assert seconds == [60, 5]
+    assert [each.shared for each in unready if each] == [False, True]
+    assert not no_seat(await bench.sits()).shared
+
+
 async def test_another_model_answers_while_the_asked_one_has_no_endpoint_for_long() -> None:
     a, b = Upstream(429, {"retry-after": "60"}), Upstream()
     bench = Bench(
