@@ -179,7 +179,7 @@ class UpstreamClient:
         self, job: Job, beside: str, spent: "_Spent", may_call: MayCall
     ) -> Outcome | None:
         """Make the same call at another endpoint; None: there is none, or the job is not ours any more."""
-        if spent.tries >= spent.most or self.pools[job.tier].elsewhere(job, beside) != timedelta():
+        if spent.tries >= spent.most or not self.pools[job.tier].goes_elsewhere(job, beside):
             return None
         if not await may_call():
             return None
@@ -301,7 +301,7 @@ class UpstreamClient:
                 max(state.attempt_number, spent.tries),
                 policy,
                 self._chance(),
-                elsewhere=self.pools[job.tier].elsewhere(job, outcome.endpoint) == timedelta(),
+                elsewhere=self.pools[job.tier].goes_elsewhere(job, outcome.endpoint),
             )
             pause_s = 0.0 if pause is None else pause.total_seconds()
             return pause is not None and self._may_retry(job, outcome)

@@ -81,6 +81,20 @@ class Pool:
         ]
         return self._tariff.saved(outcome, model=place.model, endpoints=endpoints, at=at)
 
+    def goes_elsewhere(self, job: Job, name: str | None) -> bool:
+        """Tell whether a try that avoids this endpoint would be made at another one now.
+
+        Not where only another model is to be had elsewhere, and this endpoint takes calls or will in a moment.
+        """
+        now = self._clock.monotonic()
+        for group in self._groups(job):
+            posts = [self.posts[offer.endpoint] for offer in group]
+            if any(post.left_s(now) <= 0 for post in posts):
+                return any(post.left_s(now) <= 0 and post.name != name for post in posts)
+            if any(post.is_near(now) for post in posts):
+                return False
+        return False
+
     async def take(self, job: Job, *, avoid: Collection[str] = ()) -> Place | NoSeat:
         """Choose an endpoint and take the permits of its limits; `avoid`: only if nothing else is left.
 

@@ -218,6 +218,34 @@ async def test_another_model_answers_while_the_probe_of_the_asked_ones_endpoint_
     await asyncio.wait({probe})
 
 
+async def test_a_refusal_is_not_repeated_at_once_because_another_model_could_answer() -> None:
+    a, b = Upstream(429), Upstream()
+    bench = Bench(
+        a,
+        b,
+        specs=[{"models": {"gpt-small": "x"}}, {"models": {"big": "y"}}],
+        spec=TierSpec(fallback_models=("big",)),
+    )
+    attempted = await bench.attempt()
+    assert (attempted.work.refusals, len(a.bodies)) == (1, 1)
+
+
+async def test_no_try_is_spent_on_a_hedge_that_has_no_other_endpoint_with_the_model() -> None:
+    a, b = Upstream(503), Upstream()
+    a.gate.clear()
+    bench = Bench(
+        a,
+        b,
+        specs=[{"models": {"gpt-small": "x"}}, {"models": {"big": "y"}}],
+        spec=TierSpec(fallback_models=("big",), hedge_after_s=0.01, hedge_share=1),
+        tries=2,
+    )
+    running = asyncio.create_task(bench.attempt())
+    await asyncio.sleep(0.05)
+    a.gate.set()
+    assert (await running).work.calls == 2
+
+
 # Limits.
 
 
