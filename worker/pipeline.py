@@ -19,7 +19,7 @@ that the order keeps:
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -81,6 +81,14 @@ class _Look(Enum):
 
     AGAIN = "facts have changed: look from the top"
     GONE = "the delivery cannot be settled any more"
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A job that is begun, and lacks nothing but a seat: its own has grown too old."""
+
+    tally: Tally
+    purse: Purse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -369,21 +377,44 @@ class Line(Settling):
             permit = await gate.permit()
             if isinstance(permit, NoPermit):
                 return permit
-            instead: NoSeat | NoMoney
+            instead: NoSeat | NoMoney | None = None
             async with self.upstream.seat(job) as seat:
                 if isinstance(seat, NoSeat):
                     instead = seat
-                else:
-                    purse = await self.spending.reserve(job)
-                    if isinstance(purse, Purse):
-                        return await self._begin_with(permit, seat, purse, delivery)
+                elif not isinstance(purse := await self.spending.reserve(job), Purse):
                     instead = purse
-            await gate.give_back(permit)
-            return instead
+                else:
+                    begun = await self._begin_with(permit, seat, purse, delivery)
+            if instead is not None:
+                await gate.give_back(permit)
+                return instead
+            return await self._begin_anew(delivery, begun) if isinstance(begun, _Begun) else begun
+
+    async def _begin_anew(
+        self, delivery: Delivery, begun: "_Begun"
+    ) -> "Decided | Unrecorded | Follow":
+        """Call at a second seat for a job that is begun: the first one's permits grew old while the ledger was asked.
+
+        Else no job would be called for while the store is slow, and each be parked again and again.
+        """
+        job, seat = delivery.job, None
+        async with AsyncExitStack() as left:
+            with suppress(StoreUnavailable):
+                seat = await left.enter_async_context(self.upstream.seat(job))
+            if isinstance(seat, Seat) and self.gates[job.queue_key].closed() is None:
+                delivery.let_next()
+                return await self._call(
+                    job, begun.tally, seat=seat, purse=begun.purse, claims=self.ledger
+                )
+        self.spending.give_back(begun.purse)
+        now = self.clock.now()
+        until = now + seat.wait if isinstance(seat, NoSeat) else self._opens_at(job, now)
+        return await self._park_until(job, until, begun=True)
 
     async def _begin_with(
         self, permit: Permit, seat: Seat, purse: Purse, delivery: Delivery
-    ) -> "Decided | Unrecorded | Follow | _Look":
+    ) -> "Decided | Unrecorded | Follow | _Begun | _Look":
+        """Claim, count, call and record with all that a call needs."""
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         asked = self.clock.monotonic()
         try:
@@ -392,11 +423,12 @@ class Line(Settling):
             self.spending.give_back(purse)
             raise
         fresh = self.clock.monotonic() - asked < _PERMIT_S
-        counted = permit.number is not None or seat.counted
-        if isinstance(beginning, Started) and not counted and not fresh:
+        if isinstance(beginning, Started) and permit.number is None and not fresh:
             # This process may have been suspended, and the job be another's by now.
             with suppress(StoreUnavailable):
                 fresh = await self.ledger.holds(job)
+            if fresh and seat.counted:
+                return _Begun(beginning.tally, purse)
         if isinstance(beginning, Started) and fresh and gate.closed() is None:
             delivery.let_next()
             return await self._call(

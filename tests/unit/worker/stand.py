@@ -31,6 +31,7 @@ from worker.core.model import (
 from worker.core.rations import NoPermit, Permit
 from worker.core.retry import RetryPolicy
 from worker.core.seats import NoSeat, Seat, Unready
+from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.patience import PatientLedger
 from worker.pipeline import Line
@@ -69,7 +70,8 @@ class FakeUpstream(Seats):
     ready: datetime | None = None
     readiness: Callable[[Job], Unready | None] | None = None
     flawed: Failed | None = None
-    no_seats: list[NoSeat] = field(default_factory=list)
+    no_seats: list[NoSeat | StoreUnavailable] = field(default_factory=list)
+    counted: bool = False
     seated: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     took: list[Seat | None] = field(default_factory=list)
@@ -92,7 +94,11 @@ class FakeUpstream(Seats):
     @asynccontextmanager
     async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
         self.seated.append(job.id)
-        yield self.no_seats.pop(0) if self.no_seats else Seat(endpoint="fake", model=job.model)
+        seat = Seat(endpoint="fake", model=job.model, counted=self.counted)
+        instead = self.no_seats.pop(0) if self.no_seats else seat
+        if isinstance(instead, StoreUnavailable):
+            raise instead
+        yield instead
         self.left.append(job.id)
 
     async def attempt(

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from producer_sdk.wire import Status
-from tests.contract.world import BEGAN, EmbeddedFleet, make_job
+from tests.contract.world import BEGAN, EmbeddedFleet, HandClock, make_job
 from tests.unit.worker.stand import FakeDelivery, Spy, Stand
 from worker.core.kinds import Kind
-from worker.core.model import CalledOff, Decided, Failed, Job
+from worker.core.model import Beginning, CalledOff, Decided, Failed, Job
 from worker.core.seats import NoSeat, Obstacle, Seat, Unready
+from worker.errors import StoreUnavailable
 
 MOMENT = NoSeat(wait=timedelta(milliseconds=1), obstacle=Obstacle.REQUESTS, kind=Kind.RATE_LIMITED)
 MINUTE = NoSeat(wait=timedelta(minutes=1), obstacle=Obstacle.CIRCUIT, kind=Kind.UNAVAILABLE)
@@ -146,6 +147,54 @@ async def test_every_seat_is_left_again_whether_it_was_used_or_not(stand: Stand)
     await line.handle(FakeDelivery(make_job("k2", "s2")))
     assert len(stand.upstream.seated) == 2
     assert stand.upstream.left == stand.upstream.seated
+
+
+class Slow(Spy):
+    """A ledger that takes longer to begin a job than a permit is good for."""
+
+    clock: HandClock
+
+    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        begun = await super().begin(job, max_attempts=max_attempts)
+        self.clock.pass_by(timedelta(seconds=1.5))
+        return begun
+
+
+async def test_while_the_ledger_is_slow_a_job_is_called_for_at_a_seat_that_is_taken_after_it(
+    stand: Stand,
+) -> None:
+    Slow.clock = stand.clock
+    stand.upstream.counted = True
+    delivery = FakeDelivery(make_job())
+    await stand.line(ledger=lambda real: Slow(real, [])).handle(delivery)
+    assert (delivery.parked, len(delivery.replies)) == ([], 1)
+    assert len(stand.upstream.calls) == 1
+    assert len(stand.upstream.seated) == 2
+    assert stand.upstream.left == stand.upstream.seated
+
+
+@pytest.mark.parametrize("lacking", ["a seat", "the store"])
+async def test_a_begun_job_without_a_second_seat_is_parked_uncounted(
+    stand: Stand, lacking: str
+) -> None:
+    Slow.clock = stand.clock
+    stand.upstream.counted = True
+    seats = stand.upstream.no_seats = []
+
+    class Late(Slow):
+        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+            seats.append(MINUTE if lacking == "a seat" else StoreUnavailable("away"))
+            return await super().begin(job, max_attempts=max_attempts)
+
+    delivery = FakeDelivery(make_job())
+    await stand.line(ledger=lambda real: Late(real, [])).handle(delivery)
+    assert stand.upstream.calls == []
+    ((parked, after),) = delivery.parked
+    assert after == (timedelta(minutes=1) if lacking == "a seat" else timedelta())
+    stand.clock.pass_by(after)
+    again = FakeDelivery(parked)
+    await stand.line().handle(again)
+    assert again.replies[0][0].attempts == 1
 
 
 async def test_a_job_that_no_endpoint_will_ever_take_is_dead_lettered_without_a_call(
