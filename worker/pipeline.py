@@ -74,6 +74,7 @@ _NO_ENDPOINT: Final = "no endpoint takes calls"
 _LOOK_AGAIN: Final = timedelta(minutes=1)
 # For how long a permit is good: a call that starts later reaches the upstream in another minute.
 _PERMIT_S: Final = 1.0
+_LEAST_WAIT: Final = timedelta(milliseconds=10)
 
 
 class _Look(Enum):
@@ -351,20 +352,34 @@ class Line(Settling):
 
     async def _begin(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | _Look":
         """Call for the job, or wait for the right to do so: a moment in place, longer in a parking queue."""
-        match await self._begin_in_slot(delivery):
-            case NoPermit(wait=wait):
-                return await self._hold(delivery, wait)
-            case Wait(wait=wait, why=why):
-                return await self._park(delivery.job, Snooze(after=wait), why=why)
-            case Refuse(failed=failed):
-                return await self._finish(delivery.job, failed)
-            case NoSeat(wait=wait, shared=shared):
-                if wait <= HOLD:
+        job, left = delivery.job, HOLD
+        while True:
+            match await self._begin_in_slot(delivery):
+                case NoPermit(wait=wait):
                     return await self._hold(delivery, wait)
-                left = delivery.job.deadline - self.clock.now()
-                return await self._postpone(delivery.job, min(wait, left), shared=shared)
-            case begun:
-                return begun
+                case Wait(wait=wait, why=why):
+                    return await self._park(job, Snooze(after=wait), why=why)
+                case Refuse(failed=failed):
+                    return await self._finish(job, failed)
+                case NoSeat(wait=wait, shared=shared) if wait > HOLD:
+                    wait = min(wait, job.deadline - self.clock.now())
+                    return await self._postpone(job, wait, shared=shared)
+                case NoSeat(wait=wait):
+                    looked = await self._hold(delivery, wait)
+                    left -= max(wait, _LEAST_WAIT)
+                    if looked is _Look.GONE or left <= _LEAST_WAIT or not self._asks_again(job):
+                        return looked
+                case begun:
+                    return begun
+
+    def _asks_again(self, job: Job) -> bool:
+        """Tell whether a job that got no seat may ask for one again without a look from the top.
+
+        Many wait for one place, and would each ask the ledger at every look. Not where a permit is counted each time, nor
+        where an answer may have come into the cache.
+        """
+        rationed = self.gates[job.queue_key].rationed
+        return self.outage.answering and not rationed and job.dedupe is not Dedupe.CACHE
 
     async def _begin_in_slot(
         self, delivery: Delivery

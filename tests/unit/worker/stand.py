@@ -75,6 +75,7 @@ class FakeUpstream(Seats):
     seated: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     took: list[Seat | None] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     bug: Exception | None = None
 
@@ -94,6 +95,7 @@ class FakeUpstream(Seats):
     @asynccontextmanager
     async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
         self.seated.append(job.id)
+        self.asked.set()
         seat = Seat(endpoint="fake", model=job.model, counted=self.counted)
         instead = self.no_seats.pop(0) if self.no_seats else seat
         if isinstance(instead, StoreUnavailable):

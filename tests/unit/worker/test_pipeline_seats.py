@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from producer_sdk.wire import Status
-from tests.contract.world import BEGAN, EmbeddedFleet, HandClock, make_job
+from producer_sdk.wire import Dedupe, Status
+from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, HandClock, make_job
 from tests.unit.worker.stand import FakeDelivery, Spy, Stand
 from worker.core.kinds import Kind
 from worker.core.model import Beginning, CalledOff, Decided, Failed, Job
@@ -36,8 +36,9 @@ async def test_a_job_that_gets_a_seat_in_a_moment_waits_in_its_place(stand: Stan
     assert len(stand.upstream.calls) == 1
 
 
-async def test_a_job_whose_endpoints_are_ready_in_a_moment_asks_the_ledger_no_more_while_it_waits(
-    stand: Stand,
+@pytest.mark.parametrize("asking", ["whether there is one", "for one"])
+async def test_a_job_that_waits_for_a_place_does_not_ask_the_ledger_each_time_it_asks(
+    stand: Stand, asking: str
 ) -> None:
     found: list[str] = []
 
@@ -54,12 +55,27 @@ async def test_a_job_whose_endpoints_are_ready_in_a_moment_asks_the_ledger_no_mo
         looks += 1
         return Unready(until=stand.clock.now() + timedelta(milliseconds=5)) if looks < 20 else None
 
-    stand.upstream.readiness = unready
+    if asking == "for one":
+        stand.upstream.no_seats = [MOMENT] * 20
+    else:
+        stand.upstream.readiness = unready
     delivery = FakeDelivery(make_job())
     await stand.line(ledger=lambda real: Watched(real, [])).handle(delivery)
     assert len(delivery.replies) == 1
-    assert looks >= 20
-    assert len(found) == 2
+    assert len(found) <= 2
+
+
+async def test_a_job_that_waits_for_a_place_looks_for_an_answer_in_the_cache_each_time(
+    stand: Stand,
+) -> None:
+    stand.upstream.no_seats = [replace(MOMENT, wait=timedelta(milliseconds=300))]
+    delivery = FakeDelivery(make_job("k1", "s1", dedupe=Dedupe.CACHE))
+    running = asyncio.create_task(stand.line().handle(delivery))
+    await stand.upstream.asked.wait()
+    await stand.store.cache.put(delivery.job.fingerprint, ANSWER)
+    await running
+    assert len(delivery.replies) == 1
+    assert stand.upstream.calls == []
 
 
 async def test_a_worker_that_goes_down_begins_no_call_for_a_job_that_waits_for_its_endpoints(
