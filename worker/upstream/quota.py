@@ -91,18 +91,18 @@ class Quota:
         none: all that wait would else ask at the same instant, and one of them get it. Nor is a store asked that has failed
         whoever went before.
         """
-        tokens = self._reckoned(model, extent(body)) if self.limit(Counted.TOKENS) else 0
         began = now()
         if began - self._full_until > _SCARCE_S:
-            return await self._asked(tokens, now)
+            return await self._asked(model, body, now)
         async with self._turn:
             if self._failed_at >= began:
                 raise StoreUnavailable("the store did not answer who asked before")
             if (left_s := self.left_s(now())) > 0:
                 return Full(wait=timedelta(seconds=left_s), meter=self._full_of.value)
-            return await self._asked(tokens, now)
+            return await self._asked(model, body, now)
 
-    async def _asked(self, tokens: int, now: Callable[[], float]) -> Taken | Full:
+    async def _asked(self, model: str, body: bytes, now: Callable[[], float]) -> Taken | Full:
+        tokens = self._reckoned(model, extent(body)) if self.limit(Counted.TOKENS) else 0
         try:
             taken = await self._limits.take(self._charges(tokens))
         except StoreUnavailable:
