@@ -216,7 +216,7 @@ class UpstreamClient:
 
         def hear(headers: Mapping[str, str]) -> None:
             heard.append(self._clock.monotonic() - began)
-            post.heard(headers)
+            post.heard(place, headers)
 
         outcome: Outcome | None = None
         ended: Kind | None = Kind.CANCELLED

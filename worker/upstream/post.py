@@ -143,10 +143,11 @@ class Post:
         """Take note that a place's call begins now."""
         self._observed = self._observed.began(self._clock.monotonic())
 
-    def heard(self, headers: Mapping[str, str]) -> None:
-        """Take note of the headers of an answer."""
+    def heard(self, place: Place, headers: Mapping[str, str]) -> None:
+        """Take note of the headers of an answer to the place's call."""
         told = limits_told(headers, now=self._clock.now())
-        for what, limit, left in self._quota.told(told, now=self._clock.monotonic()):
+        now = self._clock.monotonic()
+        for what, limit, left in self._quota.told(place.model, told, now=now):
             self._listener.tell(LimitSeen(endpoint=self.name, what=what, limit=limit, left=left))
 
     def cut_off(self, place: Place, *, seconds: float, hung: bool) -> None:

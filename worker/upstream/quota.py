@@ -11,7 +11,7 @@ from worker.core.circuit import SLACK_S
 from worker.core.estimate import Extent, Learned, extent, spent
 from worker.core.events import Counted
 from worker.core.hints import LimitsTold, Told
-from worker.core.limits import Charge, Full, Taken, charges, used
+from worker.core.limits import SPAN_US, Charge, Full, Taken, charges, used
 from worker.core.model import Completed, Failed, Outcome
 from worker.core.routing import LONGEST_HOLD
 from worker.errors import StoreUnavailable
@@ -20,6 +20,8 @@ from worker.ports import Limits
 _CLIENT_ERROR: Final = 4
 # What an answer said of the rest is the rest for about so long: others may call too.
 _FRESH_S: Final = 10.0
+# For so long what was counted counts.
+_COUNTED_S: Final = SPAN_US / 1_000_000
 # For so long after permits were refused they are scarce.
 _SCARCE_S: Final = 2.0
 # Model names come from requests: whoever makes them up gets no room.
@@ -52,6 +54,7 @@ class Quota:
             Counted.TOKENS: tokens_per_minute,
         }
         self._seen: dict[Counted, _Seen] = {}
+        self._by_model: dict[Counted, dict[str, tuple[int, float]]] = {}
         self._settling: set[asyncio.Future[None]] = set()
         self._learned: dict[str, Learned] = {}
         self._full_until = float("-inf")
@@ -145,19 +148,33 @@ class Quota:
             await self._limits.settle(taken, amounts)
 
     def told(
-        self, told: LimitsTold, *, now: float
+        self, model: str, told: LimitsTold, *, now: float
     ) -> Iterator[tuple[Counted, int | None, int | None]]:
-        """Take note of what an answer said; give each limit that it told, with what is left of it."""
+        """Take note of what an answer said; give each limit, with what is left of what the answer told."""
         for what, each in ((Counted.REQUESTS, told.requests), (Counted.TOKENS, told.tokens)):
             if each is None:
                 continue
-            known = self.limit(what) or None
-            limit = each.per_minute or known
+            limit = self._highest(what, model, each.per_minute, now) or self.limit(what) or None
             self._seen[what] = _Seen(limit, _share(each.remaining, each.limit or limit), now)
             if each.remaining == 0:
                 self._full_of = what
                 self._full_until = max(self._full_until, now + _refilled_s(each))
             yield what, limit, each.remaining
+
+    def _highest(self, what: Counted, model: str, told: int | None, now: float) -> int | None:
+        """Give the highest limit of those that were told to any model lately; None: none was told now.
+
+        Most providers limit each model by itself, and here all are counted together: by the lowest of them those of the
+        others would be slowed, by the highest one's own limit is kept by nobody but its upstream.
+        """
+        if told is None:
+            return None
+        by_model = self._by_model.setdefault(what, {})
+        if len(by_model) < _MOST_MODELS or model in by_model:
+            by_model[model] = told, now
+        for each in [each for each, (_, at) in by_model.items() if now - at > _COUNTED_S]:
+            del by_model[each]
+        return max((told, *(limit for limit, _ in by_model.values())))
 
     def _reckoned(self, model: str, asked: Extent) -> int:
         return self._learned.get(model, Learned()).tokens(asked)

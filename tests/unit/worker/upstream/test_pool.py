@@ -16,7 +16,7 @@ from worker.core.costs import unpriced
 from worker.core.events import CallEnded, CircuitChanged, LimitSeen, RetryDenied, SeatRefused
 from worker.core.kinds import Kind
 from worker.core.limits import Charge, Full, Taken
-from worker.core.model import Attempted, Completed, Failed, Usage
+from worker.core.model import Attempted, Completed, Failed, Job, Usage
 from worker.core.quick import TryPolicy
 from worker.core.retrybudget import BudgetPolicy
 from worker.core.routing import Policy
@@ -409,6 +409,29 @@ async def test_a_limit_that_is_told_is_kept_where_none_is_configured() -> None:
     assert any(isinstance(seat, NoSeat) and seat.obstacle is Obstacle.REQUESTS for seat in seats)
     seen = bench.told.of(LimitSeen)[0]
     assert (seen.endpoint, seen.what, seen.limit, seen.left) == ("a", "requests", 3, 2)
+
+
+async def test_a_model_with_a_lower_limit_of_its_own_does_not_slow_the_others() -> None:
+    a = Upstream(200)
+    bench = Bench(a)
+    slow = replace(JOB, model="slow", body=b'{"model": "slow"}')
+
+    async def calls(asked: Job, limit: int) -> None:
+        a.headers = {"x-ratelimit-limit-requests": str(limit)}
+        async with bench.client.seat(asked) as seat:
+            assert isinstance(seat, Seat)
+            await bench.client.attempt(asked, calls_left=1, may_call=always, seat=seat)
+
+    def told() -> int | None:
+        return bench.told.of(LimitSeen)[-1].limit
+
+    for _ in range(8):
+        await calls(JOB, 6000)
+        await calls(slow, 60)
+        assert told() == 6000
+    bench.clock.passed_s += 62
+    await calls(slow, 60)
+    assert told() == 60
 
 
 async def test_an_answer_that_says_nothing_is_left_keeps_the_next_call_away() -> None:
