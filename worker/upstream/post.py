@@ -187,7 +187,7 @@ class Post:
                 seconds=seconds, failed=kind is not None, at=now, first_byte_s=first_byte_s
             )
         noted = self._noted(outcome, start, now)
-        self._quota.learn(place.model, place.hold.job.body, outcome)
+        self._quota.learn(place.model, place.hold.job.body, outcome, now=now)
         self._quota.settle(place.hold.taken, outcome)
         return noted
 

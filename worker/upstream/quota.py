@@ -11,6 +11,7 @@ from worker.core.circuit import SLACK_S
 from worker.core.estimate import Extent, Learned, extent, spent
 from worker.core.events import Counted
 from worker.core.hints import LimitsTold, Told
+from worker.core.kinds import Kind
 from worker.core.limits import SPAN_US, Charge, Full, Taken, charges, used
 from worker.core.model import Completed, Failed, Outcome
 from worker.core.routing import LONGEST_HOLD
@@ -117,8 +118,14 @@ class Quota:
             self._full_until = max(self._full_until, now() + taken.wait.total_seconds())
         return taken
 
-    def learn(self, model: str, body: bytes, outcome: Outcome) -> None:
-        """Take note of what a call has used, for the next one's reckoning."""
+    def learn(self, model: str, body: bytes, outcome: Outcome, *, now: float) -> None:
+        """Take note of what a call has used, for the next one's reckoning, or of the time for which it was refused.
+
+        For so long the account's other endpoints would refuse it too.
+        """
+        if isinstance(outcome, Failed) and outcome.kind is Kind.RATE_LIMITED:
+            asked = min(outcome.retry_after or timedelta(), LONGEST_HOLD)
+            self._full_until = max(self._full_until, now + asked.total_seconds())
         if not isinstance(outcome, Completed) or outcome.usage is None or not self.known:
             return
         known = self._learned.pop(model, Learned())

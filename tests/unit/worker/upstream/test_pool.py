@@ -397,6 +397,20 @@ async def test_endpoints_of_one_account_share_its_limits() -> None:
     assert together == single
 
 
+@pytest.mark.parametrize(("account", "called"), [("one", 0), ("another", 1)])
+async def test_an_account_that_one_endpoint_refused_is_not_tried_at_its_other_one(
+    account: str, called: int
+) -> None:
+    a, b = Upstream(429, {"retry-after": "60"}), Upstream(429, {"retry-after": "60"})
+    bench = Bench(a, b, specs=[{"account": "one"}, {"account": account}])
+    attempted = await bench.attempt()
+    assert (len(a.bodies), len(b.bodies)) == (1, called)
+    assert isinstance(attempted.outcome, Failed)
+    assert attempted.outcome.retry_after == timedelta(seconds=60)
+    bench.clock.passed_s += 60
+    assert bench.client.unready(JOB) is None
+
+
 async def test_a_limit_that_is_told_is_kept_where_none_is_configured() -> None:
     headers = {
         "x-ratelimit-limit-requests": "3",
