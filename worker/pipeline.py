@@ -294,12 +294,24 @@ class Line(Settling):
             case Expired():
                 return await self._finish(job, Failed(kind=Kind.EXPIRED))
             case Hold(wait=wait):
-                return await self._wait(self._until_admitted(job, wait), delivery)
+                return await self._hold_until_admitted(delivery, wait)
             case Postpone(wait=wait, shared=shared):
                 return await self._postpone(job, wait, shared=shared)
 
+    async def _hold_until_admitted(self, delivery: Delivery, wait: timedelta) -> "Decided | _Look":
+        """Hold a delivery for as long as one may be, and then look from the top, or make room for others."""
+        job = delivery.job
+        looked = await self._wait(self._until_admitted(job, wait), delivery)
+        if looked is _Look.GONE:
+            return looked
+        match self._admit(job, self.clock.now()):
+            case Hold(alone=True):
+                return await self._make_room(job)
+            case _:
+                return looked
+
     async def _until_admitted(self, job: Job, wait: timedelta) -> None:
-        """Wait until the job need not be held any more, at most as long as one may be; then all is looked at anew.
+        """Return when the job need not be held any more, at most as long as one may be; then all is looked at anew.
 
         Many may wait for one place, and look for it often: so none of them asks the ledger each time.
         """
@@ -312,6 +324,10 @@ class Line(Settling):
                     wait = min(again, left)
                 case _:
                     return
+
+    async def _make_room(self, job: Job) -> Decided:
+        """Park a job that has waited in place for its model's endpoints, so that the jobs of other models come to theirs."""
+        return await self._park(job, Snooze(after=spread(FOLLOWER_SNOOZE, self.chance())))
 
     async def _postpone(self, job: Job, wait: timedelta, *, shared: bool) -> Decided:
         """Park the job for so long, uncounted."""
@@ -357,20 +373,27 @@ class Line(Settling):
             match await self._begin_in_slot(delivery):
                 case NoPermit(wait=wait):
                     return await self._hold(delivery, wait)
-                case Wait(wait=wait, why=why):
-                    return await self._park(job, Snooze(after=wait), why=why)
-                case Refuse(failed=failed):
-                    return await self._finish(job, failed)
+                case Wait() | Refuse() as no_money:
+                    return await self._go_without_money(job, no_money)
                 case NoSeat(wait=wait, shared=shared) if wait > HOLD:
                     wait = min(wait, job.deadline - self.clock.now())
                     return await self._postpone(job, wait, shared=shared)
-                case NoSeat(wait=wait):
+                case NoSeat(wait=wait, shared=shared):
                     looked = await self._hold(delivery, wait)
                     left -= max(wait, _LEAST_WAIT)
+                    if looked is _Look.AGAIN and left <= _LEAST_WAIT and not shared:
+                        return await self._make_room(job)
                     if looked is _Look.GONE or left <= _LEAST_WAIT or not self._asks_again(job):
                         return looked
                 case begun:
                     return begun
+
+    async def _go_without_money(self, job: Job, no_money: NoMoney) -> Decided | Follow:
+        match no_money:
+            case Wait(wait=wait, why=why):
+                return await self._park(job, Snooze(after=wait), why=why)
+            case Refuse(failed=failed):
+                return await self._finish(job, failed)
 
     def _asks_again(self, job: Job) -> bool:
         """Tell whether a job that got no seat may ask for one again without a look from the top.

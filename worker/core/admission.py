@@ -22,9 +22,10 @@ class Expired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """It may run in a moment: wait in place, then ask again."""
+    """It may run in a moment: wait in place, then ask again. `alone`: other jobs of the tier may run meanwhile."""
 
     wait: timedelta
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +61,10 @@ def admit(
     if opens_at is not None and now < opens_at:
         return _wait(min(opens_at, deadline) - now, shared=False)
     if unready is not None and now < unready.until:
-        return _wait(min(unready.until, deadline) - now, shared=unready.shared)
+        wait, shared = min(unready.until, deadline) - now, unready.shared
+        return _wait(wait, shared=shared, alone=not shared)
     return Go()
 
 
-def _wait(wait: timedelta, *, shared: bool) -> Verdict:
-    return Hold(wait=wait) if wait <= HOLD else Postpone(wait=wait, shared=shared)
+def _wait(wait: timedelta, *, shared: bool, alone: bool = False) -> Verdict:
+    return Hold(wait=wait, alone=alone) if wait <= HOLD else Postpone(wait=wait, shared=shared)

@@ -11,6 +11,7 @@ import pytest
 from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, HandClock, make_job
 from tests.unit.worker.stand import FakeDelivery, Spy, Stand
+from worker import pipeline
 from worker.core.kinds import Kind
 from worker.core.model import Beginning, CalledOff, Decided, Failed, Job
 from worker.core.seats import NoSeat, Obstacle, Seat, Unready
@@ -63,6 +64,37 @@ async def test_a_job_that_waits_for_a_place_does_not_ask_the_ledger_each_time_it
     await stand.line(ledger=lambda real: Watched(real, [])).handle(delivery)
     assert len(delivery.replies) == 1
     assert len(found) <= 2
+
+
+@pytest.mark.parametrize("asking", ["whether there is one", "for one"])
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_job_is_held_for_long_only_where_no_other_of_its_tier_may_run(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, asking: str, *, shared: bool
+) -> None:
+    monkeypatch.setattr(pipeline, "HOLD", timedelta(milliseconds=50))
+    looks = 0
+
+    def unready(job: Job) -> Unready | None:
+        nonlocal looks
+        del job
+        looks += 1
+        until = stand.clock.now() + timedelta(milliseconds=5)
+        return Unready(until=until, shared=shared) if looks < 30 else None
+
+    if asking == "for one":
+        moment = replace(MOMENT, wait=timedelta(milliseconds=5), shared=shared)
+        stand.upstream.no_seats = [moment] * 30
+    else:
+        stand.upstream.readiness = unready
+    delivery = FakeDelivery(make_job())
+    await stand.line().handle(delivery)
+    assert stand.paused == []
+    if shared:
+        assert (delivery.parked, len(delivery.replies)) == ([], 1)
+    else:
+        ((_, after),) = delivery.parked
+        assert after == timedelta(seconds=2)
+        assert stand.upstream.calls == []
 
 
 async def test_a_job_that_waits_for_a_place_looks_for_an_answer_in_the_cache_each_time(
