@@ -181,9 +181,6 @@ class UpstreamClient:
         """Make the same call at another endpoint; None: there is none, or the job is not ours any more."""
         if spent.tries >= spent.most or not self.pools[job.tier].goes_elsewhere(job, beside):
             return None
-        if not await may_call():
-            return None
-        spent.tries += 1
         try:
             place = await self._place(job, avoid=(beside,))
         except StoreUnavailable:  # nobody can say whether the limits have room
@@ -193,6 +190,9 @@ class UpstreamClient:
         if place.endpoint == beside:
             place.post.leave(place)
             return None
+        if not await _permitted(place, may_call):
+            return None
+        spent.tries += 1
         return await self._call(job, place, spent, hedge=True)
 
     async def _call(
@@ -279,13 +279,13 @@ class UpstreamClient:
         async def one() -> Outcome:
             if known:
                 return known.pop()
-            if not await may_call():
-                raise _MayNotError
             tried = {each.endpoint for each in failures if each.endpoint is not None}
             try:
                 place = await self._place(job, tried)
             except StoreUnavailable:  # nobody can say whether the limits have room
                 raise _MayNotError from None
+            if isinstance(place, Place) and not await _permitted(place, may_call):
+                raise _MayNotError
             return await self._try(job, place, spent, may_call=may_call)
 
         def again(state: RetryCallState) -> bool:
@@ -353,6 +353,20 @@ def _quotas(endpoints: Iterable[Endpoint], limits: Limits) -> Mapping[str, Quota
         )
         for account in {each.account for each in specs}
     }
+
+
+async def _permitted(place: Place, may_call: MayCall) -> bool:
+    """Tell whether a call may be made at a place, which is given up if not.
+
+    Asked for last, since it may take a permit of the lane's and reserve money, which without a place would be for nothing.
+    """
+    may = False
+    try:
+        may = await may_call()
+    finally:
+        if not may:
+            place.post.leave(place)
+    return may
 
 
 def _unseated(no_seat: NoSeat) -> Failed:

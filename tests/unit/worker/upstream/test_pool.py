@@ -387,6 +387,24 @@ async def test_what_was_never_sent_uses_nothing_of_the_limits() -> None:
     assert isinstance(await bench.sits(), Seat)
 
 
+async def test_a_try_for_which_no_endpoint_takes_calls_asks_for_no_permit_of_the_lane() -> None:
+    asked: list[bool] = []
+
+    async def may() -> bool:
+        asked.append(True)
+        return True
+
+    a = Upstream(503)
+    bench = Bench(a, specs=[{"requests_per_minute": 30}], tries=3)
+    while not isinstance(await bench.sits(), NoSeat):
+        pass
+    a.bodies.clear()
+    bench.clock.passed_s += 1
+    attempted = await bench.attempt(may)
+    assert len(asked) == len(a.bodies) - 1
+    assert attempted.work.calls == len(a.bodies)
+
+
 async def test_endpoints_of_one_account_share_its_limits() -> None:
     account = {"account": "ours", "requests_per_minute": 3}
     bench = Bench(Upstream(), Upstream(), specs=[account, account])
