@@ -36,11 +36,16 @@ class ConcurrencyPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """The calls that may be in flight; `since` is when it last fell, seconds of a monotonic clock."""
+    """The calls that may be in flight.
+
+    `since` is when it last fell, seconds of a monotonic clock. `doubted` is what it fell to first, of the falls since which
+    no call has both begun and completed; 0: there is none.
+    """
 
     limit: float
     policy: ConcurrencyPolicy = field(default_factory=ConcurrencyPolicy)
     since: float = float("-inf")
+    doubted: float = 0.0
 
     @classmethod
     def new(cls, policy: ConcurrencyPolicy) -> "Concurrency":
@@ -58,12 +63,24 @@ class Concurrency:
 
         A limit's worth of completed calls adds one. A call that was too much takes it down, but only if it began
         after the last fall: those that were refused together tell one thing. Other failures tell nothing, nor does
-        a call that was alone: a storm's probes would else leave an endpoint with one call at a time, for long.
+        a call that was alone.
+
+        Where not even the fewer calls complete, the endpoint is down, and they are not too many. So with the first one that
+        does the limit goes back to its first fall: a storm would else leave one call at a time of a hundred, for long.
+        Only a refusal (429) says by itself what it means.
         """
-        if kind is None and in_flight >= self.limit * _USED:
-            return replace(self, limit=min(self.limit + 1 / self.limit, float(self.policy.most)))
+        if kind is None:
+            return self._completed(began, in_flight)
         if kind in _TOO_MUCH and began >= self.since and in_flight > _ALONE:
             # What was in flight was too much; a limit far above it says nothing.
-            borne = min(self.limit, float(in_flight))
-            return replace(self, limit=max(borne * self.policy.kept, _FLOOR), since=now)
+            limit = max(min(self.limit, float(in_flight)) * self.policy.kept, _FLOOR)
+            doubted = 0.0 if kind is Kind.RATE_LIMITED else max(self.doubted, limit)
+            return replace(self, limit=limit, since=now, doubted=doubted)
         return self
+
+    def _completed(self, began: float, in_flight: int) -> "Concurrency":
+        if self.doubted and began >= self.since:
+            return replace(self, limit=max(self.limit, self.doubted), doubted=0.0)
+        if in_flight < self.limit * _USED:
+            return self
+        return replace(self, limit=min(self.limit + 1 / self.limit, float(self.policy.most)))

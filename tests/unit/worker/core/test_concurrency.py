@@ -52,6 +52,30 @@ def test_calls_refused_together_take_it_down_once() -> None:
     assert fallen.after(Kind.RATE_LIMITED, began=1.5, now=2, in_flight=7).limit < 5
 
 
+@pytest.mark.parametrize("kind", [Kind.OVERLOADED, Kind.TIMEOUT])
+def test_falls_without_a_completed_call_between_them_count_as_one_when_one_completes(
+    kind: Kind,
+) -> None:
+    fallen = at(10)
+    for now in range(1, 20):
+        fallen = fallen.after(kind, began=now - 0.5, now=now, in_flight=10)
+    assert fallen.limit == 1
+    assert (
+        fallen.after(None, began=0.5, now=20, in_flight=1).limit <= 2
+    )  # it began before the falls
+    healed = fallen.after(None, began=20, now=21, in_flight=1)
+    assert healed.limit == 7
+    again = healed.after(kind, began=21, now=22, in_flight=7)
+    assert again.after(None, began=22, now=23, in_flight=1).limit < 5
+
+
+def test_refusals_say_what_they_mean_without_a_completed_call_between_them() -> None:
+    fallen = at(10)
+    for now in range(1, 20):
+        fallen = fallen.after(Kind.RATE_LIMITED, began=now - 0.5, now=now, in_flight=10)
+    assert fallen.after(None, began=20, now=21, in_flight=1).limit <= 2
+
+
 @pytest.mark.parametrize(
     ("start", "most", "kept"), [(0, 5, 0.5), (6, 5, 0.5), (1, 5, 1), (1, 5, 0)]
 )
