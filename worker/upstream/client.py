@@ -220,14 +220,15 @@ class UpstreamClient:
 
         outcome: Outcome | None = None
         ended: Kind | None = Kind.CANCELLED
-        retry = spent.tries > 1 and not hedge
+        first = spent.tries == 1  # a hedge counts as a try, but begins after this
+        retry = not (first or hedge)
         try:
             answered = await post.endpoint.call(request, job.path, heard=hear)
             outcome = charged(answered, asked=place.model, at=at, price=self._price)
             ended = outcome.kind if isinstance(outcome, Failed) else None
         except asyncio.CancelledError as cancelled:
             # An endpoint that hangs is found out by nothing else. A later try had only what was left of the time.
-            if OUT_OF_TIME in cancelled.args and spent.tries == 1:
+            if OUT_OF_TIME in cancelled.args and first:
                 ended = Kind.TIMEOUT
             raise
         finally:

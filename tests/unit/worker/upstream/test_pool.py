@@ -23,7 +23,7 @@ from worker.core.routing import Policy
 from worker.core.seats import NoSeat, Obstacle, Seat, Unready
 from worker.errors import StoreUnavailable
 from worker.ownlimits import OwnLimits
-from worker.ports import Limits, Pricing
+from worker.ports import OUT_OF_TIME, Limits, Pricing
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
@@ -730,6 +730,19 @@ async def test_a_refusal_does_not_take_back_what_a_hedges_failure_counted(
     assert isinstance(attempted.outcome, Failed)
     assert attempted.outcome.kind == kind
     assert (attempted.work.calls, attempted.work.refusals) == (1, 1)
+
+
+async def test_an_endpoint_that_hangs_is_found_out_also_where_its_calls_are_hedged() -> None:
+    a, b = Upstream(), Upstream()
+    a.gate.clear()
+    b.gate.clear()
+    bench = Bench(a, b, spec=HEDGED)
+    running = asyncio.create_task(bench.attempt())
+    await b.arrived.wait()
+    running.cancel(OUT_OF_TIME)
+    await asyncio.wait({running})
+    ended = {call.endpoint: call.kind for call in bench.told.of(CallEnded)}
+    assert ended == {"a": Kind.TIMEOUT, "b": Kind.CANCELLED}
 
 
 async def test_hedges_are_only_a_share_of_the_calls() -> None:
