@@ -602,39 +602,28 @@ async def test_a_circuit_that_opens_and_closes_is_told() -> None:
     ]
 
 
-async def test_a_probe_that_fails_as_others_jobs_did_counts_as_a_refusal_of_its_job() -> None:
-    a = Upstream(503)
-    bench = Bench(a, tries=1)
+@pytest.mark.parametrize(
+    ("status", "kind", "calls", "refusals"),
+    [
+        (503, Kind.UNAVAILABLE, 0, 1),
+        (500, Kind.UPSTREAM_ERROR, 1, 0),  # it may have been worked on
+    ],
+)
+async def test_a_probe_that_fails_as_others_jobs_did_is_a_refusal_where_nobody_has_worked_on_it(
+    status: int, kind: Kind, calls: int, refusals: int
+) -> None:
+    bench = Bench(Upstream(status), tries=1)
     number = 0
-    while bench.client.unready(JOB) is None:
+    while (unready := bench.client.unready(JOB)) is None:
         number += 1
         other = replace(JOB, id=f"{number:032x}")
         await bench.client.attempt(other, calls_left=1, may_call=always)
-    unready = bench.client.unready(JOB)
-    assert unready is not None
     bench.clock.passed_s += (unready.until - bench.clock.now()).total_seconds()
     probed = await bench.attempt()
     assert isinstance(probed.outcome, Failed)
-    assert probed.outcome.kind is Kind.UNAVAILABLE
-    assert (probed.work.calls, probed.work.refusals) == (0, 1)
-    assert probed.outcome.retry_after is not None
-
-
-async def test_a_probe_that_may_have_been_worked_on_counts_as_a_call() -> None:
-    a = Upstream(500)
-    bench = Bench(a, tries=1)
-    number = 0
-    while bench.client.unready(JOB) is None:
-        number += 1
-        other = replace(JOB, id=f"{number:032x}")
-        await bench.client.attempt(other, calls_left=1, may_call=always)
-    unready = bench.client.unready(JOB)
-    assert unready is not None
-    bench.clock.passed_s += (unready.until - bench.clock.now()).total_seconds()
-    probed = await bench.attempt()
-    assert isinstance(probed.outcome, Failed)
-    assert probed.outcome.kind is Kind.UPSTREAM_ERROR
-    assert (probed.work.calls, probed.work.refusals) == (1, 0)
+    assert probed.outcome.kind is kind
+    assert (probed.work.calls, probed.work.refusals) == (calls, refusals)
+    assert probed.outcome.retry_after is not None or kind is Kind.UPSTREAM_ERROR
 
 
 async def test_an_unused_seat_lets_another_job_probe() -> None:
