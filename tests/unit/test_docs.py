@@ -15,23 +15,38 @@ from worker.cli.commands import warren
 from worker.core.kinds import RULES, Kind
 from worker.core.model import State
 from worker.settings import reference
+from worker.settings.fields import FIELDS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
 
 
-def settings_table() -> str:
+def settings_table(section: str) -> str:
     rows = [
         f"| `{row.path}` | {f'`{row.default}`' if row.default else ''} | {row.meaning} |"
         for row in reference()
+        if row.path.partition(".")[0] == section
     ]
     return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
 
 
-def test_the_table_of_settings_in_the_readme_is_the_codes() -> None:
-    between = re.search(r"<!-- settings -->\n(.*)\n<!-- /settings -->", README, re.DOTALL)
+def test_the_page_of_settings_has_every_section_and_no_other() -> None:
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    assert re.findall(r"<!-- (\w+) -->", page) == list(FIELDS)
+
+
+@pytest.mark.parametrize("section", FIELDS)
+def test_each_table_of_settings_is_the_codes(section: str) -> None:
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    between = re.search(rf"<!-- {section} -->\n(.*)\n<!-- /{section} -->", page, re.DOTALL)
     assert between is not None
-    assert between[1] == settings_table()
+    assert between[1] == settings_table(section)
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    index = README.partition("## Where to read on")[2]
+    assert set(re.findall(r"\]\((docs/\w+\.md)\)", index)) == pages
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -10,7 +10,7 @@
 | `values`, `urls`, `headers`, `served` | how single values are written and checked |
 | `secret` | a value that is masked and read again when asked |
 | `checks`, `serving`, `stores`, `timing`, `finding` | what must hold between settings |
-| `tables` | settings in force for `warren check-config`, all settings for the README |
+| `tables` | settings in force for `warren check-config`, all settings for docs/settings.md |
 """
 
 from worker.settings.calling import RetrySettings, TierSettings
