@@ -79,6 +79,28 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def anchors(page: Path) -> set[str]:
+    """Give the names that GitHub gives the page's headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", text):
+        assert anchor in anchors(page.parent / target if target else page), (target, anchor)
+
+
+def test_the_architecture_names_every_folder() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+/`) \|", page.partition("## Folders")[2], re.MULTILINE)
+    named = {folder for row in rows for folder in re.findall(r"`([^`]+)/`", row)}
+    modules = [*ROOT.glob("*/*.py"), *(ROOT / "worker").glob("*/__init__.py")]
+    folders = {str(module.parent.relative_to(ROOT)) for module in modules}
+    assert folders - {"worker"} <= named
+
+
 # The README's first fragment is a whole program, which an acceptance test runs against a real stack; those of
 # docs/batches.md and docs/producers.md are run beside the tests of what they are about.
 FRAGMENTS = [
