@@ -1,5 +1,6 @@
 """What the README and the docs say is what the code does."""
 
+import ast
 import re
 import textwrap
 from datetime import timedelta
@@ -99,6 +100,25 @@ def test_the_architecture_names_every_folder() -> None:
     modules = [*ROOT.glob("*/*.py"), *(ROOT / "worker").glob("*/__init__.py")]
     folders = {str(module.parent.relative_to(ROOT)) for module in modules}
     assert folders - {"worker"} <= named
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        path.parent
+        for path in (ROOT / "worker").rglob("__init__.py")
+        if path.parent.name != "scripts"
+    ],
+    ids=lambda package: str(package.relative_to(ROOT)),
+)
+def test_the_map_of_each_folder_names_its_modules_and_no_other(package: Path) -> None:
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
+    rows = re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert named <= modules | folders
+    assert {name for name in modules | folders if f"`{name}`" not in text} == set()
 
 
 # The README's first fragment is a whole program, which an acceptance test runs against a real stack; those of

@@ -2,7 +2,7 @@
 
 | module | what it is |
 | --- | --- |
-| `schema`, `calling`, `endpoints`, `managed`, `prices` | every setting: type, bounds, default, meaning |
+| `schema`, `calling`, `endpoints`, `managed`, `prices`, `budgets` | every setting: type, bounds, default, meaning |
 | `load` | the way from the sources to `Settings` |
 | `document`, `environment` | the sources: the file; variables and the folder of secrets |
 | `found` | what the sources gave, each value from exactly one |
