@@ -74,7 +74,11 @@ def ensure(root: Path) -> Path:
         if is_current(root):
             return python
         begin = time.monotonic()
-        print(f"Python packages: installing {locks.count(lock)} …", end="", flush=True)
+        print(
+            f"Python packages: installing {locks.count(lock)}, for up to a minute or two …",
+            end="",
+            flush=True,
+        )
         try:
             _create(venv)
             _install(venv, lock)

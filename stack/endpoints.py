@@ -35,6 +35,11 @@ _REFRESH_S: Final = 0.5
 _PRINT_EVERY_S: Final = 5.0
 # Twelve columns, where there is no terminal to ask for its width.
 _WIDTH: Final = 100
+# Without it one would wonder why the slow one gets so much.
+_PLAYED: Final = (
+    f"{_A_SECOND} requests a second. limited answers in 0.4 s and may take {REQUESTS_A_MINUTE // 60} of them, flaky is as quick and "
+    "fails every second call, slow takes 2.5 s and gets what is left over. p50 and p99 are of calls."
+)
 # Waits short enough for a demo; the defaults suit production.
 _RETRIES: Final = """\
 [retry]
@@ -76,6 +81,7 @@ def limit_settings(*, requests: int | None = None, tokens: int | None = None) ->
 async def _play(house: House, options: argparse.Namespace, console: Console) -> Findings:
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH)
+    console.print(_PLAYED)
     with Journal(house.folder / "producer.jsonl") as journal:
         async with (
             CompletionClient(house.url("producer"), name="demo") as client,

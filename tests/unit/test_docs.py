@@ -1,5 +1,6 @@
 """What the README and the docs say is what the code does."""
 
+import ast
 import re
 import textwrap
 from datetime import timedelta
@@ -15,23 +16,38 @@ from worker.cli.commands import warren
 from worker.core.kinds import RULES, Kind
 from worker.core.model import State
 from worker.settings import reference
+from worker.settings.fields import FIELDS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
 
 
-def settings_table() -> str:
+def settings_table(section: str) -> str:
     rows = [
         f"| `{row.path}` | {f'`{row.default}`' if row.default else ''} | {row.meaning} |"
         for row in reference()
+        if row.path.partition(".")[0] == section
     ]
     return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
 
 
-def test_the_table_of_settings_in_the_readme_is_the_codes() -> None:
-    between = re.search(r"<!-- settings -->\n(.*)\n<!-- /settings -->", README, re.DOTALL)
+def test_the_page_of_settings_has_every_section_and_no_other() -> None:
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    assert re.findall(r"<!-- (\w+) -->", page) == list(FIELDS)
+
+
+@pytest.mark.parametrize("section", FIELDS)
+def test_each_table_of_settings_is_the_codes(section: str) -> None:
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    between = re.search(rf"<!-- {section} -->\n(.*)\n<!-- /{section} -->", page, re.DOTALL)
     assert between is not None
-    assert between[1] == settings_table()
+    assert between[1] == settings_table(section)
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    index = README.partition("## Where to read on")[2]
+    assert set(re.findall(r"\]\((docs/\w+\.md)\)", index)) == pages
 
 
 def test_every_command_is_in_the_readme() -> None:
@@ -62,6 +78,47 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (page.parent / target).exists(), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the names that GitHub gives the page's headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", text):
+        assert anchor in anchors(page.parent / target if target else page), (target, anchor)
+
+
+def test_the_architecture_names_every_folder() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+/`) \|", page.partition("## Folders")[2], re.MULTILINE)
+    named = {folder for row in rows for folder in re.findall(r"`([^`]+)/`", row)}
+    modules = [*ROOT.glob("*/*.py"), *(ROOT / "worker").glob("*/__init__.py")]
+    folders = {str(module.parent.relative_to(ROOT)) for module in modules}
+    assert folders - {"worker"} <= named
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        path.parent
+        for path in (ROOT / "worker").rglob("__init__.py")
+        if path.parent.name != "scripts"
+    ],
+    ids=lambda package: str(package.relative_to(ROOT)),
+)
+def test_the_map_of_each_folder_names_its_modules_and_no_other(package: Path) -> None:
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
+    rows = re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert named <= modules | folders
+    assert {name for name in modules | folders if f"`{name}`" not in text} == set()
 
 
 # The README's first fragment is a whole program, which an acceptance test runs against a real stack; those of

@@ -7,12 +7,12 @@
 | `codec` | message to `Job` or `Unreadable`; `Job` to parked copy |
 | `deadletters` | dead letters, replay copies and quarantined messages: written and read |
 | `address` | where the broker is, and what its refusals mean |
-| `tolerance` | keeps a message that the AMQP library cannot decode from killing the connection |
 | `connection` | a connection that is made again when it is lost; its channels are not |
 | `trouble` | tells an operator what is wrong, at a bounded rate |
 | `publisher` | publishes until the broker has confirmed |
 | `delivery` | the port `Delivery` |
 | `intake` | one consumer per tier and lane |
+| `asks` | what tenants and operators ask about jobs, and the answers |
 | `replay` | dead letters back into their queues, for operators |
 | `queues` | the arguments of the queues, by queue type |
 | `topology` | what the broker must hold, as a value |

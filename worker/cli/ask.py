@@ -27,12 +27,13 @@ timeout_option = click.option(
 
 
 @click.command(
+    short_help="Print what became of a job.",
     epilog="""\b
 Examples:
   warren result 3f2a91c0d4e5f60718293a4b5c6d7e8f
   warren result 3f2a91c0d4e5f60718293a4b5c6d7e8f --json | jq .body
 Exit status: 0 it completed and is printed, 1 it ended otherwise, has not ended or is not known (one
-line says which), 2 usage, 3 broker not reachable."""
+line says which), 2 usage, 3 broker not reachable.""",
 )
 @click.argument("job")
 @timeout_option
@@ -58,12 +59,13 @@ def result(job: str, timeout: timedelta, url: str, as_json: bool) -> None:  # no
 
 
 @click.command(
+    short_help="Call jobs off, running ones too.",
     epilog="""\b
 Examples:
   warren cancel 3f2a91c0d4e5f60718293a4b5c6d7e8f
   warren cancel --key nightly-17 --key nightly-18     # also what no worker has received yet
 Exit status: 0 all are cancelled, 1 one had ended before, is not known, or goes on because other jobs
-wait for its call, 2 usage, 3 broker not reachable."""
+wait for its call, 2 usage, 3 broker not reachable.""",
 )
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @click.option("--key", "keys", multiple=True, help="A job by its idempotency key; repeat for more.")

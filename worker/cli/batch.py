@@ -28,6 +28,7 @@ def batch() -> None:
 
 
 @batch.command(
+    short_help="Run every line of a file, write a result for each.",
     epilog="""\b
 Examples:
   warren batch run in.jsonl -o out.jsonl
@@ -36,7 +37,7 @@ Examples:
   generate | warren batch run - -o - --name nightly-17 | load    # no files at all
 Exit status: 0 every line was answered, 1 some failed or could not be read, or a file cannot be used,
 2 usage, 3 broker not reachable, 130 stopped by SIGINT, 143 by SIGTERM. After 3, 130, 143 and a kill
-the same command goes on where it stopped."""
+the same command goes on where it stopped.""",
 )
 @click.argument("source", metavar="INPUT", type=click.Path(exists=True, allow_dash=True))
 @click.option(

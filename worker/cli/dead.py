@@ -59,6 +59,7 @@ def dead() -> None:
 
 @dead.command(
     "list",
+    short_help="List the dead letters: job, kind of failure, attempts.",
     epilog="""\b
 Examples:
   warren dead list
@@ -82,6 +83,7 @@ def list_letters(
 
 @dead.command(
     "show",
+    short_help="Show one dead letter with its request and history.",
     epilog="""\b
 Examples:
   warren dead show 3f2a91
@@ -127,6 +129,7 @@ def show_letter(job: str, config: str | None, as_json: bool) -> None:  # noqa: F
 
 @dead.command(
     "replay",
+    short_help="Put dead letters back into their tier's queue.",
     epilog="""\b
 Examples:
   warren dead replay 3f2a91                       one job

@@ -78,11 +78,12 @@ def lane() -> None:
 
 
 @lane.command(
+    short_help="Show every lane: open or not, and what holds for it.",
     epilog="""\b
 Examples:
   warren lane status
   warren lane status --json | jq '.[] | select(.state == "paused")'
-Exit status: 0 shown, 1 the configuration has problems, 2 usage, 3 the store cannot be read."""
+Exit status: 0 shown, 1 the configuration has problems, 2 usage, 3 the store cannot be read.""",
 )
 @config_option
 @as_json
@@ -129,6 +130,7 @@ def resume(lane: str, tiers: tuple[str, ...], config: str | None) -> None:
 
 @lane.command(
     "set",
+    short_help="Set calls a minute, concurrency or windows.",
     epilog="""\b
 Examples:
   warren lane set bulk --requests-per-minute 300

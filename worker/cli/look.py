@@ -17,11 +17,12 @@ _JOBS, _DEAD = "warren.jobs.", "warren.dead."
 
 
 @click.command(
+    short_help="Show the queues and how many jobs are open.",
     epilog="""\b
 Examples:
   warren status
   warren status --json | jq '.queues[] | select(.kind == "dead" and .ready > 0)'
-Exit status: 0 shown, 1 the configuration has problems, 2 usage, 3 the management API cannot be reached."""
+Exit status: 0 shown, 1 the configuration has problems, 2 usage, 3 the management API cannot be reached.""",
 )
 @config_option
 @management_option
@@ -70,12 +71,13 @@ def _queue(queue: QueueStatus, now: datetime) -> dict[str, object]:
 
 
 @click.command(
+    short_help="Tell where a job stands and how it came there.",
     epilog="""\b
 Examples:
   warren explain 3f2a91
   warren explain 3f2a91 --json
 Exit status: 0 shown, 1 the ledger knows no such job, or the configuration has problems, 2 usage (also an id that
-is too short or fits several jobs), 3 the ledger cannot be read."""
+is too short or fits several jobs), 3 the ledger cannot be read.""",
 )
 @click.argument("job")
 @config_option

@@ -38,11 +38,12 @@ def worker(config: str | None) -> None:
 
 
 @click.command(
+    short_help="Show every problem of the configuration, or its values.",
     epilog="""\b
 Examples:
   warren check-config --config warren.toml
   warren check-config --json | jq '.[] | select(.source != "default")'
-Exit status: 0 it can be used, 1 it has problems (each is printed), 2 usage."""
+Exit status: 0 it can be used, 1 it has problems (each is printed), 2 usage.""",
 )
 @config_option
 @as_json

@@ -51,12 +51,13 @@ def topology() -> None:
 
 
 @topology.command(
+    short_help="Tell everything in which the broker differs.",
     epilog="""\b
 Examples:
   warren topology check
   warren topology check --json
 Exit status: 0 nothing differs, 1 something does, or the configuration has problems, 2 usage, 3 the management API
-cannot be reached."""
+cannot be reached.""",
 )
 @config_option
 @management_option
@@ -77,12 +78,13 @@ def check(
 
 
 @topology.command(
+    short_help="Declare what is missing, mend what can be mended.",
     epilog="""\b
 Examples:
   warren topology apply --management-url http://admin:secret@127.0.0.1:15672
   warren topology apply --tenant billing --tenant search
 Exit status: 0 nothing differs any more, 1 something still does, or the configuration has problems, 2 usage, 3 the
-management API cannot be reached."""
+management API cannot be reached.""",
 )
 @config_option
 @management_option

@@ -28,12 +28,13 @@ _NOTHING: Final = Decimal(0)
 
 
 @click.command(
+    short_help="Show what budgets have left, and what jobs have spent.",
     epilog="""\b
 Examples:
   warren spend
   warren spend --json | jq '.[] | select(.left == "0")'
   warren spend --by tenant --since 604800
-Exit status: 0 shown, 1 the configuration has problems, 2 usage, 3 the store cannot be read."""
+Exit status: 0 shown, 1 the configuration has problems, 2 usage, 3 the store cannot be read.""",
 )
 @click.option(
     "--by",

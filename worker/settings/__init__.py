@@ -2,7 +2,7 @@
 
 | module | what it is |
 | --- | --- |
-| `schema`, `calling`, `endpoints`, `managed`, `prices` | every setting: type, bounds, default, meaning |
+| `schema`, `calling`, `endpoints`, `managed`, `prices`, `budgets` | every setting: type, bounds, default, meaning |
 | `load` | the way from the sources to `Settings` |
 | `document`, `environment` | the sources: the file; variables and the folder of secrets |
 | `found` | what the sources gave, each value from exactly one |
@@ -10,7 +10,7 @@
 | `values`, `urls`, `headers`, `served` | how single values are written and checked |
 | `secret` | a value that is masked and read again when asked |
 | `checks`, `serving`, `stores`, `timing`, `finding` | what must hold between settings |
-| `tables` | settings in force for `warren check-config`, all settings for the README |
+| `tables` | settings in force for `warren check-config`, all settings for docs/settings.md |
 """
 
 from worker.settings.calling import RetrySettings, TierSettings

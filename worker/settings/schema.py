@@ -1,6 +1,6 @@
 """Every setting: its type, its bounds, its default, and (the last string of its annotation) its meaning.
 
-The table in the README is made from here, from `calling`, `endpoints`, `managed`, `prices` and `budgets`, and `load` reads nothing that is not here.
+The tables in docs/settings.md are made from here, from `calling`, `endpoints`, `managed`, `prices` and `budgets`, and `load` reads nothing that is not here.
 """
 
 from collections.abc import Mapping

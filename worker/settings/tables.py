@@ -45,7 +45,7 @@ def describe(settings: Settings) -> list[Described]:
 
 
 def reference() -> list[Row]:
-    """Give every setting there is, for the table in the README.
+    """Give every setting there is, for the tables in docs/settings.md.
 
     A secret's row stands for its `<key>_file` and `<key>_from` too. A default of "required" means that there is none.
     """

@@ -112,6 +112,20 @@ def test_every_command_is_in_the_help_and_its_function_is_there() -> None:
         assert f"def {name}(" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["test", "secrets", "lock"])
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_help_tells_what_a_command_does_and_does_nothing(
+    name: str, asked: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = commands.find(name)
+    assert command is not None
+    module, _, function = command.target.partition(":")
+    monkeypatch.setattr(f"{module}.{function}", lambda _arguments: pytest.fail("it was run"))
+
+    assert commands.run(command, [asked]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: ./dev {name}")
+
+
 def test_an_unknown_command_is_named_and_ends_with_status_2() -> None:
     done = subprocess.run([str(_ROOT / "dev"), "tset"], capture_output=True, text=True, check=False)
 

@@ -19,6 +19,7 @@ _COLORS = {Severity.OK: "green", Severity.WARN: "yellow", Severity.FAIL: "red"}
 
 
 @click.command(
+    short_help="Look for what would keep a worker from its work here.",
     epilog="""\b
 Examples:
   warren doctor --config /etc/warren.toml         on the host, and as the user, of the worker
@@ -26,7 +27,7 @@ Examples:
   warren doctor --call                            also one GET /models to each endpoint, with its key
   warren doctor --json | jq '.[] | select(.severity != "ok")'
 Exit status: 0 all is well, or there are warnings only, 1 something fails, or the configuration has problems,
-2 usage, 3 the broker, its management API or Redis cannot be reached or refuses the user."""
+2 usage, 3 the broker, its management API or Redis cannot be reached or refuses the user.""",
 )
 @config_option
 @management_option

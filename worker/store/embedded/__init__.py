@@ -15,8 +15,9 @@
 | `entering` | how a delivery enters the books: new job, joined submission, replay |
 | `claims` | claims and the answers that ended claims leave for followers |
 | `beginning`, `settling`, `carrying` | `begin`; `end` and `park`; `carried` |
+| `asking`, `calling_off` | `result` and `cancel`; what was cancelled and has no record yet |
 | `owners` | which worker process is alive: boot id, lease and kernel file lock |
-| `cache` | the `ResponseCache` port |
+| `cache`, `rationing`, `limits`, `spend`, `laneorders` | the ports of these names, and the operators' side of the last two |
 | `archive` | the `Archive` port, on a read-only connection |
 | `sweeper` | drops what has outlived its lifetime, in small steps |
 

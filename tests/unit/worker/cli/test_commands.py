@@ -292,3 +292,12 @@ def test_a_wrong_use_is_told_with_what_is_right_and_changes_nothing(
     assert result.exit_code == 2
     assert reason in result.stderr
     assert lanes(config)["bulk"]["set_by_operator"] is None
+
+
+@pytest.mark.parametrize(
+    "group",
+    [(), *((name,) for name, each in warren.commands.items() if isinstance(each, click.Group))],
+)
+def test_no_list_of_commands_breaks_off_in_a_sentence(group: tuple[str, ...]) -> None:
+    listed = CliRunner().invoke(warren, [*group, "--help"], terminal_width=80).output
+    assert "..." not in listed.partition("Commands:")[2]
