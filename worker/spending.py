@@ -49,12 +49,17 @@ class Purse:
         """Reserve for a call; None: it is reserved.
 
         Raises:
-            StoreUnavailable: nobody can tell now.
+            StoreUnavailable: nobody can tell now; settling gives back what was reserved all the same.
         """
         if not self.caps:
             return None
-        name = secrets.token_hex(_NAME_BYTES)
-        found = await self.spend.reserve(name, self.caps, self.estimate or _NOTHING)
+        name, amount = secrets.token_hex(_NAME_BYTES), self.estimate or _NOTHING
+        try:
+            found = await self.spend.reserve(name, self.caps, amount)
+        except StoreUnavailable:
+            # It may have been counted all the same. Behind all others: what was spent goes to one that surely is.
+            self.held.append(Reserved(name=name, amount=amount))
+            raise
         if isinstance(found, OverBudget):
             return found
         self.held.append(found)
@@ -150,7 +155,11 @@ class Spending:
             return refused
         caps = [each.cap(job.tenant) for each in budgets]
         purse = Purse(estimate=estimate, caps=caps, spend=self._spend)
-        full = await purse.open()
+        try:
+            full = await purse.open()
+        except StoreUnavailable:
+            self.give_back(purse)
+            raise
         if full is None:
             return purse
         return no_money(

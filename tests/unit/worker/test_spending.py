@@ -26,6 +26,7 @@ class Till:
         self.spent = Decimal(0)
         self.reserved: dict[str, Decimal] = {}
         self.away = False
+        self.silent = False
         self.settlings_left = 99
 
     @property
@@ -40,6 +41,8 @@ class Till:
         if (full := over(caps, taken, amount, self.clock.now())) is not None:
             return full
         self.reserved[reservation] = amount
+        if self.silent:
+            raise StoreUnavailable("did not answer in time")
         return Reserved(name=reservation, amount=amount)
 
     async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
@@ -129,6 +132,28 @@ async def test_while_the_store_is_away_there_is_no_money_for_a_further_call() ->
     purse = await house.purse()
     house.till.away = True
     assert not await purse.more()
+
+
+async def test_what_was_reserved_without_an_answer_goes_back_and_holds_no_money_up() -> None:
+    house = House()
+    house.till.silent = True
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await house.spending.reserve(make_job())
+    await house.spending.aclose()
+    assert (house.till.held, house.till.spent) == (NOTHING, NOTHING)
+
+
+async def test_what_was_reserved_without_an_answer_for_a_further_call_goes_back_at_the_end() -> (
+    None
+):
+    house = House()
+    purse = await house.purse()
+    house.till.silent = True
+    assert not await purse.more()
+    assert house.till.held == Decimal("0.5")
+    await purse.settle(work("0.1"))
+    assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.1"))
 
 
 async def test_what_was_settled_in_part_is_settled_for_the_rest() -> None:
