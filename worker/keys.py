@@ -73,6 +73,7 @@ class EndpointKey:
         self._refused = ""
         self._not_before = float("-inf")
         self._reading: asyncio.Future[str] | None = None
+        self._sought = False
         self._told = False
 
     def __call__(self) -> str:
@@ -112,7 +113,7 @@ class EndpointKey:
     def _look_for_another(self, refused: str) -> None:
         now = self._clock.monotonic()
         if refused != self._refused or now >= self._not_before:
-            self._refused, self._not_before = refused, now + _REFUSED_S
+            self._refused, self._sought = refused, True
             self._read_aside()
 
     def _read_aside(self) -> None:
@@ -122,6 +123,8 @@ class EndpointKey:
 
     def _read(self, reading: asyncio.Future[str]) -> None:
         self._reading = None
+        if self._sought:  # from its end on: a manager that hangs takes longer than that
+            self._sought, self._not_before = False, self._clock.monotonic() + _REFUSED_S
         if reading.cancelled():
             return
         error = reading.exception()
