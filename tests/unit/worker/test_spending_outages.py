@@ -59,4 +59,4 @@ async def test_what_was_spent_is_counted_when_the_store_is_back() -> None:
         house.till.away = False
         await settling
     looking.cancel()
-    assert (house.till.held, house.till.spent) == (0, Decimal("0.1"))
+    assert (house.till.held, house.till.spent) == (Decimal(0), Decimal("0.1"))

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -341,9 +342,9 @@ async def test_a_sweep_looks_through_no_pots_that_are_kept(tmp_path: Path) -> No
     async with EmbeddedStore(path, clock=HandClock(), listener=Ear()):
         pass
     with closing(apsw.Connection(str(path))) as connection:
-        done: list[tuple[str, object]] = []
+        done: list[tuple[str, Any]] = []
 
-        def heed(_: object, statement: str, given: object) -> bool:
+        def heed(_: object, statement: str, given: Any) -> bool:  # noqa: ANN401  # apsw's bindings
             done.append((statement, given))
             return True
 
