@@ -200,6 +200,25 @@ async def test_refused_calls_wait_for_one_reading_also_where_it_takes_longer_tha
     assert shelf.asked == 3
 
 
+async def test_a_manager_that_hangs_keeps_a_refused_call_no_longer_than_it_may_wait() -> None:
+    shelf = Shelf()
+    bench = Bench(shelf.secret)
+    bench.key.patience_s = 0.0
+    bench.key()
+    shelf.value = "sk-2"
+    shelf.open.clear()
+    try:
+        async with asyncio.timeout(20):
+            assert not await bench.key.replaced("sk-1")
+        assert bench.key() == "sk-1"
+    finally:
+        shelf.open.set()
+    await bench.read()
+    assert bench.key() == "sk-2"
+    assert await bench.key.replaced("sk-1")
+    assert shelf.asked == 2
+
+
 async def test_a_manager_is_asked_beside_the_loop_and_its_last_value_is_used_meanwhile() -> None:
     shelf = Shelf()
     bench = Bench(shelf.secret)
