@@ -4,7 +4,6 @@ import random
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from decimal import Decimal
 from urllib.parse import quote, urlsplit
 
 from producer_sdk.wire import Lane, request_key
@@ -259,14 +258,14 @@ def spending(settings: Settings, *, spend: Spend, clock: Clock) -> Spending:
     """Give what holds jobs to their budgets.
 
     The most that a call costs is what it costs at the dearest endpoint that can answer it, with the dearest of the
-    models that it may be answered with.
+    models that it may be answered with; where not all of these have a price, it is reckoned by those that have one.
     """
     prices, tiers = _prices(settings), settings.tiers
     serving = {
         name: endpoint_spec(endpoint, None).serving for name, endpoint in settings.endpoints.items()
     }
 
-    def estimate(job: Job) -> Decimal | None:
+    def places(job: Job) -> list[tuple[str, str]]:
         tier = tiers[job.tier]
         found = offers(
             job.path,
@@ -274,9 +273,13 @@ def spending(settings: Settings, *, spend: Spend, clock: Clock) -> Spending:
             fallbacks=tier.fallback_models,
             endpoints=[serving[each] for each in tier.endpoints],
         )
-        places = [(tier.endpoints[each.endpoint], each.model) for each in found]
-        return prices.highest(job, places, at=clock.now())
+        return [(tier.endpoints[each.endpoint], each.model) for each in found]
 
     return Spending(
-        budgets(settings), spend=spend, estimate=estimate, clock=clock, chance=random.random
+        budgets(settings),
+        spend=spend,
+        estimate=lambda job: prices.highest(job, places(job), at=clock.now()),
+        reckon=lambda job: prices.highest_known(job, places(job), at=clock.now()),
+        clock=clock,
+        chance=random.random,
     )

@@ -102,6 +102,22 @@ class Prices:
         known = [each for each in costs if each is not None]
         return max(known) if known and len(known) == len(costs) else None
 
+    def highest_known(
+        self, job: Job, places: Iterable[tuple[str, str]], *, at: datetime
+    ) -> Decimal | None:
+        """Give the most that a call of the job costs at those of the places whose price is known; None: at none of them.
+
+        Of a service tier without a price the standard one stands for it.
+        """
+        bounds = ceiling(job.path, job.body)
+        costs = [
+            highest_cost(steps, bounds)
+            for endpoint, model in places
+            for tier in dict.fromkeys((bounds.service_tier, None))
+            if (steps := self._steps(endpoint, model, None, at=at, tier=tier))
+        ]
+        return max((each for each in costs if each is not None), default=None)
+
     def _steps(
         self, endpoint: str, asked: str, answered: str | None, *, at: datetime, tier: str | None
     ) -> _Steps:

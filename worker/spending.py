@@ -29,12 +29,14 @@ _LAST_S: Final = 5.0
 class Purse:
     """What is reserved for one attempt. `estimate` is the most that one of its calls costs; None: not known.
 
+    Then `reckoned` is reserved, and a call of unknown cost counts as nothing.
     `counted`: what was spent is counted, and what is still held goes back.
     """
 
     estimate: Decimal | None
     caps: Sequence[Cap]
     spend: Spend
+    reckoned: Decimal = _NOTHING
     held: list[Reserved] = field(default_factory=list)
     counted: bool = False
 
@@ -53,7 +55,7 @@ class Purse:
         """
         if not self.caps:
             return None
-        name, amount = secrets.token_hex(_NAME_BYTES), self.estimate or _NOTHING
+        name, amount = secrets.token_hex(_NAME_BYTES), self.estimate or self.reckoned
         try:
             found = await self.spend.reserve(name, self.caps, amount)
         except StoreUnavailable:
@@ -86,8 +88,10 @@ class Purse:
 
 
 class Spending:
-    """Holds jobs to their budgets. `estimate` gives the most that a job's call costs, None where no price is known.
+    """Holds jobs to their budgets. `estimate` gives the most that a job's call costs, None where a price is missing.
 
+    `reckon` gives it by the prices that are there, None where there is none: else whoever has a call that may be
+    answered without a price, by a model to fall back to or a service tier, would go past a budget that is used up.
     `chance` gives numbers in [0, 1). What is settled here is settled in tasks of its own, beside the job's record:
     no reply waits for it.
     """
@@ -100,7 +104,9 @@ class Spending:
         estimate: Callable[[Job], Decimal | None],
         clock: Clock,
         chance: Callable[[], float],
+        reckon: Callable[[Job], Decimal | None] = lambda _: None,
     ) -> None:
+        self._reckon = reckon
         self._budgets = tuple(budgets)
         self._spend = spend
         self._estimate = estimate
@@ -150,11 +156,13 @@ class Spending:
         budgets = budgets_of(self._budgets, job.tenant, job.tier)
         if not budgets:
             return self.free()
-        estimate = self._estimate(job)
-        if estimate is None and (refused := unpriced(budgets)) is not None:
-            return refused
+        estimate, reckoned = self._estimate(job), _NOTHING
+        if estimate is None:
+            if (refused := unpriced(budgets)) is not None:
+                return refused
+            reckoned = self._reckon(job) or _NOTHING
         caps = [each.cap(job.tenant) for each in budgets]
-        purse = Purse(estimate=estimate, caps=caps, spend=self._spend)
+        purse = Purse(estimate=estimate, caps=caps, spend=self._spend, reckoned=reckoned)
         try:
             full = await purse.open()
         except StoreUnavailable:
