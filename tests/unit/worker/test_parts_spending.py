@@ -95,5 +95,5 @@ async def test_a_job_of_which_no_price_is_known_at_all_reserves_nothing(tmp_path
     spending = parts.spending(settings, spend=(await fleet.join()).spend, clock=fleet.clock)
     purse = await spending.reserve(make_job(deadline=BEGAN + timedelta(days=1)))
     assert isinstance(purse, Purse)
-    assert (purse.estimate, purse.reckoned) == (None, 0)
+    assert (purse.estimate, purse.reckoned) == (None, Decimal(0))
     await fleet.close()
