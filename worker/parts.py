@@ -4,6 +4,7 @@ import random
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from urllib.parse import quote, urlsplit
 
 from producer_sdk.wire import Lane, request_key
@@ -275,11 +276,16 @@ def spending(settings: Settings, *, spend: Spend, clock: Clock) -> Spending:
         )
         return [(tier.endpoints[each.endpoint], each.model) for each in found]
 
+    def reckon(job: Job) -> tuple[Decimal | None, Decimal | None]:
+        found, now = places(job), clock.now()
+        unknown = prices.highest(job, found, at=now, standard=True)
+        return unknown, prices.highest_known(job, found, at=now)
+
     return Spending(
         budgets(settings),
         spend=spend,
         estimate=lambda job: prices.highest(job, places(job), at=clock.now()),
-        reckon=lambda job: prices.highest_known(job, places(job), at=clock.now()),
+        reckon=reckon,
         clock=clock,
         chance=random.random,
     )

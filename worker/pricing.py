@@ -86,17 +86,16 @@ class Prices:
         return cost(self._steps(endpoint, asked, answered, at=at, tier=usage.service_tier), usage)
 
     def highest(
-        self, job: Job, places: Iterable[tuple[str, str]], *, at: datetime
+        self, job: Job, places: Iterable[tuple[str, str]], *, at: datetime, standard: bool = False
     ) -> Decimal | None:
         """Give the most that a call of the job costs at any of the places, in US dollars; None: not known of one.
 
-        A place is an endpoint and the model that is asked for there.
+        A place is an endpoint and the model that is asked for there. `standard`: whatever service tier is asked for.
         """
         bounds = ceiling(job.path, job.body)
+        tier = None if standard else bounds.service_tier
         costs = [
-            highest_cost(
-                self._steps(endpoint, model, None, at=at, tier=bounds.service_tier), bounds
-            )
+            highest_cost(self._steps(endpoint, model, None, at=at, tier=tier), bounds)
             for endpoint, model in places
         ]
         known = [each for each in costs if each is not None]

@@ -29,7 +29,7 @@ _LAST_S: Final = 5.0
 class Purse:
     """What is reserved for one attempt. `estimate` is the most that one of its calls costs; None: not known.
 
-    Then `reckoned` is reserved, and a call of unknown cost counts as nothing.
+    A call of unknown cost counts as that, or as nothing. `reckoned` is reserved where it is more.
     `counted`: what was spent is counted, and what is still held goes back.
     """
 
@@ -55,7 +55,7 @@ class Purse:
         """
         if not self.caps:
             return None
-        name, amount = secrets.token_hex(_NAME_BYTES), self.estimate or self.reckoned
+        name, amount = secrets.token_hex(_NAME_BYTES), max(self.estimate or _NOTHING, self.reckoned)
         try:
             found = await self.spend.reserve(name, self.caps, amount)
         except StoreUnavailable:
@@ -90,8 +90,9 @@ class Purse:
 class Spending:
     """Holds jobs to their budgets. `estimate` gives the most that a job's call costs, None where a price is missing.
 
-    `reckon` gives it by the prices that are there, None where there is none: else whoever has a call that may be
-    answered without a price, by a model to fall back to or a service tier, would go past a budget that is used up.
+    `reckon` is asked then: as what a call of unknown cost counts, and the most that a call costs by the prices that are
+    there, each None where there is none. Else whoever has a call that may be answered without a price, by a model to fall
+    back to or a service tier, would go past a budget that is used up.
     `chance` gives numbers in [0, 1). What is settled here is settled in tasks of its own, beside the job's record:
     no reply waits for it.
     """
@@ -104,7 +105,7 @@ class Spending:
         estimate: Callable[[Job], Decimal | None],
         clock: Clock,
         chance: Callable[[], float],
-        reckon: Callable[[Job], Decimal | None] = lambda _: None,
+        reckon: Callable[[Job], tuple[Decimal | None, Decimal | None]] = lambda _: (None, None),
     ) -> None:
         self._reckon = reckon
         self._budgets = tuple(budgets)
@@ -160,7 +161,8 @@ class Spending:
         if estimate is None:
             if (refused := unpriced(budgets)) is not None:
                 return refused
-            reckoned = self._reckon(job) or _NOTHING
+            estimate, known = self._reckon(job)
+            reckoned = known or _NOTHING
         caps = [each.cap(job.tenant) for each in budgets]
         purse = Purse(estimate=estimate, caps=caps, spend=self._spend, reckoned=reckoned)
         try:

@@ -61,15 +61,15 @@ UNPRICED_TOO = CONFIG.replace(
 
 
 @pytest.mark.parametrize(
-    ("config", "body"),
+    ("config", "body", "unknown"),
     [
-        (UNPRICED_TOO, b'{"max_tokens": 100000}'),
-        (CONFIG, b'{"max_tokens": 100000, "service_tier": "made-up"}'),
+        (UNPRICED_TOO, b'{"max_tokens": 100000}', "0"),
+        (CONFIG, b'{"max_tokens": 100000, "service_tier": "made-up"}', "0.3"),
     ],
     ids=["a model to fall back to", "a service tier"],
 )
 async def test_what_has_no_price_lets_nobody_past_a_budget_that_the_rest_uses_up(
-    tmp_path: Path, config: str, body: bytes
+    tmp_path: Path, config: str, body: bytes, unknown: str
 ) -> None:
     fleet = EmbeddedFleet(tmp_path)
     spend = (await fleet.join()).spend
@@ -77,11 +77,10 @@ async def test_what_has_no_price_lets_nobody_past_a_budget_that_the_rest_uses_up
     spending = parts.spending(Folder(tmp_path).load(config), spend=spend, clock=fleet.clock)
     purse = await spending.reserve(job)
     assert isinstance(purse, Purse)
-    assert (purse.estimate, purse.reckoned) == (None, Decimal("0.3"))
+    assert purse.reckoned == Decimal("0.3")
     assert isinstance(await spending.reserve(job), Wait)
     await purse.settle(Work(calls=1, unpriced=1))
-    assert [each.spent for each in fleet.spend_book().standing()] == [0]
-    assert isinstance(await spending.reserve(job), Purse)
+    assert [each.spent for each in fleet.spend_book().standing()] == [Decimal(unknown)]
     strict = Folder(tmp_path).load(f'{config}unpriced = "refuse"')
     spending = parts.spending(strict, spend=spend, clock=fleet.clock)
     assert isinstance(await spending.reserve(job), Refuse)
