@@ -58,7 +58,7 @@ class Purse:
         name, amount = secrets.token_hex(_NAME_BYTES), max(self.estimate or _NOTHING, self.reckoned)
         try:
             found = await self.spend.reserve(name, self.caps, amount)
-        except StoreUnavailable:
+        except (StoreUnavailable, asyncio.CancelledError):
             # It may have been counted all the same. Behind all others: what was spent goes to one that surely is.
             self.held.append(Reserved(name=name, amount=amount))
             raise
@@ -167,7 +167,7 @@ class Spending:
         purse = Purse(estimate=estimate, caps=caps, spend=self._spend, reckoned=reckoned)
         try:
             full = await purse.open()
-        except StoreUnavailable:
+        except (StoreUnavailable, asyncio.CancelledError):
             self.give_back(purse)
             raise
         if full is None:

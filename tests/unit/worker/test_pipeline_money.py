@@ -199,6 +199,27 @@ async def test_what_was_reserved_goes_back_where_the_store_fails_at_the_beginnin
     assert await house.sums() == (Decimal("0.1"), Decimal(0))
 
 
+async def test_what_was_reserved_goes_back_where_the_worker_stops_before_the_call(
+    house: House,
+) -> None:
+    asked = asyncio.Event()
+
+    class Silent(Spy):
+        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+            del job, max_attempts
+            asked.set()
+            return await asyncio.Future()
+
+    ledger = house.stand.line(ledger=lambda real: Silent(real, [])).ledger
+    line = replace(house.line(), ledger=ledger)
+    handling = asyncio.create_task(line.handle(FakeDelivery(make_job())))
+    await asked.wait()
+    handling.cancel()
+    await asyncio.wait({handling})
+    assert house.upstream.calls == []
+    assert await house.sums() == (Decimal(0), Decimal(0))
+
+
 async def test_what_a_cancelled_call_reserved_stays_reserved(house: House) -> None:
     house.upstream.gate.clear()
     handling = asyncio.create_task(house.line().handle(FakeDelivery(make_job())))
