@@ -17,6 +17,8 @@ _KEPT_S: Final = 5.0
 """For so long a file's key is used without looking at the file."""
 _REFUSED_S: Final = 3.0
 """After a refused key was read anew and was still the same, so long nobody reads it anew for being refused."""
+_PATIENCE_S: Final = 5.0
+"""A refused call waits no longer for its key to be read anew: it has a call slot and an attempt's time in hand."""
 _MOST_AT_ONCE: Final = 16
 
 
@@ -51,7 +53,8 @@ class EndpointKey:
 
     A file is looked at every few seconds; a manager is asked every `reread`, by a thread, while its last value
     is used on. When the key is refused, both are read at once by a thread: see `replaced`. A manager that does not
-    answer leaves the last value in place, which `listener` is told once, under the name `about`.
+    answer leaves the last value in place, which `listener` is told once, under the name `about`. `patience_s` is how
+    long a refused call waits for one that takes its time.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class EndpointKey:
         listener: Listener,
         reread: timedelta = timedelta(minutes=5),
     ) -> None:
+        self.patience_s = _PATIENCE_S
         self._secret = secret
         self._clock = clock
         self._about = about
@@ -73,6 +77,7 @@ class EndpointKey:
         self._refused = ""
         self._not_before = float("-inf")
         self._reading: asyncio.Future[str] | None = None
+        self._sought = False
         self._told = False
 
     def __call__(self) -> str:
@@ -97,7 +102,8 @@ class EndpointKey:
         """Tell whether the key is by now another than the one that was refused; reads it anew for that.
 
         One key at most once every few seconds, however many calls it is refused for: those that come meanwhile wait
-        for the same reading, or are told what it gave. The loop is never blocked.
+        for the same reading, or are told what it gave. None waits for long: what a manager that hangs gives in the end
+        is the key from then on. The loop is never blocked.
         """
         if self._secret.fixed:
             return False
@@ -106,13 +112,15 @@ class EndpointKey:
                 self._look_for_another(refused)
             if self._value == refused and self._reading is not None:
                 # Not awaited itself: a caller that is cancelled must not end it for the others.
-                await asyncio.wait({self._reading})
+                done, _ = await asyncio.wait({self._reading}, timeout=self.patience_s)
+                if not done:
+                    break
         return bool(self._value) and self._value != refused
 
     def _look_for_another(self, refused: str) -> None:
         now = self._clock.monotonic()
         if refused != self._refused or now >= self._not_before:
-            self._refused, self._not_before = refused, now + _REFUSED_S
+            self._refused, self._sought = refused, True
             self._read_aside()
 
     def _read_aside(self) -> None:
@@ -122,6 +130,8 @@ class EndpointKey:
 
     def _read(self, reading: asyncio.Future[str]) -> None:
         self._reading = None
+        if self._sought:  # from its end on: a manager that hangs takes longer than that
+            self._sought, self._not_before = False, self._clock.monotonic() + _REFUSED_S
         if reading.cancelled():
             return
         error = reading.exception()

@@ -259,14 +259,14 @@ def spending(settings: Settings, *, spend: Spend, clock: Clock) -> Spending:
     """Give what holds jobs to their budgets.
 
     The most that a call costs is what it costs at the dearest endpoint that can answer it, with the dearest of the
-    models that it may be answered with.
+    models that it may be answered with; where not all of these have a price, it is reckoned by those that have one.
     """
     prices, tiers = _prices(settings), settings.tiers
     serving = {
         name: endpoint_spec(endpoint, None).serving for name, endpoint in settings.endpoints.items()
     }
 
-    def estimate(job: Job) -> Decimal | None:
+    def places(job: Job) -> list[tuple[str, str]]:
         tier = tiers[job.tier]
         found = offers(
             job.path,
@@ -274,9 +274,18 @@ def spending(settings: Settings, *, spend: Spend, clock: Clock) -> Spending:
             fallbacks=tier.fallback_models,
             endpoints=[serving[each] for each in tier.endpoints],
         )
-        places = [(tier.endpoints[each.endpoint], each.model) for each in found]
-        return prices.highest(job, places, at=clock.now())
+        return [(tier.endpoints[each.endpoint], each.model) for each in found]
+
+    def reckon(job: Job) -> tuple[Decimal | None, Decimal | None]:
+        found, now = places(job), clock.now()
+        unknown = prices.highest(job, found, at=now, standard=True)
+        return unknown, prices.highest_known(job, found, at=now)
 
     return Spending(
-        budgets(settings), spend=spend, estimate=estimate, clock=clock, chance=random.random
+        budgets(settings),
+        spend=spend,
+        estimate=lambda job: prices.highest(job, places(job), at=clock.now()),
+        reckon=reckon,
+        clock=clock,
+        chance=random.random,
     )

@@ -140,8 +140,11 @@ class PatientSpend(_Patient):
         )
 
     async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
-        """Count what was spent; see `Spend.settle`."""
-        await self._until_done(lambda: self.spend.settle(reserved, amount))
+        """Count what was spent; see `Spend.settle`.
+
+        What was settled before is no write at all: that it works does not say that anything can be written.
+        """
+        await self._until_done(lambda: self.spend.settle(reserved, amount), writes=False)
 
 
 class WatchedOrders(_Patient):

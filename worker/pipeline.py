@@ -457,7 +457,7 @@ class Line(Settling):
         asked = self.clock.monotonic()
         try:
             beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
-        except StoreUnavailable:
+        except (StoreUnavailable, asyncio.CancelledError):
             self.spending.give_back(purse)
             raise
         fresh = self.clock.monotonic() - asked < _PERMIT_S

@@ -86,21 +86,36 @@ class Prices:
         return cost(self._steps(endpoint, asked, answered, at=at, tier=usage.service_tier), usage)
 
     def highest(
-        self, job: Job, places: Iterable[tuple[str, str]], *, at: datetime
+        self, job: Job, places: Iterable[tuple[str, str]], *, at: datetime, standard: bool = False
     ) -> Decimal | None:
         """Give the most that a call of the job costs at any of the places, in US dollars; None: not known of one.
 
-        A place is an endpoint and the model that is asked for there.
+        A place is an endpoint and the model that is asked for there. `standard`: whatever service tier is asked for.
         """
         bounds = ceiling(job.path, job.body)
+        tier = None if standard else bounds.service_tier
         costs = [
-            highest_cost(
-                self._steps(endpoint, model, None, at=at, tier=bounds.service_tier), bounds
-            )
+            highest_cost(self._steps(endpoint, model, None, at=at, tier=tier), bounds)
             for endpoint, model in places
         ]
         known = [each for each in costs if each is not None]
         return max(known) if known and len(known) == len(costs) else None
+
+    def highest_known(
+        self, job: Job, places: Iterable[tuple[str, str]], *, at: datetime
+    ) -> Decimal | None:
+        """Give the most that a call of the job costs at those of the places whose price is known; None: at none of them.
+
+        Of a service tier without a price the standard one stands for it.
+        """
+        bounds = ceiling(job.path, job.body)
+        costs = [
+            highest_cost(steps, bounds)
+            for endpoint, model in places
+            for tier in dict.fromkeys((bounds.service_tier, None))
+            if (steps := self._steps(endpoint, model, None, at=at, tier=tier))
+        ]
+        return max((each for each in costs if each is not None), default=None)
 
     def _steps(
         self, endpoint: str, asked: str, answered: str | None, *, at: datetime, tier: str | None

@@ -29,12 +29,14 @@ _LAST_S: Final = 5.0
 class Purse:
     """What is reserved for one attempt. `estimate` is the most that one of its calls costs; None: not known.
 
+    A call of unknown cost counts as that, or as nothing. `reckoned` is reserved where it is more.
     `counted`: what was spent is counted, and what is still held goes back.
     """
 
     estimate: Decimal | None
     caps: Sequence[Cap]
     spend: Spend
+    reckoned: Decimal = _NOTHING
     held: list[Reserved] = field(default_factory=list)
     counted: bool = False
 
@@ -49,12 +51,17 @@ class Purse:
         """Reserve for a call; None: it is reserved.
 
         Raises:
-            StoreUnavailable: nobody can tell now.
+            StoreUnavailable: nobody can tell now; settling gives back what was reserved all the same.
         """
         if not self.caps:
             return None
-        name = secrets.token_hex(_NAME_BYTES)
-        found = await self.spend.reserve(name, self.caps, self.estimate or _NOTHING)
+        name, amount = secrets.token_hex(_NAME_BYTES), max(self.estimate or _NOTHING, self.reckoned)
+        try:
+            found = await self.spend.reserve(name, self.caps, amount)
+        except (StoreUnavailable, asyncio.CancelledError):
+            # It may have been counted all the same. Behind all others: what was spent goes to one that surely is.
+            self.held.append(Reserved(name=name, amount=amount))
+            raise
         if isinstance(found, OverBudget):
             return found
         self.held.append(found)
@@ -81,8 +88,11 @@ class Purse:
 
 
 class Spending:
-    """Holds jobs to their budgets. `estimate` gives the most that a job's call costs, None where no price is known.
+    """Holds jobs to their budgets. `estimate` gives the most that a job's call costs, None where a price is missing.
 
+    `reckon` is asked then: as what a call of unknown cost counts, and the most that a call costs by the prices that are
+    there, each None where there is none. Else whoever has a call that may be answered without a price, by a model to fall
+    back to or a service tier, would go past a budget that is used up.
     `chance` gives numbers in [0, 1). What is settled here is settled in tasks of its own, beside the job's record:
     no reply waits for it.
     """
@@ -95,7 +105,9 @@ class Spending:
         estimate: Callable[[Job], Decimal | None],
         clock: Clock,
         chance: Callable[[], float],
+        reckon: Callable[[Job], tuple[Decimal | None, Decimal | None]] = lambda _: (None, None),
     ) -> None:
+        self._reckon = reckon
         self._budgets = tuple(budgets)
         self._spend = spend
         self._estimate = estimate
@@ -145,12 +157,19 @@ class Spending:
         budgets = budgets_of(self._budgets, job.tenant, job.tier)
         if not budgets:
             return self.free()
-        estimate = self._estimate(job)
-        if estimate is None and (refused := unpriced(budgets)) is not None:
-            return refused
+        estimate, reckoned = self._estimate(job), _NOTHING
+        if estimate is None:
+            if (refused := unpriced(budgets)) is not None:
+                return refused
+            estimate, known = self._reckon(job)
+            reckoned = known or _NOTHING
         caps = [each.cap(job.tenant) for each in budgets]
-        purse = Purse(estimate=estimate, caps=caps, spend=self._spend)
-        full = await purse.open()
+        purse = Purse(estimate=estimate, caps=caps, spend=self._spend, reckoned=reckoned)
+        try:
+            full = await purse.open()
+        except (StoreUnavailable, asyncio.CancelledError):
+            self.give_back(purse)
+            raise
         if full is None:
             return purse
         return no_money(

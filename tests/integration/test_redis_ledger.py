@@ -475,3 +475,21 @@ async def test_a_follower_on_a_host_with_another_clock_takes_its_leaders_answer(
         assert isinstance(await begin(following, follower), Answered)
         later = make_job("k3", dedupe=Dedupe.INFLIGHT, received_at=wrong.now())
         assert isinstance(await begin(following, later), Started)
+
+
+async def test_of_the_calls_before_costs_were_kept_no_cost_is_known(fleet: RedisFleet) -> None:
+    worker = await fleet.join()
+    job, other = make_job("one"), make_job("two", content_hash="c2")
+    await dead_letter(worker.ledger, job)
+    assert isinstance(await begin(worker, other), Started)
+    await park(worker.ledger, other)
+    for each in (job, other):
+        row = worker.connection.key("job", each.id)
+        await worker.connection.command("HDEL", row, "spent", "unpriced")
+    told = await worker.ledger.find(job)
+    assert as_ended(told).record.tally.cost is None
+    assert {each.tally.unpriced for each in fleet.archive().jobs()} == {1}
+    again = next_generation(other, not_before=BEGAN + SOON)
+    begun = await begin(worker, again)
+    assert isinstance(begun, Started)
+    assert begun.tally.unpriced == 1

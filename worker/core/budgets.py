@@ -14,6 +14,8 @@ from worker.core.spend import Account, Cap, Over, OverBudget, Per
 EACH: Final = "*"
 # What is only reserved comes back when a call ends that cost less than it might have.
 _LOOK_AGAIN: Final = timedelta(seconds=10)
+# An operator may raise a budget that is used up, or take it away, long before its period ends.
+_LONGEST: Final = timedelta(hours=1)
 # Jobs that a new period lets go come back one after the other.
 _SPREAD: Final = timedelta(minutes=1)
 
@@ -109,8 +111,9 @@ def no_money(
     """Tell what becomes of a job whose budgets leave no room.
 
     It is refused where one that refuses is used up by what is spent, and where a call costs more than a whole budget:
-    no period has room for that. Else it waits until the last of the periods ends, or its deadline; only a moment
-    where money that is reserved may come back, since most calls cost far less than they might. `chance` is in [0, 1).
+    no period has room for that. Else it waits until the last of the periods ends, or its deadline, and looks again every
+    hour; only a moment where money that is reserved may come back, since most calls cost far less than they might.
+    `chance` is in [0, 1).
     """
     by_account = {(each.account(tenant), each.per): each for each in budgets}
     waits = list[timedelta]()
@@ -122,7 +125,8 @@ def no_money(
             return Refuse(failed=Failed(kind=Kind.BUDGET_EXCEEDED, detail=_detail(budget, over)))
         if over.spent:
             why = Failed(kind=Kind.BUDGET_EXCEEDED, detail=_detail(budget, over))
-        waits.append((over.until - now if over.spent else _LOOK_AGAIN) + _SPREAD * chance)
+        wait = min(over.until - now, _LONGEST) if over.spent else _LOOK_AGAIN
+        waits.append(wait + _SPREAD * chance)
     return Wait(wait=max(min(max(waits), deadline - now), timedelta()), why=why)
 
 

@@ -124,6 +124,11 @@ def period(per: Per, now: datetime) -> tuple[datetime, datetime]:
     return first, first.replace(month=first.month + 1)
 
 
+def kept_from(per: Per, now: datetime) -> str:
+    """Give the name that no kept pot of this kind of period is before, at the aware instant `now`."""
+    return f"{per}:{period(per, now - KEPT)[0]:%Y-%m-%d}:"
+
+
 def over(
     caps: Sequence[Cap], taken: Sequence[tuple[int, int]], amount: Decimal, now: datetime
 ) -> OverBudget | None:

@@ -178,6 +178,47 @@ async def test_many_refused_calls_wait_for_one_reading_and_one_that_is_cancelled
     assert shelf.asked == 2
 
 
+async def test_refused_calls_wait_for_one_reading_also_where_it_takes_longer_than_nobody_reads_anew() -> (
+    None
+):
+    shelf = Shelf()
+    bench = Bench(shelf.secret)
+    bench.key()
+    shelf.problem = "cannot be read: ReadTimeout"
+    shelf.open.clear()
+    shelf.came.clear()
+    calls = [asyncio.ensure_future(bench.key.replaced("sk-1")) for _ in range(3)]
+    assert await asyncio.to_thread(shelf.came.wait, 30)
+    bench.clock.passed_s += 10
+    shelf.open.set()
+    assert await asyncio.gather(*calls) == [False] * 3
+    bench.clock.passed_s += 2.9
+    assert not await bench.key.replaced("sk-1")
+    assert shelf.asked == 2
+    bench.clock.passed_s += 0.1
+    assert not await bench.key.replaced("sk-1")
+    assert shelf.asked == 3
+
+
+async def test_a_manager_that_hangs_keeps_a_refused_call_no_longer_than_it_may_wait() -> None:
+    shelf = Shelf()
+    bench = Bench(shelf.secret)
+    bench.key.patience_s = 0.0
+    bench.key()
+    shelf.value = "sk-2"
+    shelf.open.clear()
+    try:
+        async with asyncio.timeout(20):
+            assert not await bench.key.replaced("sk-1")
+        assert bench.key() == "sk-1"
+    finally:
+        shelf.open.set()
+    await bench.read()
+    assert bench.key() == "sk-2"
+    assert await bench.key.replaced("sk-1")
+    assert shelf.asked == 2
+
+
 async def test_a_manager_is_asked_beside_the_loop_and_its_last_value_is_used_meanwhile() -> None:
     shelf = Shelf()
     bench = Bench(shelf.secret)

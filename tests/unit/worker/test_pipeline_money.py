@@ -119,12 +119,12 @@ async def test_a_job_without_money_waits_for_the_next_day_and_counts_no_attempt(
     delivery = FakeDelivery(job)
     await line.handle(delivery)
     ((parked, after),) = delivery.parked
-    assert after == timedelta(hours=12)
+    assert after == timedelta(hours=1)
     assert house.stand.gate.given_back == 1
     explained = house.book.archive().explain(job.id)
     assert explained is not None
     assert [(line.what, line.kind) for line in explained.history] == [("snooze", "budget_exceeded")]
-    house.stand.clock.pass_by(after)
+    house.stand.clock.pass_by(timedelta(hours=12))
     again = FakeDelivery(parked)
     await line.handle(again)
     assert again.replies[0][0].attempts == 1
@@ -197,6 +197,27 @@ async def test_what_was_reserved_goes_back_where_the_store_fails_at_the_beginnin
     async with house.stand.looking():
         await replace(line, ledger=ledger).handle(FakeDelivery(make_job()))
     assert await house.sums() == (Decimal("0.1"), Decimal(0))
+
+
+async def test_what_was_reserved_goes_back_where_the_worker_stops_before_the_call(
+    house: House,
+) -> None:
+    asked = asyncio.Event()
+
+    class Silent(Spy):
+        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+            del job, max_attempts
+            asked.set()
+            return await asyncio.Future()
+
+    ledger = house.stand.line(ledger=lambda real: Silent(real, [])).ledger
+    line = replace(house.line(), ledger=ledger)
+    handling = asyncio.create_task(line.handle(FakeDelivery(make_job())))
+    await asked.wait()
+    handling.cancel()
+    await asyncio.wait({handling})
+    assert house.upstream.calls == []
+    assert await house.sums() == (Decimal(0), Decimal(0))
 
 
 async def test_what_a_cancelled_call_reserved_stays_reserved(house: House) -> None:

@@ -26,6 +26,7 @@ class Till:
         self.spent = Decimal(0)
         self.reserved: dict[str, Decimal] = {}
         self.away = False
+        self.silent = False
         self.settlings_left = 99
 
     @property
@@ -40,6 +41,8 @@ class Till:
         if (full := over(caps, taken, amount, self.clock.now())) is not None:
             return full
         self.reserved[reservation] = amount
+        if self.silent:
+            raise StoreUnavailable("did not answer in time")
         return Reserved(name=reservation, amount=amount)
 
     async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
@@ -131,6 +134,28 @@ async def test_while_the_store_is_away_there_is_no_money_for_a_further_call() ->
     assert not await purse.more()
 
 
+async def test_what_was_reserved_without_an_answer_goes_back_and_holds_no_money_up() -> None:
+    house = House()
+    house.till.silent = True
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await house.spending.reserve(make_job())
+    await house.spending.aclose()
+    assert (house.till.held, house.till.spent) == (NOTHING, NOTHING)
+
+
+async def test_what_was_reserved_without_an_answer_for_a_further_call_goes_back_at_the_end() -> (
+    None
+):
+    house = House()
+    purse = await house.purse()
+    house.till.silent = True
+    assert not await purse.more()
+    assert house.till.held == Decimal("0.5")
+    await purse.settle(work("0.1"))
+    assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.1"))
+
+
 async def test_what_was_settled_in_part_is_settled_for_the_rest() -> None:
     house = House()
     purse = await house.purse()
@@ -147,10 +172,11 @@ async def test_what_was_settled_in_part_is_settled_for_the_rest() -> None:
 async def test_a_job_without_money_waits_until_the_day_ends() -> None:
     house = House()
     house.till.spent = Decimal("0.8")
+    house.clock.pass_by(timedelta(hours=11, minutes=30))
     job = make_job(deadline=house.clock.now() + timedelta(days=3))
     waiting = await house.spending.reserve(job)
     assert isinstance(waiting, Wait)
-    assert waiting.wait == timedelta(hours=12)
+    assert waiting.wait == timedelta(minutes=30)
 
 
 async def test_a_job_without_money_is_refused_where_nobody_waits() -> None:

@@ -181,6 +181,7 @@ CREATE TABLE meters (
 _FOURTH: Final = """
 ALTER TABLE jobs ADD COLUMN spent TEXT NOT NULL DEFAULT '0';
 ALTER TABLE jobs ADD COLUMN unpriced INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET unpriced = calls WHERE calls > 0; -- what they cost was not kept until now
 
 CREATE TABLE pots (
   key TEXT PRIMARY KEY,

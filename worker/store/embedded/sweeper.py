@@ -6,9 +6,10 @@ from typing import Any, Final
 import apsw
 
 from worker.core.limits import SLOT_US, SLOTS
+from worker.core.spend import Per, kept_from
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner, lock_path, remove_if_dead
-from worker.store.instants import span_us
+from worker.store.instants import from_us, span_us
 
 # Of each sort, and in one step.
 _MOST_ROWS: Final = 100
@@ -26,6 +27,7 @@ def sweep(connection: apsw.Connection, *, now: int, options: EmbeddedOptions) ->
         _drop_answers(connection, now - span_us(options.answer_ttl)),
         _drop_cached(connection, now),
         _drop_called_off(connection, now),
+        _drop_pots(connection, now),
         _drop_reservations(connection, now),
     )
     return max(dropped) >= _MOST_ROWS
@@ -118,8 +120,20 @@ def _drop_called_off(connection: apsw.Connection, now: int) -> int:
     return connection.changes()
 
 
+def _drop_pots(connection: apsw.Connection, now: int) -> int:
+    """Drop pots by their names, which begin with their periods: there are as many as tenants, for every day."""
+    dropped = 0
+    for per in Per:
+        connection.execute(
+            "DELETE FROM pots WHERE key IN"
+            " (SELECT key FROM pots WHERE key >= ? AND key < ? ORDER BY key LIMIT ?)",
+            (f"{per}:", kept_from(per, from_us(now)), _MOST_ROWS),
+        )
+        dropped = max(dropped, connection.changes())
+    return dropped
+
+
 def _drop_reservations(connection: apsw.Connection, now: int) -> int:
-    connection.execute("DELETE FROM pots WHERE expires_at <= ?", (now,))
     connection.execute(
         "DELETE FROM reservations WHERE name IN"
         " (SELECT name FROM reservations WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)",

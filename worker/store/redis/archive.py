@@ -170,7 +170,9 @@ def _explanation(  # noqa: PLR0917  # what the script gives, in its order
     lines: Sequence[bytes],
 ) -> Explanation:
     job = _pairs(row)
-    counts = ("attempts", "calls", "refusals", "snoozes", "unpriced")
+    # Calls that were made before money was kept have no known cost.
+    unpriced = int(job.get("unpriced", 0) if "spent" in job else job.get("calls", 0))
+    counts = ("attempts", "calls", "refusals", "snoozes")
     heard = sorted(zip(submissions[::2], submissions[1::2], strict=True))
     return Explanation(
         job_id=job_id,
@@ -185,6 +187,7 @@ def _explanation(  # noqa: PLR0917  # what the script gives, in its order
         tally=Tally(
             **{name: int(job.get(name, 0)) for name in counts},
             spent=dollars(int(job.get("spent", 0))),
+            unpriced=unpriced,
         ),
         received_at=instant(job["received_at"]),
         deadline=instant(job["deadline"]),

@@ -119,18 +119,25 @@ def test_no_two_budgets_of_a_job_share_a_pot(budgets: list[Budget], tenant: str,
 
 def test_a_job_waits_until_the_last_of_the_periods_ends() -> None:
     day, month = budget("day"), budget("month", per=Per.MONTH)
-    tonight, tomorrow = NOON + timedelta(hours=12), NOON + timedelta(days=1)
-    decided = decide((day, over(day, tonight)), (month, over(month, tomorrow)))
+    tonight, later = NOON + timedelta(minutes=30), NOON + timedelta(minutes=45)
+    decided = decide((day, over(day, tonight)), (month, over(month, later)))
     assert isinstance(decided, Wait)
-    assert decided.wait == timedelta(days=1)
+    assert decided.wait == timedelta(minutes=45)
     assert decided.why is not None
     assert decided.why.kind is Kind.BUDGET_EXCEEDED
 
 
 def test_jobs_that_wait_for_one_period_come_back_one_after_the_other() -> None:
     day = budget("day")
-    full = (day, over(day, NOON + timedelta(hours=12)))
-    assert waiting(full, chance=0.5) == timedelta(hours=12, seconds=30)
+    full = (day, over(day, NOON + timedelta(minutes=12)))
+    assert waiting(full, chance=0.5) == timedelta(minutes=12, seconds=30)
+
+
+def test_a_job_that_waits_for_a_period_looks_every_hour_whether_the_budget_was_raised() -> None:
+    month = budget("month", per=Per.MONTH)
+    full = (month, over(month, NOON + timedelta(days=28)))
+    assert waiting(full) == timedelta(hours=1)
+    assert waiting(full, chance=0.5) == timedelta(hours=1, seconds=30)
 
 
 def test_a_job_looks_again_soon_where_money_is_only_reserved() -> None:

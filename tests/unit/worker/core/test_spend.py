@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from worker.core.money import whole
 from worker.core.spend import (
+    KEPT,
     Account,
     Cap,
     Counted,
     Over,
     Per,
     Pot,
+    kept_from,
     left,
     over,
     period,
@@ -42,6 +44,14 @@ def test_an_instant_lies_in_its_period_and_the_next_one_begins_at_its_end(
     assert starts <= now < ends
     assert period(per, ends)[0] == ends
     assert period(per, ends - timedelta(microseconds=1)) == (starts, ends)
+
+
+@given(INSTANTS, st.sampled_from(Per), st.timedeltas(timedelta(), 2 * KEPT), NAMES)
+def test_a_pot_has_outlived_its_time_exactly_where_its_name_is_before_the_kept_ones(
+    then: datetime, per: Per, later: timedelta, tenant: str
+) -> None:
+    pot, now = Pot.of(Account(tenant=tenant), per, then), then + later
+    assert (pot.key < kept_from(per, now)) == (pot.ends + KEPT <= now)
 
 
 @pytest.mark.parametrize(

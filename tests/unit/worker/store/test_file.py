@@ -224,6 +224,26 @@ async def test_a_file_of_an_older_schema_is_brought_up_to_date_and_keeps_what_it
         assert reader.execute("SELECT count(*) FROM lanes, permits, called_off, meters").get == 0
 
 
+async def test_of_the_calls_before_costs_were_kept_no_cost_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "warren.db"
+    texts = ("id", "tenant", "key", "tier", "lane", "path", "model", "content_hash", "carrier")
+    numbers = ("priority", "run", "generation", "received_at", "submitted_at", "deadline")
+    columns = ", ".join((*texts, *numbers, "state", "expires_at", "calls"))
+    given = ", ".join(["'x'"] * (len(texts) - 1) + ["1"] * len(numbers))
+    with closing(apsw.Connection(str(path))) as older:
+        older.execute(" ".join(schema._STEPS[version] for version in range(3)))
+        older.execute(f"PRAGMA application_id={schema.APPLICATION_ID}; PRAGMA user_version=3")
+        for name, calls in (("called", 2), ("not called", 0)):
+            older.execute(
+                f"INSERT INTO jobs ({columns}) VALUES (?, {given}, 'open', 9, ?)",  # noqa: S608  # names from above
+                (name, calls),
+            )
+    await open_and_close(path)
+    with closing(connect_reader(path)) as reader:
+        rows = reader.execute("SELECT id, spent, unpriced FROM jobs ORDER BY id").fetchall()
+    assert rows == [("called", "0", 2), ("not called", "0", 0)]
+
+
 @pytest.mark.parametrize("content", [b"no database at all, " * 500, b"SQLite format 3\0" * 300])
 async def test_a_damaged_file_is_unavailable_and_says_what_to_do(
     tmp_path: Path, content: bytes

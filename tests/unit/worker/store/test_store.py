@@ -4,6 +4,7 @@ import asyncio
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -31,6 +32,7 @@ from worker.store import outcomes
 from worker.store.embedded import EmbeddedArchive, EmbeddedOptions, EmbeddedStore
 from worker.store.embedded.owners import Owner, lock_path, locked, remove_if_dead
 from worker.store.embedded.rows import HISTORY_LINES
+from worker.store.embedded.sweeper import sweep
 
 QUICK = EmbeddedOptions(
     renew_every=timedelta(milliseconds=5),
@@ -332,3 +334,28 @@ def test_what_an_older_warren_wrote_is_read_with_two_counts_and_no_known_cost() 
 def test_that_an_answer_is_a_fallbacks_is_kept_with_it() -> None:
     completed = Completed(body=b"{}", endpoint="a", model="small", fallback=True)
     assert outcomes.read(outcomes.written(completed), b"{}") == completed
+
+
+async def test_a_sweep_looks_through_no_pots_that_are_kept(tmp_path: Path) -> None:
+    """There are as many of them as tenants, for a hundred days."""
+    path = tmp_path / "warren.db"
+    async with EmbeddedStore(path, clock=HandClock(), listener=Ear()):
+        pass
+    with closing(apsw.Connection(str(path))) as connection:
+        done: list[tuple[str, Any]] = []
+
+        def heed(_: object, statement: str, given: Any) -> bool:  # noqa: ANN401  # apsw's bindings
+            done.append((statement, given))
+            return True
+
+        connection.exec_trace = heed
+        sweep(connection, now=0, options=QUICK)
+        connection.exec_trace = None
+        plans = [
+            detail
+            for statement, given in done
+            if "pots" in statement
+            for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {statement}", given)
+        ]
+    assert plans
+    assert not [plan for plan in plans if plan.startswith("SCAN pots")]

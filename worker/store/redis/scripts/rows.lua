@@ -23,7 +23,9 @@ local function load_row(id)
   for _, name in ipairs(counts) do
     row[name] = tonumber(row[name] or 0)
   end
-  row.spent = row.spent or '0' -- money is text: see `money`
+  if not row.spent then
+    row.spent, row.unpriced = '0', row.calls -- money is text: see `money`. Calls before it was kept have no known cost
+  end
   return row
 end
 
