@@ -172,22 +172,24 @@ class UpstreamClient:
             return await self._call(job, place, spent)
         return await hedges.race(
             lambda: self._call(job, place, spent),
-            lambda: self._hedge(job, place.endpoint, spent, may_call),
+            lambda: self._hedge(job, place, spent, may_call),
         )
 
     async def _hedge(
-        self, job: Job, beside: str, spent: "_Spent", may_call: MayCall
+        self, job: Job, beside: Place, spent: "_Spent", may_call: MayCall
     ) -> Outcome | None:
         """Make the same call at another endpoint; None: there is none, or the job is not ours any more."""
-        if spent.tries >= spent.most or not self.pools[job.tier].goes_elsewhere(job, beside):
+        if spent.tries >= spent.most or not self.pools[job.tier].goes_elsewhere(
+            job, beside.endpoint
+        ):
             return None
         try:
-            place = await self._place(job, avoid=(beside,))
+            place = await self._place(job, avoid=(beside.endpoint,))
         except StoreUnavailable:  # nobody can say whether the limits have room
             return None
         if isinstance(place, NoSeat):
             return None
-        if place.endpoint == beside:
+        if place.endpoint == beside.endpoint or place.model != beside.model:
             place.post.leave(place)
             return None
         if not await _permitted(place, may_call):

@@ -99,7 +99,8 @@ class Pool:
         """Choose an endpoint and take the permits of its limits; `avoid`: only if nothing else is left.
 
         Another model is fallen back to only when the one before it has no endpoint that takes calls within the
-        time that a delivery may be held. Errors: `StoreUnavailable`.
+        time that a delivery may be held, or none that has not failed: in this attempt, or too often. Errors:
+        `StoreUnavailable`.
         """
         groups = self._groups(job)
         while (offer := self._choose(groups, avoid)) is not None:
@@ -110,21 +111,30 @@ class Pool:
         return self._no_seat(groups)
 
     def _choose(self, groups: Iterable[_Group], avoid: Collection[str]) -> Offer | None:
+        """Choose among those that can answer; None: nobody takes a call now.
+
+        An endpoint that was tried in this attempt, or that fails too often, is taken only where no other one is left,
+        not even one with another model.
+        """
         now = self._clock.monotonic()
+        last_resort: Offer | None = None
         for group in groups:
             posts = [self.posts[offer.endpoint] for offer in group]
+            unwanted = {*avoid, *(post.name for post in posts if post.is_shunned(now))}
             index = choose(
                 [self._candidate(offer, now) for offer in group],
                 policy=self.routing,
                 chance=self._chance,
                 turn=next(self._turns),
-                avoid={*avoid, *(post.name for post in posts if post.is_shunned(now))},
+                avoid=unwanted,
             )
-            if index is not None:
+            if index is not None and posts[index].name not in unwanted:
                 return group[index]
-            if any(post.is_near(now) for post in posts):
-                return None
-        return None
+            if index is not None:
+                last_resort = last_resort or group[index]
+            elif any(post.is_near(now) for post in posts):
+                break
+        return last_resort
 
     def _candidate(self, offer: Offer, now: float) -> Candidate:
         post, by_price = self.posts[offer.endpoint], self.routing is Policy.CHEAPEST

@@ -192,7 +192,7 @@ async def test_no_other_model_answers_while_the_asked_one_is_held_for_a_moment()
 
 
 async def test_another_model_answers_while_the_probe_of_the_asked_ones_endpoint_hangs() -> None:
-    a, b = Upstream(503), Upstream()
+    a, b = Upstream(401), Upstream()
     bench = Bench(
         a,
         b,
@@ -200,9 +200,8 @@ async def test_another_model_answers_while_the_probe_of_the_asked_ones_endpoint_
         spec=TierSpec(fallback_models=("big",)),
         tries=1,
     )
-    while bench.client.pools["small"].posts[0].left_s(bench.clock.monotonic()) == 0:
-        await bench.attempt()
-    bench.clock.passed_s += 10
+    await bench.attempt()
+    bench.clock.passed_s += 15
     a.gate.clear()
     a.arrived.clear()
     probe = asyncio.create_task(bench.attempt())
@@ -244,6 +243,56 @@ async def test_no_try_is_spent_on_a_hedge_that_has_no_other_endpoint_with_the_mo
     await asyncio.sleep(0.05)
     a.gate.set()
     assert (await running).work.calls == 2
+
+
+async def test_another_model_answers_within_the_attempt_that_has_found_the_asked_one_failing() -> (
+    None
+):
+    a, b = Upstream(503), Upstream()
+    bench = Bench(
+        a,
+        b,
+        specs=[{"models": {"gpt-small": "x"}}, {"models": {"big": "y"}}],
+        spec=TierSpec(fallback_models=("big",)),
+    )
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Completed)
+    assert (attempted.outcome.endpoint, attempted.outcome.fallback) == ("b", True)
+    assert (len(a.bodies), attempted.work.calls) == (1, 2)
+    for _ in range(20):
+        await bench.attempt()
+    assert len(a.bodies) < 10  # it fails too often to be asked first each time
+
+
+async def test_an_endpoint_that_fails_is_tried_again_where_no_other_model_is_to_be_had() -> None:
+    a, b = Upstream(503), Upstream(429, {"retry-after": "60"})
+    bench = Bench(
+        a,
+        b,
+        specs=[{"models": {"gpt-small": "x"}}, {"models": {"big": "y", "gpt-other": "z"}}],
+        spec=TierSpec(fallback_models=("big",)),
+    )
+    other = replace(JOB, model="gpt-other")
+    await bench.client.attempt(other, calls_left=1, may_call=always)
+    attempted = await bench.attempt()
+    assert isinstance(attempted.outcome, Failed)
+    assert len(a.bodies) == 2
+
+
+async def test_a_hedge_asks_no_other_model() -> None:
+    a, b = Upstream(), Upstream()
+    a.gate.clear()
+    bench = Bench(
+        a,
+        b,
+        specs=[{"models": {"gpt-small": "x"}}, {"models": {"big": "y"}}],
+        spec=replace(HEDGED, fallback_models=("big",)),
+    )
+    running = asyncio.create_task(bench.attempt())
+    await asyncio.sleep(0.03)
+    a.gate.set()
+    assert isinstance((await running).outcome, Completed)
+    assert b.bodies == []
 
 
 # Limits.
