@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    add("--reuse-port", action="store_true", help="share the port with others that say so too")
     add("--port-file", type=Path, metavar="F", help="write the port here once it is open")
     add("--log", type=Path, metavar="FILE", help="append a JSON line per start and end of a call")
     add("--script", type=Path, metavar="FILE", help="JSON list of rules, see 'a plan by script'")
@@ -107,6 +108,7 @@ def build(options: argparse.Namespace) -> Simulator:
     return Simulator(
         host=options.host,
         port=options.port,
+        reuse_port=options.reuse_port,
         log=options.log,
         rules=parse_rules(json.loads(options.script.read_text())) if options.script else (),
         chaos=parse_chaos(json.loads(options.chaos)) if options.chaos else None,

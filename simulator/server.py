@@ -35,6 +35,7 @@ class Simulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        reuse_port: bool = False,
         log: Path | None = None,
         rules: Sequence[Rule] = (),
         chaos: Chaos | None = None,
@@ -49,6 +50,7 @@ class Simulator:
     ) -> None:
         self._host = host
         self._port = port
+        self._reuse_port = reuse_port
         self._log_file = log
         self._behaviour = Behaviour(
             script=Script(rules=rules, chaos=chaos),
@@ -87,7 +89,12 @@ class Simulator:
         )
         try:
             self._server = await loop.create_server(
-                self._doorway, self._host, self._port, ssl=self._tls, backlog=_BACKLOG
+                self._doorway,
+                self._host,
+                self._port,
+                ssl=self._tls,
+                backlog=_BACKLOG,
+                reuse_port=self._reuse_port,
             )
         except OSError:
             self._log.close()

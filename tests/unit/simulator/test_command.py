@@ -57,6 +57,17 @@ def test_options_reach_the_simulator(tmp_path: Path) -> None:
             assert client.post(CHAT, json=chat("bread")).status_code == 502
 
 
+def test_several_share_a_port_if_they_say_so() -> None:
+    with running("--reuse-port") as (_, url):
+        port = url.rpartition(":")[2]
+        with running("--reuse-port", "--port", port) as (_, shared):
+            assert shared == url
+        refused = subprocess.run(
+            [*COMMAND, "--port", port], capture_output=True, timeout=10, check=False
+        )
+    assert refused.returncode != 0
+
+
 def test_limits_are_options() -> None:
     with running("--limit-requests", "1", "--limit-tokens", "1000") as (_, url):
         first, second = post(url), post(url)
