@@ -59,19 +59,19 @@ def main() -> int:
     raise AssertionError("execv returned")
 
 
-def ensure(root: Path) -> Path:
-    """Give the Python of an environment that has exactly the locked versions, making it if need be.
+def ensure(root: Path, *, place: str = ".venv", lock_name: str = "dev") -> Path:
+    """Give the Python of the environment at `place` that has exactly a lock's versions, making it if need be.
 
     Raises:
         StackError: It cannot be made; the text says why.
     """
-    venv, lock = root / ".venv", root / "requirements/dev.lock"
+    venv, lock = root / place, root / f"requirements/{lock_name}.lock"
     python = venv / "bin/python"
     (root / ".warren").mkdir(exist_ok=True)
     with (root / ".warren/bootstrap.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)  # a second ./dev waits here, then finds the work done
         wanted = stamp(root, sys.version_info[:3])
-        if is_current(root):
+        if is_current(root, place):
             return python
         begin = time.monotonic()
         print(
@@ -80,7 +80,7 @@ def ensure(root: Path) -> Path:
             flush=True,
         )
         try:
-            _create(venv)
+            _create(venv, root)
             _install(venv, lock)
         except StackError:
             print()
@@ -91,9 +91,9 @@ def ensure(root: Path) -> Path:
     return python
 
 
-def is_current(root: Path) -> bool:
-    """Tell whether `.venv` is there and was made from what is here now."""
-    venv = root / ".venv"
+def is_current(root: Path, place: str = ".venv") -> bool:
+    """Tell whether the environment at `place` is there and was made from what is here now."""
+    venv = root / place
     wanted = stamp(root, sys.version_info[:3])
     return _read(venv / "warren-stamp") == wanted and (venv / "bin/python").exists()
 
@@ -109,10 +109,10 @@ def stamp(root: Path, version: Sequence[int]) -> str:
     return f"{'.'.join(map(str, version))} {digest.hexdigest()} {root.absolute()}"
 
 
-def _create(venv: Path) -> None:
+def _create(venv: Path, root: Path) -> None:
     """Make an empty environment, unless a working one of this Python and this place is there."""
     before = _read(venv / "warren-stamp").split(maxsplit=2)
-    here = [".".join(map(str, sys.version_info[:3])), str(venv.parent.absolute())]
+    here = [".".join(map(str, sys.version_info[:3])), str(root.absolute())]
     python = venv / "bin/python"
     if python.exists() and (not before or [before[0], before[-1]] == here) and _answers(python):
         return

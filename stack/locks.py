@@ -22,6 +22,7 @@ _SETS = {
         *("--extra", "vault", "--extra", "aws", "--extra", "gcp", "--extra", "azure"),
     ],
     "build": ["--group", "build"],
+    "peers": ["--group", "peers"],
     "dev": ["pyproject.toml", "--all-extras", "--group", "dev"],
 }
 _ADDRESS = re.compile(r"\w+://")
@@ -31,8 +32,8 @@ def main(arguments: list[str]) -> int:
     """Regenerate the locks; `arguments` go to uv, such as `--upgrade`."""
     uv = _find_uv()
     environment = {**os.environ, **uv_environment(primary_only=True)}
-    # dev first: it holds all the others, and they take its versions.
-    for name in ("dev", "worker", "base", "build"):
+    # dev first: it holds all the others but the peers, and they take its versions.
+    for name in ("dev", "worker", "base", "build", "peers"):
         target = _ROOT / f"requirements/{name}.lock"
         command = [uv, "pip", "compile", *_SETS[name]]
         command += ["--universal", "--python-version", "3.11", "--generate-hashes"]

@@ -44,6 +44,18 @@ def test_an_environment_with_the_right_stamp_is_used_as_it_is(tmp_path: Path) ->
     assert [path.name for path in python.parent.iterdir()] == ["python"]
 
 
+def test_an_environment_beside_the_projects_own_is_used_as_it_is(tmp_path: Path) -> None:
+    project = _project(tmp_path)
+    python = project / ".warren/peers/bin/python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    right = bootstrap.stamp(project, sys.version_info[:3])
+    (project / ".warren/peers/warren-stamp").write_text(right, encoding="utf-8")
+
+    assert bootstrap.ensure(project, place=".warren/peers", lock_name="peers") == python
+    assert not bootstrap.is_current(project)
+
+
 def test_the_launcher_runs_from_a_path_with_spaces(tmp_path: Path) -> None:
     place = tmp_path / "a place"
     (place / "worker/cli").mkdir(parents=True)
@@ -67,7 +79,7 @@ def test_the_launcher_runs_from_a_path_with_spaces(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (3, "['x y', 'z']\n", "")
 
 
-@pytest.mark.parametrize("name", ["base", "worker", "dev"])
+@pytest.mark.parametrize("name", ["base", "worker", "dev", "peers"])
 def test_a_lock_pins_every_package_by_hash_and_names_no_host(name: str) -> None:
     lock = _ROOT / f"requirements/{name}.lock"
     lines = lock.read_text(encoding="utf-8").splitlines()
