@@ -77,6 +77,11 @@ COMMANDS = (
         target="stack.checks:chaos",
     ),
     Command(
+        name="bench",
+        summary="compare Warren with its neighbours and with itself on this machine; --quick for three minutes",
+        target="stack.bench:main",
+    ),
+    Command(
         name="doctor",
         summary="tell what stands in the way on this machine, and the line that mends it",
         target="stack.doctor:main",
@@ -113,7 +118,7 @@ installed on the system, and a second run starts at once.
 
 What it makes:
   .venv/    Python packages, exactly those of requirements/dev.lock (checked by hash)
-  .warren/  RabbitMQ, its data and the passwords generated for it
+  .warren/  RabbitMQ, its data and the passwords generated for it; for ./dev bench the peers' packages
 
 To begin again from nothing, stop what runs and delete both. Each command has --help. Examples:
   ./dev demo --endpoints           a slow, a failing and a limited endpoint, as a live table

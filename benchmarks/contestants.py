@@ -1,0 +1,128 @@
+"""Who takes part in `./dev bench`: one row each, with what it is and how it is told about a job."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from benchmarks import letters
+from benchmarks.letters import Letter
+from benchmarks.peers.asked import JOBS
+from producer_sdk.wire import Dedupe
+
+# Far away: they are counted for each call and never reached.
+_FAR_LIMITS: Final = {
+    "endpoints.main": ("requests_per_minute = 10000000", "tokens_per_minute = 100000000000")
+}
+_FAR_BUDGET: Final = {"budgets.bench": ('per = "month"', 'usd = "100000.00"')}
+_ALL: Final = {**_FAR_LIMITS, **_FAR_BUDGET}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contestant:
+    """A worker that is measured.
+
+    `told` wraps a request into the message that its workers take; `queue_arguments` are those with which its library
+    declares a queue; `calls` is false for a floor without an upstream.
+    """
+
+    name: str
+    title: str
+    told: Callable[[str], Letter] = letters.plain
+    queue_arguments: Mapping[str, Any] = field(default_factory=dict)
+    calls: bool = True
+
+    @property
+    def module(self) -> str:
+        """What is run as its process."""
+        return f"benchmarks.peers.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warren:
+    """Warren's own worker with these lines in its configuration, by table."""
+
+    name: str
+    title: str
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _ALL)
+    dedupe: Dedupe = Dedupe.CACHE
+    calls: bool = True
+
+
+PEERS: Final = (
+    Contestant(name="echo", title="floor: AMQP alone, no call", calls=False),
+    Contestant(name="bare", title="floor: aiormq + pyqwest, no feature"),
+    Contestant(name="gateway", title="a gateway as many write it: aio-pika + httpx"),
+    Contestant(name="faststream_httpx", title="FastStream + httpx"),
+    Contestant(name="faststream_aiohttp", title="FastStream + aiohttp"),
+    Contestant(name="taskiq_httpx", title="taskiq + httpx", told=letters.taskiq),
+    Contestant(name="celery_gevent", title="Celery, gevent + requests", told=letters.celery),
+    Contestant(name="celery_prefork", title="Celery, prefork + requests", told=letters.celery),
+    Contestant(
+        name="dramatiq_threads",
+        title="dramatiq, threads + requests",
+        told=letters.dramatiq,
+        queue_arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{JOBS}.XQ"},
+    ),
+)
+
+EVERYTHING_ON: Final = Warren(name="warren", title="Warren, everything on")
+
+FEATURES: Final = (
+    Warren(name="warren_no_limits", title="- without an endpoint's limits", settings=_FAR_BUDGET),
+    Warren(name="warren_no_budget", title="- without a budget", settings=_FAR_LIMITS),
+    Warren(name="warren_no_cache", title="- without the response cache", dedupe=Dedupe.INFLIGHT),
+    Warren(name="warren_no_dedupe", title="- without sharing answers", dedupe=Dedupe.OFF),
+    Warren(
+        name="warren_no_logs",
+        title="- without a log line a job",
+        settings={**_ALL, "worker": ('log_level = "error"',)},
+    ),
+    Warren(
+        name="warren_least",
+        title="- without all of these",
+        settings={"worker": ('log_level = "error"',)},
+        dedupe=Dedupe.OFF,
+    ),
+    Warren(
+        name="warren_power",
+        title="+ commits that survive a loss of power",
+        settings={**_ALL, "store": ('durability = "power"',)},
+    ),
+)
+
+# What no setting switches off, so that its price is in every figure of Warren's.
+ALWAYS_ON: Final = (
+    "the embedded ledger: found, begun and ended, each a transaction",
+    "the claim on a job's call, and joining a call that still runs",
+    "the confirm of each reply before its acknowledgement",
+    "reading that a broken message cannot harm",
+    "metrics and health",
+    "deadlines, tries, classification, the circuit, the choice of an endpoint",
+    "what an answer cost",
+)
+
+ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES)
+
+
+def chosen(names: str) -> tuple[Contestant | Warren, ...]:
+    """Give the contestants that a list "name,name" means, in the order of the table.
+
+    Raises:
+        ValueError: one is not known; the text lists those that are.
+    """
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    known = {each.name for each in ALL}
+    if unknown := sorted(wanted - known):
+        raise ValueError(
+            f"no contestant {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+        )
+    return tuple(each for each in ALL if each.name in wanted)
+
+
+def edited(text: str, settings: Mapping[str, tuple[str, ...]]) -> str:
+    """Give a TOML text with lines added to its tables; a table that is not there comes at the end."""
+    for table, lines in settings.items():
+        header = f"[{table}]\n"
+        added = header + "".join(f"{line}\n" for line in lines)
+        text = text.replace(header, added, 1) if header in text else f"{text}\n{added}"
+    return text

@@ -1,0 +1,66 @@
+"""The figures of `./dev bench` as a table for a terminal and as plots."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.table import Table
+
+from benchmarks.bars import Bar, svg
+
+# Column, figure, digits after the point.
+_COLUMNS: Final = (
+    ("jobs/s", "jobs_per_s", 0),
+    ("CPU us/job", "cpu_us_per_job", 0),
+    ("RSS MB", "rss_mb", 0),
+    ("p50 ms", "latency_p50_ms", 1),
+    ("p99 ms", "latency_p99_ms", 1),
+    ("start ms", "start_ms", 0),
+    ("calls/job", "calls_per_job", 2),
+)
+_PLOTS: Final = {
+    "jobs_per_s": "Jobs a second of one worker process",
+    "cpu_us_per_job": "CPU of the worker for each job, in microseconds",
+    "rss_mb": "Memory of the worker, RSS in MB",
+}
+
+
+def table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], caption: str) -> Table:
+    """Give the table, the contestants in the order of `rows`."""
+    made = Table(title=caption, title_justify="left")
+    made.add_column("contestant", no_wrap=True)
+    for head, _, _ in _COLUMNS:
+        made.add_column(head, justify="right", no_wrap=True)
+    made.add_column("limited by")
+    for row in rows:
+        cells = [_cell(row, name, digits) for _, name, digits in _COLUMNS]
+        made.add_row(titles[row["name"]], *cells, row["bottleneck"])
+    return made
+
+
+def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
+    median = f"{row[name]:,.{digits}f}"
+    least, most = row["spread"][name]
+    if least == most:
+        return median
+    return f"{median}\n{least:,.{digits}f} to {most:,.{digits}f}"
+
+
+def plots(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], beside: Path) -> list[Path]:
+    """Write a plot of each main figure beside a file, and give where they are."""
+    written = []
+    for name, title in _PLOTS.items():
+        bars = [
+            Bar(
+                label=titles[row["name"]],
+                value=row[name],
+                least=row["spread"][name][0],
+                most=row["spread"][name][1],
+                ours=row["name"].startswith("warren"),
+            )
+            for row in rows
+        ]
+        path = beside.with_name(f"{beside.stem}-{name.replace('_', '-')}.svg")
+        path.write_text(svg(bars, title), encoding="utf-8")
+        written.append(path)
+    return written

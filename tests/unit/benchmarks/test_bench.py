@@ -1,0 +1,210 @@
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks import bench, contestants, letters, observed, shown
+from benchmarks.bars import Bar, svg
+from benchmarks.figures import Figures, Spread, as_json, interleaved, percentile, verdict
+from benchmarks.postoffice import Arrivals
+from producer_sdk.wire import CompletionRequest, Dedupe, Envelope
+
+_NOW = datetime(2026, 11, 26, tzinfo=UTC)
+
+
+def _figures(jobs_per_s: float = 100, **cores: float) -> Figures:
+    return Figures(
+        jobs_per_s=jobs_per_s,
+        cpu_us_per_job=500,
+        rss_mb=40,
+        pss_mb=35,
+        start_ms=200,
+        latency_p50_ms=50,
+        latency_p99_ms=60,
+        calls_per_job=1,
+        cores={"worker": 0.5, "simulator": 0.2, **cores},
+        busiest_simulator=cores.get("simulator", 0.2),
+    )
+
+
+@given(st.lists(st.text(min_size=1), unique=True, min_size=1), st.integers(1, 20))
+def test_everyone_runs_once_in_each_round(names: list[str], rounds: int) -> None:
+    order = interleaved(names, rounds)
+
+    assert len(order) == rounds
+    assert all(sorted(each) == sorted(names) for each in order)
+
+
+def test_each_round_begins_with_another_contestant() -> None:
+    assert [order[0] for order in interleaved(["a", "b", "c"], 4)] == ["a", "b", "c", "a"]
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1))
+def test_a_median_lies_between_the_least_and_the_most(values: list[float]) -> None:
+    found = Spread.of(values)
+
+    assert found.least <= found.median <= found.most
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    values = [float(value) for value in range(100, 0, -1)]
+
+    assert (percentile(values, 0.5), percentile(values, 0.99), percentile(values, 1)) == (
+        50,
+        99,
+        100,
+    )
+    assert percentile([7], 0.01) == 7
+    assert percentile([], 0.5) == 0
+
+
+@pytest.mark.parametrize(
+    ("cores", "busiest", "said"),
+    [
+        ({"worker": 0.95, "simulator": 0.3}, 0.3, "worker"),
+        ({"worker": 0.95, "simulator": 0.95}, 0.95, "simulator"),
+        ({"worker": 0.4, "collector": 0.97, "simulator": 0.3}, 0.3, "collector"),
+        ({"worker": 0.7, "broker": 0.8, "simulator": 0.4}, 0.4, "machine"),
+        ({"worker": 0.7, "simulator": 1.0}, 0.5, "waiting"),
+    ],
+)
+def test_the_verdict_names_what_was_busy(
+    cores: Mapping[str, float], busiest: float, said: str
+) -> None:
+    assert verdict(cores, busiest, machine=2) == said
+
+
+def test_the_object_of_a_contestant_has_medians_and_spreads() -> None:
+    made = as_json("bare", 20, [_figures(90), _figures(130), _figures(100)], 2)
+
+    assert (made["name"], made["in_flight"], made["jobs_per_s"]) == ("bare", 20, 100)
+    assert made["spread"]["jobs_per_s"] == [90, 130]
+    assert made["bottleneck"] == "waiting"
+    assert len(json.loads(json.dumps(made))["rounds"]) == 3
+
+
+def test_cpu_is_read_behind_a_name_with_blanks_and_brackets() -> None:
+    stat = "12 (a (b) c) S 1 12 12 0 -1 4194560 100 0 0 0 30 12 5 7 20 0 1 0 99 0 0"
+
+    assert observed.parse_cpu(stat, reaped=False) == 42
+    assert observed.parse_cpu(stat, reaped=True) == 54
+
+
+def test_memory_is_read_in_millions_of_bytes() -> None:
+    rollup = "55d0-7ffc ---p 00000000 00:00 0   [rollup]\nRss:    2000 kB\nPss:    1000 kB\n"
+
+    assert observed.parse_memory(rollup) == {"Rss": 2.048, "Pss": 1.024}
+
+
+def test_what_was_spent_between_two_samples_is_a_line() -> None:
+    samples = [(0.0, 1.0), (10.0, 3.0), (20.0, 3.0)]
+
+    assert observed.spent(samples, 5, 10) == pytest.approx(1)
+    assert observed.spent(samples, 0, 15) == pytest.approx(2)
+    assert observed.spent(samples, -5, 99) == pytest.approx(2)
+
+
+@given(st.from_regex(r"[0-9a-f]{8}-[0-9]{1,7}", fullmatch=True))
+def test_a_request_takes_one_kilobyte_and_names_its_number(number: str) -> None:
+    made = letters.request(number)
+
+    assert len(json.dumps(made)) == 1024
+    assert number in made["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("letter", "arguments"),
+    [
+        (letters.celery("x-1"), lambda body: body[0]),
+        (letters.dramatiq("x-1"), lambda body: body["args"]),
+        (letters.taskiq("x-1"), lambda body: body["args"]),
+    ],
+)
+def test_every_task_gets_the_number_and_the_same_request(
+    letter: letters.Letter, arguments: Callable[[object], object]
+) -> None:
+    assert arguments(json.loads(letter.body)) == ["x-1", letters.request("x-1")]
+
+
+def test_warren_gets_a_request_of_its_contract_with_the_same_body() -> None:
+    letter = letters.warren("x-1", _NOW, Dedupe.OFF)
+    read = CompletionRequest.parse(
+        Envelope(
+            headers=letter.headers,
+            correlation_id=letter.number,
+            reply_to=letter.reply_to,
+            priority=letter.priority,
+        ),
+        letter.body,
+    )
+
+    assert (read.submission_id, read.dedupe) == ("x-1", Dedupe.OFF)
+    assert read.body == letters.plain("x-1").body
+
+
+def test_a_reply_that_comes_again_or_is_no_answer_is_counted() -> None:
+    arrivals = Arrivals(b'"choices"')
+    arrivals.note("1", b'{"choices": []}', 1.0)
+    arrivals.note("1", b'{"choices": []}', 2.0)
+    arrivals.note("2", b'{"error": {}}', 3.0)
+
+    assert arrivals.at == {"1": 1.0, "2": 3.0}
+    assert (arrivals.again, arrivals.wrong) == (1, 1)
+
+
+def test_settings_go_into_their_table_or_make_one() -> None:
+    text = '[store]\npath = "/x"\n\n[endpoints.main]\nbase_url = "u"\n'
+    made = tomllib.loads(
+        contestants.edited(
+            text, {"store": ('durability = "power"',), "worker": ('log_level = "error"',)}
+        )
+    )
+
+    assert made["store"] == {"path": "/x", "durability": "power"}
+    assert made["endpoints"] == {"main": {"base_url": "u"}}
+    assert made["worker"] == {"log_level": "error"}
+
+
+def test_a_contestant_that_is_not_known_is_told_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match=r"no contestant nobody; there are bare, celery_gevent"):
+        contestants.chosen("bare,nobody")
+
+
+def test_contestants_have_names_of_their_own_and_the_peers_a_module_each() -> None:
+    names = [each.name for each in contestants.ALL]
+
+    assert len(set(names)) == len(names)
+    folder = Path(bench.__file__).parent / "peers"
+    assert all((folder / f"{each.name}.py").exists() for each in contestants.PEERS)
+
+
+def test_every_measurement_names_contestants_that_there_are() -> None:
+    for each in bench.MEASUREMENTS.values():
+        assert contestants.chosen(",".join(each.names))
+
+
+def test_the_plot_is_xml_and_bears_any_label() -> None:
+    drawn = svg([Bar(label="a < b & c", value=10, least=8, most=12, ours=True)], "T & t")
+
+    texts = [each.text for each in ET.fromstring(drawn).iter() if each.text]  # noqa: S314  # our own drawing
+    assert "a < b & c" in texts
+    assert "T & t" in texts
+
+
+def test_the_longest_whisker_stays_in_the_picture() -> None:
+    drawn = ET.fromstring(svg([Bar(label="a", value=1, least=0, most=900)], "t"))  # noqa: S314  # our own drawing
+    (path,) = drawn.iter("{http://www.w3.org/2000/svg}path")
+
+    assert float(path.attrib["d"].partition("H")[2]) < 900
+
+
+def test_the_table_has_a_row_for_each_contestant() -> None:
+    rows = [as_json(name, 20, [_figures(), _figures(200)], 2) for name in ("bare", "warren")]
+
+    assert shown.table(rows, {"bare": "b", "warren": "w"}, "c").row_count == 2
