@@ -10,39 +10,38 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
 from benchmarks import contestants, shown
-from benchmarks.contestants import Contestant, Warren
 from benchmarks.figures import Figures, as_json, interleaved
 from benchmarks.folder import in_folder
-from benchmarks.race import Course, run
-from benchmarks.yard import Yard, set_up
+from benchmarks.measurements import MEASUREMENTS, Entrant, Measurement, entrants, sized
+from benchmarks.race import run
+from benchmarks.yard import set_up
 from stack.arguments import positive
 from stack.errors import StackError
 from stack.house import ROOT
 
 _RESULTS: Final = ROOT / "benchmarks/results"
+_WIDTH: Final = 150
 _EPILOG: Final = """\
 measurements:
-  peers      everyone, one worker process each                           about 25 minutes
-  features   Warren with one thing switched off at a time                about 15 minutes
-  memory     10,000 calls in flight to an upstream of 5 s                about 5 minutes
+{measurements}
 
 reading the table:
   jobs/s          from the first call to the last reply of jobs that waited in the queue
   CPU us/job      user and system time of the process and its children, from /proc
   RSS MB          the most that they had in memory; several processes: the sum, shared pages counted each time
   p50, p99 ms     publish to reply of jobs at a steady rate that all of them bear, the upstream's time included
+  start ms        from the start of the process to the first reply
   calls/job       more than 1: some were made twice
   limited by      worker: its CPU; waiting: nothing was busy, so it waited for the upstream or for itself;
                   simulator, collector, machine: the figure says more of the benchmark than of the contestant
-Each figure is the median of the rounds, the least and the most behind it. Contestants take turns within each round,
+Each figure is the median of the rounds, the least and the most below it. Contestants take turns within each round,
 so that what else the machine does meets all alike. Compare figures of one run only.
 
 examples:
@@ -50,64 +49,24 @@ examples:
   ./dev bench                                      five rounds
   ./dev bench --only warren,bare,faststream_httpx --rounds 3 --jobs 2000
   ./dev bench features --json features.json
-  ./dev bench memory --only warren,bare            the memory of 10,000 calls in flight
+  ./dev bench memory --only bare,warren_4k         the memory of 4,000 calls in flight
+  ./dev bench backlog --backlogs 1000,50000        the same jobs before so many others
+  ./dev bench --only warren --rounds 1 --profile profiles/    a flame graph of the worker
 
 contestants:
+{contestants}
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """What a name stands for: who takes part, and the sizes where the command line gives none."""
-
-    names: tuple[str, ...]
-    jobs: int
-    in_flight: int
-    latency_s: float = 0.045
-    rounds: int = 5
-    paced_per_s: float = 50
-    paced_s: float = 10
-
-
-_PEERS: Final = Measurement(
-    names=(*(each.name for each in contestants.PEERS), contestants.EVERYTHING_ON.name),
-    jobs=4000,
-    in_flight=200,
-)
-MEASUREMENTS: Final = {
-    "peers": _PEERS,
-    "features": replace(
-        _PEERS,
-        names=(contestants.EVERYTHING_ON.name, *(each.name for each in contestants.FEATURES)),
-        jobs=10_000,
-    ),
-    "memory": Measurement(
-        names=("bare", "gateway", "faststream_aiohttp", "warren"),
-        jobs=20_000,
-        in_flight=10_000,
-        latency_s=5,
-        rounds=1,
-        paced_s=0,
-    ),
-}
-_WIDTH: Final = 132
-# Sizes of `--quick`: everyone in under three minutes.
-_QUICK: Final = {"jobs": 800, "rounds": 1, "paced_s": 2.0}
 
 
 def main() -> int:
     """Measure, print the table, and write the figures."""
     parser = _parser()
     options = parser.parse_args()
-    named = MEASUREMENTS[options.measurement]
-    given = {
-        key: getattr(options, key)
-        for key in ("jobs", "in_flight", "latency_s", "rounds", "paced_per_s", "paced_s")
-        if getattr(options, key) is not None
-    }
-    options.sizes = replace(named, **{**(_QUICK if options.quick else {}), **given})
+    options.sizes = sized(options)
     try:
-        options.taking_part = contestants.chosen(options.only or ",".join(named.names))
+        options.entrants = list(
+            entrants(options.sizes, options.only, options.within_s, options.profile)
+        )
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -118,13 +77,13 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     _tell(options, rounds)
-    return 0
+    return 0 if rounds else 1
 
 
 async def _rounds(folder: Path, options: argparse.Namespace) -> dict[str, list[Figures]]:
-    """Run all rounds; a contestant that fails is told, and left out from then on."""
+    """Run all rounds; an entrant that fails is told, and left out from then on."""
     sizes: Measurement = options.sizes
-    yard: Yard = await asyncio.to_thread(
+    yard = await asyncio.to_thread(
         set_up,
         folder,
         latency_s=sizes.latency_s,
@@ -132,48 +91,43 @@ async def _rounds(folder: Path, options: argparse.Namespace) -> dict[str, list[F
         in_flight=sizes.in_flight,
         tell=_progress,
     )
-    by_name = _by_name(options.taking_part)
-    found: dict[str, list[Figures]] = {name: [] for name in by_name}
-    course = Course(
-        jobs=sizes.jobs,
-        in_flight=sizes.in_flight,
-        paced_per_s=sizes.paced_per_s,
-        paced_s=sizes.paced_s,
-        within_s=options.within_s,
-    )
-    failed: set[str] = set()
-    for number, order in enumerate(interleaved(list(by_name), sizes.rounds), start=1):
-        for name in order:
-            if name in failed:
+    by_key = _by_key(options.entrants)
+    found: dict[str, list[Figures]] = {key: [] for key in by_key}
+    for number, order in enumerate(interleaved(list(by_key), sizes.rounds), start=1):
+        for key in order:
+            if key not in found:
                 continue
+            entrant = by_key[key]
             try:
-                figures = await run(by_name[name], yard, course)
+                figures = await run(entrant.contestant, yard, entrant.course)
             except StackError as error:
-                failed.add(name)
+                del found[key]
                 _progress(f"LEFT OUT: {error}")
                 continue
-            found[name].append(figures)
+            found[key].append(figures)
             _progress(
-                f"round {number} of {sizes.rounds}: {name} {figures.jobs_per_s:,.0f} jobs/s, "
+                f"round {number} of {sizes.rounds}: {key} {figures.jobs_per_s:,.0f} jobs/s, "
                 f"{figures.cpu_us_per_job:,.0f} us/job"
             )
-    return {name: rounds for name, rounds in found.items() if name not in failed}
+    return found
 
 
-def _by_name(taking_part: Iterable[Contestant | Warren]) -> dict[str, Contestant | Warren]:
-    return {each.name: each for each in taking_part}
+def _by_key(taking_part: Sequence[Entrant]) -> dict[str, Entrant]:
+    return {each.key: each for each in taking_part}
 
 
-def _tell(options: argparse.Namespace, rounds: dict[str, list[Figures]]) -> None:
+def _tell(options: argparse.Namespace, rounds: Mapping[str, Sequence[Figures]]) -> None:
     sizes: Measurement = options.sizes
-    titles = {each.name: each.title for each in options.taking_part}
+    titles = {each.key: each.title for each in options.entrants}
     rows = [
-        as_json(name, sizes.in_flight, figures, os.cpu_count() or 1)
-        for name, figures in rounds.items()
+        as_json(key, sizes.in_flight, figures, os.cpu_count() or 1)
+        for key, figures in rounds.items()
     ]
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)  # cut off it would tell nothing
     console.print(shown.table(rows, titles, _caption(sizes)))
+    if (further := shown.loads(rows, titles)) is not None:
+        console.print(further)
     if options.measurement == "features":
         print("Always on:", *contestants.ALWAYS_ON, sep="\n  ")
     target: Path = options.json or _RESULTS / f"bench-{options.measurement}.json"
@@ -181,7 +135,6 @@ def _tell(options: argparse.Namespace, rounds: dict[str, list[Figures]]) -> None
     whole: dict[str, Any] = {
         "measurement": options.measurement,
         "jobs": sizes.jobs,
-        "rounds": sizes.rounds,
         "upstream_ms": sizes.latency_s * 1000,
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
         "contestants": rows,
@@ -194,7 +147,7 @@ def _tell(options: argparse.Namespace, rounds: dict[str, list[Figures]]) -> None
 def _caption(sizes: Measurement) -> str:
     return (
         f"{sizes.jobs:,} jobs, {sizes.in_flight:,} in flight, an upstream of {sizes.latency_s * 1000:.0f} ms; "
-        f"{sizes.rounds} rounds: median, least to most"
+        f"median of {sizes.rounds}, least to most"
     )
 
 
@@ -202,12 +155,20 @@ def _progress(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(positive(each) for each in text.split(","))
+
+
 def _parser() -> argparse.ArgumentParser:
-    rows = "\n".join(f"  {each.name:22} {each.title}" for each in contestants.ALL)
+    known = "\n".join(f"  {each.name:22} {each.title}" for each in contestants.ALL)
+    named = "\n".join(
+        f"  {name:10} {each.what:66} about {each.about_min} minutes"
+        for name, each in MEASUREMENTS.items()
+    )
     parser = argparse.ArgumentParser(
         prog="./dev bench",
         description=__doc__,
-        epilog=_EPILOG + rows,
+        epilog=_EPILOG.format(measurements=named, contestants=known),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -216,13 +177,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", metavar="NAME,…", help="only these contestants")
     add("--rounds", type=positive, metavar="N", help="how often each one runs")
     add("--jobs", type=positive, metavar="N", help="jobs that wait in the queue for each run")
-    add("--in-flight", type=positive, metavar="N", help="calls at once")
+    add("--in-flight", type=positive, metavar="N", help="calls at once, of each process")
+    add("--processes", type=_numbers, metavar="N,…", help="processes of each contestant")
+    add("--backlogs", type=_numbers, metavar="N,…", help="so many jobs behind those measured")
     add("--latency-s", type=float, metavar="S", help="the upstream's time for each call")
     add("--paced-per-s", type=float, metavar="R", help="jobs a second of the paced part")
-    add("--paced-s", type=float, metavar="S", help="how long the paced part lasts; 0: none")
+    add("--paced-s", type=float, metavar="S", help="how long each paced part lasts; 0: none")
     add("--simulators", type=positive, default=1, metavar="N", help="processes of the upstream")
     add("--within-s", type=float, default=300, metavar="S", help="when a run is given up")
+    add("--profile", type=Path, metavar="FOLDER", help="a flame graph of each, by py-spy")
     add("--json", type=Path, metavar="FILE", help="where the figures go, and the plots beside it")
+    parser.set_defaults(shares=None)
     return parser
 
 

@@ -39,12 +39,13 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warren:
-    """Warren's own worker with these lines in its configuration, by table."""
+    """Warren's own worker with these lines in its configuration, by table; its jobs go to `lanes` in turn."""
 
     name: str
     title: str
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _ALL)
     dedupe: Dedupe = Dedupe.CACHE
+    lanes: tuple[str, ...] = ("standard.interactive",)
     calls: bool = True
 
 
@@ -90,6 +91,14 @@ FEATURES: Final = (
     ),
 )
 
+# A lane takes 2,000 jobs at once and one worker 4,000 in all: two lanes.
+FOUR_THOUSAND: Final = Warren(
+    name="warren_4k",
+    title="Warren, two lanes of 2,000",
+    settings={**_ALL, "tiers.standard": ("bulk_concurrency = 2000",)},
+    lanes=("standard.interactive", "standard.bulk"),
+)
+
 # What no setting switches off, so that its price is in every figure of Warren's.
 ALWAYS_ON: Final = (
     "the embedded ledger: found, begun and ended, each a transaction",
@@ -101,7 +110,7 @@ ALWAYS_ON: Final = (
     "what an answer cost",
 )
 
-ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES)
+ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, FOUR_THOUSAND)
 
 
 def chosen(names: str) -> tuple[Contestant | Warren, ...]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ class Figures:
 
     `start_ms` is from the start of its process to the first reply; the latencies are those of the paced jobs, from
     their publish to the arrival of their replies, the upstream's own time included. `cores` is how many cores each part
-    kept busy, and `busiest_simulator` that of the busiest of the simulator's processes.
+    kept busy, and `busiest_simulator` that of the busiest of the simulator's processes. `loads` has latencies at further rates.
     """
 
     jobs_per_s: float
@@ -29,6 +29,7 @@ class Figures:
     calls_per_job: float
     cores: Mapping[str, float]
     busiest_simulator: float
+    loads: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ def verdict(cores: Mapping[str, float], busiest_simulator: float, machine: int) 
 
 def spreads(rounds: Sequence[Figures]) -> dict[str, Spread]:
     """Give the spread of each figure that is a number."""
-    rows = [asdict(each) for each in rounds]
+    rows = [{**asdict(each), **each.loads} for each in rounds]
     return {
         name: Spread.of([row[name] for row in rows])
         for name, value in rows[0].items()
@@ -98,6 +99,7 @@ def as_json(name: str, in_flight: int, rounds: Sequence[Figures], machine: int) 
         **{key: round(value.median, 2) for key, value in found.items()},
         "bottleneck": verdict(cores, found["busiest_simulator"].median, machine),
         "cores": cores,
+        "loads": list(rounds[0].loads),
         "spread": {key: [round(of.least, 2), round(of.most, 2)] for key, of in found.items()},
         "rounds": [asdict(each) for each in rounds],
     }

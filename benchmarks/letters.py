@@ -20,10 +20,14 @@ _ROUTE: Final = "producer.bench"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One message to publish; `number` is the correlation id that its reply has to carry."""
+    """One message to publish; `number` is the correlation id that its reply has to carry.
+
+    `key` is the routing key; none: that of the contestant's route.
+    """
 
     number: str
     body: bytes
+    key: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     reply_to: str | None = None
     priority: int | None = None
@@ -99,8 +103,8 @@ def taskiq(number: str) -> Letter:
     return Letter(number=number, body=json.dumps(message).encode(), headers=headers)
 
 
-def warren(number: str, now: datetime, dedupe: Dedupe) -> Letter:
-    """Give the message of a Warren job, as its SDK makes it."""
+def warren(number: str, now: datetime, dedupe: Dedupe, lane: str) -> Letter:
+    """Give the message of a Warren job for a lane such as "standard.bulk", as its SDK makes it."""
     said = CompletionRequest(
         submission_id=number,
         path="/v1/chat/completions",
@@ -113,6 +117,7 @@ def warren(number: str, now: datetime, dedupe: Dedupe) -> Letter:
     return Letter(
         number=number,
         body=said.body,
+        key=lane,
         headers=envelope.headers,
         reply_to=envelope.reply_to,
         priority=envelope.priority,

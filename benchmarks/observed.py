@@ -9,9 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-_EVERY_S: Final = 0.05
+_EVERY_S: Final = 0.1
 # Memory changes more slowly, and summing up a process's pages takes the kernel longer.
-_MEMORY_EVERY: Final = 10
+_SELDOM: Final = 10
+# So many samples long a worker may still be starting its children: what they have used must be known from the first on.
+_YOUNG: Final = 50
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 Sample = tuple[float, float]
@@ -30,35 +32,27 @@ def family(pid: int) -> Iterator[int]:
 
 
 def cpu_s(pid: int) -> float:
-    """Give user and system time of a process, its children and those that it has waited for, in seconds."""
-    return sum(_cpu_s(each, reaped=True) for each in family(pid))
-
-
-def _cpu_s(pid: int, *, reaped: bool) -> float:
+    """Give user and system time of a process and of those children that it has waited for, in seconds; 0 if it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except OSError:  # it has ended
+    except OSError:
         return 0
-    return parse_cpu(text, reaped=reaped) / _TICKS
+    return parse_cpu(text) / _TICKS
 
 
-def parse_cpu(stat: str, *, reaped: bool) -> int:
-    """Give the clock ticks in a line of /proc/PID/stat, see proc(5): utime, stime and, `reaped`, cutime, cstime."""
+def parse_cpu(stat: str) -> int:
+    """Give the clock ticks in a line of /proc/PID/stat, see proc(5): utime, stime, cutime and cstime."""
     fields = stat.rpartition(")")[2].split()
-    return sum(int(each) for each in fields[11 : 15 if reaped else 13])
+    return sum(int(each) for each in fields[11:15])
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
-    """Give what a process and its children have in memory, in MB: RSS, and PSS, which counts shared pages once."""
-    rss = pss = 0.0
-    for each in family(pid):
-        try:
-            text = Path(f"/proc/{each}/smaps_rollup").read_text(encoding="ascii")
-        except OSError:  # it has ended
-            continue
-        found = parse_memory(text)
-        rss, pss = rss + found["Rss"], pss + found["Pss"]
-    return rss, pss
+    """Give what a process has in memory, in MB: RSS, and PSS, which counts shared pages once; 0 if it has ended."""
+    try:
+        found = parse_memory(Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii"))
+    except OSError:
+        return 0, 0
+    return found["Rss"], found["Pss"]
 
 
 def parse_memory(rollup: str) -> dict[str, float]:
@@ -83,13 +77,17 @@ def _at(samples: Sequence[Sample], when: float) -> float:
 
 
 class Watch:
-    """Samples the CPU of processes, by name, and the memory of the one named `worker`, until it is left."""
+    """Samples the CPU of processes, by name, until it is left; of those named `worker…` with their children, and their memory.
+
+    It is to cost little itself: children are looked for and memory is summed up only once in a while.
+    """
 
     def __init__(self, pids: Mapping[str, int]) -> None:
-        self._pids = dict(pids)
+        self._pids = {name: [pid] for name, pid in pids.items()}
+        self._roots = {name: pid for name, pid in pids.items() if name.startswith("worker")}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.samples: dict[str, list[Sample]] = {name: [] for name in self._pids}
+        self.samples: dict[str, list[Sample]] = {name: [] for name in pids}
         self.rss_mb = self.pss_mb = 0.0
 
     def __enter__(self) -> Self:
@@ -109,17 +107,25 @@ class Watch:
     def _run(self) -> None:
         turn = 0
         while not self._ended.wait(_EVERY_S):
-            self._sample()
-            if turn % _MEMORY_EVERY == 0:
-                self._weigh()
             turn += 1
-        self._sample()
+            if turn < _YOUNG or turn % _SELDOM == 0:
+                self._look()
+            if turn % _SELDOM == 0:
+                self._weigh()
+            self._sample()
+        self._look()
         self._weigh()
+        self._sample()
 
     def _sample(self) -> None:
-        for name, pid in self._pids.items():
-            self.samples[name].append((time.time(), cpu_s(pid)))
+        now = time.time()
+        for name, pids in self._pids.items():
+            self.samples[name].append((now, sum(map(cpu_s, pids))))
+
+    def _look(self) -> None:
+        self._pids |= {name: list(family(pid)) for name, pid in self._roots.items()}
 
     def _weigh(self) -> None:
-        rss, pss = memory_mb(self._pids["worker"])
-        self.rss_mb, self.pss_mb = max(self.rss_mb, rss), max(self.pss_mb, pss)
+        weighed = [memory_mb(pid) for name in self._roots for pid in self._pids[name]]
+        self.rss_mb = max(self.rss_mb, sum(rss for rss, _ in weighed))
+        self.pss_mb = max(self.pss_mb, sum(pss for _, pss in weighed))

@@ -114,7 +114,7 @@ class PostOffice:
         await self._channel.basic_publish(
             letter.body,
             exchange=self._route.exchange,
-            routing_key=self._route.key,
+            routing_key=letter.key or self._route.key,
             properties=aiormq.spec.Basic.Properties(
                 content_type=letter.content_type,
                 content_encoding=letter.content_encoding,

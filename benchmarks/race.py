@@ -3,43 +3,45 @@
 import asyncio
 import json
 import os
-import shutil
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import Final
 from uuid import uuid4
 
 from benchmarks import letters
-from benchmarks.contestants import Contestant, Warren, edited
+from benchmarks.contestants import Contestant, Warren
 from benchmarks.figures import Figures, percentile
 from benchmarks.letters import Letter
 from benchmarks.observed import Watch, spent
 from benchmarks.postoffice import PostOffice
+from benchmarks.starting import profiled, start, stop
 from benchmarks.yard import Yard
-from stack.bench import PEERS
 from stack.errors import StackError
-from stack.house import ROOT
-from stack.services import Service, spawn
-
-_STOP_S: Final = 5
+from stack.services import Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How much is asked of each: jobs that wait for it, then jobs at a steady rate; and for how long it is waited at most."""
+    """What is asked of each contestant.
+
+    `jobs` wait for it and are timed; `backlog` more wait behind them and are thrown away. Then come jobs at a steady rate, at
+    `paced_per_s` and at each of `shares` of the rate that it has just shown, each for `paced_s`. After `within_s` it is given up.
+    Where `skipped` is not 0, that share of the jobs is done before the clock begins.
+    """
 
     jobs: int
+    backlog: int
     in_flight: int
+    processes: int
     paced_per_s: float
     paced_s: float
+    shares: tuple[float, ...]
+    skipped: float
     within_s: float
+    profile: Path | None
 
 
 async def run(contestant: Contestant | Warren, yard: Yard, course: Course) -> Figures:
@@ -49,25 +51,35 @@ async def run(contestant: Contestant | Warren, yard: Yard, course: Course) -> Fi
         StackError: it ended, took too long, or replied something else than answers; the text has the end of its log.
     """
     mark = b'"choices"' if contestant.calls else b'"messages"'
+    await asyncio.to_thread(yard.purge)  # what an earlier run left
     async with PostOffice(yard.route(contestant), mark) as post:
-        await post.fill(_letters(contestant, course.jobs))
+        await post.fill(_letters(contestant, course.jobs + course.backlog))
         calls = _Calls(yard.logs)
         began = time.time()
-        service = _start(contestant, yard, course)
+        services = start(contestant, yard, course.in_flight, course.processes)
         try:
-            drained = await _drained(post, service, yard, course)
+            with profiled(services[0], contestant.name, course.profile):
+                drained = await _drained(post, services, yard, course)
             called = await asyncio.to_thread(calls.read)
-            latencies = await _paced(contestant, post, service, course)
+            if course.backlog:  # the calls are also those of jobs that nobody waits for
+                return replace(_figures(drained, called, {}, began), calls_per_job=0)
+            loads = await _loads(
+                contestant,
+                post,
+                course,
+                live=lambda: _live(services),
+                most_per_s=drained.per_s(called),
+            )
         except (TimeoutError, ChildProcessError) as error:
             raise StackError(
                 f"{contestant.name}: {len(post.arrivals.at)} of {course.jobs} replies and those of the paced jobs, "
-                f"then {str(error) or 'nothing in time'}; the end of its log:\n{service.tail()}"
+                f"then {str(error) or 'nothing in time'}; the end of its log:\n{services[0].tail()}"
             ) from None
         finally:
-            await asyncio.to_thread(_stop, service)
+            await asyncio.to_thread(stop, services)
     if post.arrivals.wrong:
         raise StackError(f"{contestant.name}: {post.arrivals.wrong} replies were no answers")
-    return _figures(drained, called, latencies, began)
+    return _figures(drained, called, loads, began)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +88,21 @@ class _Drained:
 
     arrived: Sequence[float]
     watch: Watch
+    skipped: float
+
+    def clock(self, called: Sequence[float]) -> tuple[float, float, int]:
+        """Give when the clock begins and ends, and how many jobs were replied to meanwhile.
+
+        It begins at the first call, without one at the first reply, and where some jobs are skipped at the reply to the last of them.
+        """
+        skipped = round(len(self.arrived) * self.skipped)
+        first = self.arrived[skipped - 1] if skipped else min(called, default=self.arrived[0])
+        return first, max(self.arrived[-1], first + 1e-3), len(self.arrived) - skipped
+
+    def per_s(self, called: Sequence[float]) -> float:
+        """Give the jobs a second."""
+        first, last, count = self.clock(called)
+        return count / (last - first)
 
 
 class _Calls:
@@ -96,80 +123,78 @@ class _Calls:
         return came
 
 
-async def _drained(post: PostOffice, service: Service, yard: Yard, course: Course) -> _Drained:
-    """Wait for the replies to all the jobs that were waiting."""
-    pids = {"worker": service.pid, "collector": os.getpid(), **yard.pids}
-    with Watch(pids) as watch:
-        await post.collected(course.jobs, lambda: service.alive, course.within_s)
-    return _Drained(arrived=sorted(post.arrivals.at.values()), watch=watch)
+async def _drained(
+    post: PostOffice, services: Sequence[Service], yard: Yard, course: Course
+) -> _Drained:
+    """Wait for the replies to the jobs that were waiting."""
+    workers = {f"worker {number}": each.pid for number, each in enumerate(services)}
+    with Watch({**workers, "collector": os.getpid(), **yard.pids}) as watch:
+        await post.collected(course.jobs, lambda: _live(services), course.within_s)
+    arrived = sorted(post.arrivals.at.values())[: course.jobs]
+    return _Drained(arrived=arrived, watch=watch, skipped=course.skipped)
 
 
-async def _paced(
-    contestant: Contestant | Warren, post: PostOffice, service: Service, course: Course
-) -> list[float]:
-    """Give how long each of some jobs at a steady rate took, from its publish to its reply, in ms."""
-    count = round(course.paced_per_s * course.paced_s)
-    before = len(post.arrivals.at)
-    sent = await post.paced(_letters(contestant, count), course.paced_per_s)
-    await post.collected(before + count, lambda: service.alive, course.within_s)
-    return [1000 * (post.arrivals.at[number] - at) for number, at in sent.items()]
+async def _loads(
+    contestant: Contestant | Warren,
+    post: PostOffice,
+    course: Course,
+    *,
+    live: Callable[[], bool],
+    most_per_s: float,
+) -> dict[str, float]:
+    """Give how long jobs took at each rate, from publish to reply, in ms: their p50 and p99, by names that tell the rate."""
+    found: dict[str, float] = {}
+    rates = {"": course.paced_per_s} | {
+        f"_at_{share:.0%}": share * most_per_s for share in course.shares
+    }
+    for name, per_s in rates.items():
+        count = round(per_s * course.paced_s)
+        before = len(post.arrivals.at)
+        sent = await post.paced(_letters(contestant, count), per_s)
+        await post.collected(before + count, live, course.within_s)
+        took = [1000 * (post.arrivals.at[number] - at) for number, at in sent.items()]
+        found[f"latency_p50_ms{name}"] = percentile(took, 0.5)
+        found[f"latency_p99_ms{name}"] = percentile(took, 0.99)
+    return found
+
+
+def _live(services: Sequence[Service]) -> bool:
+    return all(service.alive for service in services)
 
 
 def _figures(
-    drained: _Drained, called: Sequence[float], latencies: Sequence[float], began: float
+    drained: _Drained, called: Sequence[float], loads: Mapping[str, float], began: float
 ) -> Figures:
-    """Make figures of what was seen; without a call the clock runs from the first reply."""
-    arrived, samples = drained.arrived, drained.watch.samples
-    first, last = min(called, default=arrived[0]), arrived[-1]
-    used = {name: spent(found, first, last) for name, found in samples.items()}
-    took = max(last - first, 1e-3)
-    simulators = [s for name, s in used.items() if name.startswith("simulator")]
-    cores = {name: used[name] / took for name in used if not name.startswith("simulator")}
+    """Make figures of what was seen."""
+    first, last, count = drained.clock(called)
+    took = last - first
+    used = {name: spent(them, first, last) for name, them in drained.watch.samples.items()}
+    cores: dict[str, float] = {}
+    for name, seconds in used.items():
+        part = name.partition(" ")[0]
+        cores[part] = cores.get(part, 0) + seconds / took
     return Figures(
-        jobs_per_s=len(arrived) / took,
-        cpu_us_per_job=used["worker"] / len(arrived) * 1e6,
+        jobs_per_s=drained.per_s(called),
+        cpu_us_per_job=cores["worker"] * took / count * 1e6,
         rss_mb=drained.watch.rss_mb,
         pss_mb=drained.watch.pss_mb,
-        start_ms=1000 * (arrived[0] - began),
-        latency_p50_ms=percentile(latencies, 0.5),
-        latency_p99_ms=percentile(latencies, 0.99),
-        calls_per_job=len(called) / len(arrived),
-        cores=cores | {"simulator": sum(simulators) / took},
-        busiest_simulator=max(simulators) / took,
+        start_ms=1000 * (drained.arrived[0] - began),
+        latency_p50_ms=loads.get("latency_p50_ms", 0),
+        latency_p99_ms=loads.get("latency_p99_ms", 0),
+        calls_per_job=len(called) / len(drained.arrived),
+        cores=cores,
+        busiest_simulator=max(s for n, s in used.items() if n.startswith("simulator")) / took,
+        loads={name: value for name, value in loads.items() if "_at_" in name},
     )
 
 
 def _letters(contestant: Contestant | Warren, count: int) -> Iterator[Letter]:
-    told: Callable[[str], Letter]
-    if isinstance(contestant, Warren):
-        told = partial(letters.warren, now=datetime.now(UTC), dedupe=contestant.dedupe)
-    else:
-        told = contestant.told
     series = uuid4().hex[:8]  # no cache of an earlier round has its answers
-    return (told(f"{series}-{number}") for number in range(count))
-
-
-def _start(contestant: Contestant | Warren, yard: Yard, course: Course) -> Service:
-    if isinstance(contestant, Warren):
-        text = edited(yard.text, contestant.settings)
-        yard.house.config.write_text(text, encoding="utf-8")
-        shutil.rmtree(yard.house.folder / "store", ignore_errors=True)
-        command = [sys.executable, "-m", "worker.cli.main", "worker"]
-        environment = {
-            "WARREN_CONFIG": str(yard.house.config),
-            "WARREN_HTTP__LISTEN": f"127.0.0.1:{yard.house.worker_ports[0]}",
-        }
-        return spawn(yard.house.workers[0].folder, command, environment)
-    command = [str(ROOT / PEERS / "bin/python"), "-m", contestant.module]
-    command += ["--url", yard.admin_url, "--upstream", yard.upstream]
-    command += ["--in-flight", str(course.in_flight)]
-    folder = yard.house.folder / f"worker-{contestant.name}"
-    return spawn(folder, command, {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"})
-
-
-def _stop(service: Service) -> None:
-    """Stop a contestant and whatever it has started: it leads a session of its own."""
-    pid = service.pid
-    service.stop(timeout_s=_STOP_S)
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+    numbers = (f"{series}-{number}" for number in range(count))
+    if not isinstance(contestant, Warren):
+        return map(contestant.told, numbers)
+    now, lanes = datetime.now(UTC), cycle(contestant.lanes)
+    return (
+        letters.warren(number, now, contestant.dedupe, lane)
+        for number, lane in zip(numbers, lanes, strict=False)
+    )

@@ -18,6 +18,8 @@ _COLUMNS: Final = (
     ("start ms", "start_ms", 0),
     ("calls/job", "calls_per_job", 2),
 )
+# Without jobs at a steady rate there is no latency; before others, calls are not those of the jobs alone.
+_MAY_BE_MISSING: Final = frozenset({"latency_p50_ms", "latency_p99_ms", "calls_per_job"})
 _PLOTS: Final = {
     "jobs_per_s": "Jobs a second of one worker process",
     "cpu_us_per_job": "CPU of the worker for each job, in microseconds",
@@ -31,14 +33,37 @@ def table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], caption:
     made.add_column("contestant", no_wrap=True)
     for head, _, _ in _COLUMNS:
         made.add_column(head, justify="right", no_wrap=True)
-    made.add_column("limited by")
+    made.add_column("limited by", no_wrap=True)
     for row in rows:
         cells = [_cell(row, name, digits) for _, name, digits in _COLUMNS]
         made.add_row(titles[row["name"]], *cells, row["bottleneck"])
     return made
 
 
+def loads(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> Table | None:
+    """Give the table of latencies in ms at further rates; None where there were none."""
+    names = list(rows[0]["loads"]) if rows else []
+    if not names:
+        return None
+    made = Table(
+        title="ms from publish to reply, at a share of each one's own jobs/s", title_justify="left"
+    )
+    made.add_column("contestant", no_wrap=True)
+    for name in names:
+        made.add_column(_load_head(name), justify="right", no_wrap=True)
+    for row in rows:
+        made.add_row(titles[row["name"]], *(_cell(row, name, 1) for name in names))
+    return made
+
+
+def _load_head(name: str) -> str:
+    """Give "p99 at 90%" for "latency_p99_ms_at_90%"."""
+    return name.removeprefix("latency_").replace("_ms_at_", " at ")
+
+
 def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
+    if name in _MAY_BE_MISSING and not row[name]:
+        return ""
     median = f"{row[name]:,.{digits}f}"
     least, most = row["spread"][name]
     if least == most:

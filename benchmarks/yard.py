@@ -14,13 +14,20 @@ from benchmarks.contestants import Contestant, Warren
 from benchmarks.peers.asked import JOBS, REPLIES
 from benchmarks.postoffice import Route
 from producer_sdk.wire import REPLIES_EXCHANGE, REQUESTS_EXCHANGE, reply_queue, reply_route
-from stack.house import House, raise_house
+from stack.house import VHOST, House, raise_house
 from stack.services import Service, spawn
 from stack.supply import Tell
 from stack.upstreams import Simulated
 
 _VHOST: Final = "bench"
 _TIER: Final = "standard"
+# As many jobs as a lane of Warren takes at once.
+_LANE: Final = 2000
+_QUEUES: Final = tuple(
+    f"warren.jobs.{tier}.{lane}"
+    for tier in ("premium", "standard", "budget")
+    for lane in ("interactive", "bulk")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,11 @@ class Yard:
         password = quote(self.house.passwords["admin"], safe="")
         return f"amqp://admin:{password}@{self.house.amqp}/{_VHOST}"
 
+    def purge(self) -> None:
+        """Empty the queues of Warren's jobs; those of the peers are made afresh for each."""
+        for name in _QUEUES:
+            _ask(self.house, "DELETE", f"queues/{VHOST}/{name}/contents")
+
     def route(self, contestant: Contestant | Warren) -> Route:
         """Give where a contestant's jobs go and its replies come from."""
         if isinstance(contestant, Warren):
@@ -97,7 +109,7 @@ def set_up(folder: Path, *, latency_s: float, simulators: int, in_flight: int, t
         workers=1,
         tell=tell,
         simulators=(Simulated(options=options),),
-        tiers={_TIER: in_flight},
+        tiers={_TIER: min(in_flight, _LANE)},
     )
     (worker,) = house.workers
     worker.stop()
@@ -117,15 +129,19 @@ def set_up(folder: Path, *, latency_s: float, simulators: int, in_flight: int, t
 
 def _add_vhost(house: House) -> None:
     """Make the peers' virtual host: their libraries declare names of their own, which Warren's users may not."""
-    admin = house.passwords["admin"]
-    token = b64encode(f"admin:{admin}".encode()).decode()
+    _ask(house, "PUT", f"vhosts/{_VHOST}", {})
     everything = {"configure": ".*", "write": ".*", "read": ".*"}
-    for path, body in ((f"vhosts/{_VHOST}", {}), (f"permissions/{_VHOST}/admin", everything)):
-        asked = urllib.request.Request(  # our own broker
-            f"http://{house.management}/api/{path}",
-            data=json.dumps(body).encode(),
-            headers={"authorization": f"Basic {token}", "content-type": "application/json"},
-            method="PUT",
-        )
-        with urllib.request.urlopen(asked, timeout=30):  # noqa: S310  # as above
-            pass
+    _ask(house, "PUT", f"permissions/{_VHOST}/admin", everything)
+
+
+def _ask(house: House, method: str, path: str, body: Mapping[str, str] | None = None) -> None:
+    """Ask the broker's management API for something, as the administrator."""
+    token = b64encode(f"admin:{house.passwords['admin']}".encode()).decode()
+    asked = urllib.request.Request(
+        f"http://{house.management}/api/{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"authorization": f"Basic {token}", "content-type": "application/json"},
+        method=method,
+    )
+    with urllib.request.urlopen(asked, timeout=60):  # noqa: S310  # our own broker
+        pass

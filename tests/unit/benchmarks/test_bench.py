@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import bench, contestants, letters, observed, shown
+from benchmarks import bench, contestants, letters, measurements, observed, shown
 from benchmarks.bars import Bar, svg
 from benchmarks.figures import Figures, Spread, as_json, interleaved, percentile, verdict
 from benchmarks.postoffice import Arrivals
@@ -92,8 +92,7 @@ def test_the_object_of_a_contestant_has_medians_and_spreads() -> None:
 def test_cpu_is_read_behind_a_name_with_blanks_and_brackets() -> None:
     stat = "12 (a (b) c) S 1 12 12 0 -1 4194560 100 0 0 0 30 12 5 7 20 0 1 0 99 0 0"
 
-    assert observed.parse_cpu(stat, reaped=False) == 42
-    assert observed.parse_cpu(stat, reaped=True) == 54
+    assert observed.parse_cpu(stat) == 54
 
 
 def test_memory_is_read_in_millions_of_bytes() -> None:
@@ -133,7 +132,7 @@ def test_every_task_gets_the_number_and_the_same_request(
 
 
 def test_warren_gets_a_request_of_its_contract_with_the_same_body() -> None:
-    letter = letters.warren("x-1", _NOW, Dedupe.OFF)
+    letter = letters.warren("x-1", _NOW, Dedupe.OFF, "standard.bulk")
     read = CompletionRequest.parse(
         Envelope(
             headers=letter.headers,
@@ -146,6 +145,7 @@ def test_warren_gets_a_request_of_its_contract_with_the_same_body() -> None:
 
     assert (read.submission_id, read.dedupe) == ("x-1", Dedupe.OFF)
     assert read.body == letters.plain("x-1").body
+    assert letter.key == "standard.bulk"
 
 
 def test_a_reply_that_comes_again_or_is_no_answer_is_counted() -> None:
@@ -185,8 +185,48 @@ def test_contestants_have_names_of_their_own_and_the_peers_a_module_each() -> No
 
 
 def test_every_measurement_names_contestants_that_there_are() -> None:
-    for each in bench.MEASUREMENTS.values():
+    for each in measurements.MEASUREMENTS.values():
         assert contestants.chosen(",".join(each.names))
+
+
+def _options(*arguments: str) -> measurements.Measurement:
+    return measurements.sized(bench._parser().parse_args(arguments))
+
+
+def test_sizes_of_the_command_line_come_before_those_of_the_name_and_of_quick() -> None:
+    assert _options("memory").jobs == 12_000
+    assert _options("memory", "--quick").jobs == 800
+    assert _options("memory", "--quick", "--jobs", "7").jobs == 7
+    assert _options("--paced-s", "0").paced_s == 0
+
+
+def test_everyone_enters_at_each_size_under_a_name_of_its_own() -> None:
+    sizes = _options("--processes", "1,2", "--backlogs", "10,20")
+    found = list(measurements.entrants(sizes, "bare,warren", 60, None))
+
+    assert len({each.key for each in found}) == len(found) == 8
+    assert {(each.course.processes, each.course.backlog) for each in found} == {
+        (1, 10),
+        (1, 20),
+        (2, 10),
+        (2, 20),
+    }
+
+
+def test_where_nothing_varies_an_entrant_is_called_by_its_contestants_name() -> None:
+    assert [each.key for each in measurements.entrants(_options(), "bare", 60, None)] == ["bare"]
+
+
+@pytest.mark.parametrize("wanted", contestants.ALL, ids=lambda each: each.name)
+def test_what_is_added_to_warrens_configuration_makes_a_toml(
+    wanted: contestants.Contestant | contestants.Warren,
+) -> None:
+    if isinstance(wanted, contestants.Warren):
+        text = '[store]\npath = "/x"\n\n[endpoints.main]\nbase_url = "u"\n'
+        made = tomllib.loads(contestants.edited(text, wanted.settings))
+        assert made.keys() >= wanted.settings.keys() - {
+            key for key in wanted.settings if "." in key
+        }
 
 
 def test_the_plot_is_xml_and_bears_any_label() -> None:
