@@ -22,7 +22,7 @@ class Contestant:
     """A worker that is measured.
 
     `told` wraps a request into the message that its workers take; `queue_arguments` are those with which its library
-    declares a queue; `calls` is false for a floor without an upstream.
+    declares a queue; `calls` is false for a floor without an upstream; `program` is what is run where that is not called by the name.
     """
 
     name: str
@@ -30,11 +30,12 @@ class Contestant:
     told: Callable[[str], Letter] = letters.plain
     queue_arguments: Mapping[str, Any] = field(default_factory=dict)
     calls: bool = True
+    program: str | None = None
 
     @property
     def module(self) -> str:
         """What is run as its process."""
-        return f"benchmarks.peers.{self.name}"
+        return f"benchmarks.peers.{self.program or self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,22 @@ FOUR_THOUSAND: Final = Warren(
     lanes=("standard.interactive", "standard.bulk"),
 )
 
+# Who knows what is urgent.
+OVERTAKING: Final = (
+    Contestant(
+        name="bare_priority",
+        title="floor, a queue with priorities",
+        queue_arguments={"x-max-priority": 10},
+        program="bare",
+    ),
+    Warren(
+        name="warren_bulk",
+        title="Warren, the others in the bulk lane",
+        settings={**_ALL, "tiers.standard": ("bulk_concurrency = 200",)},
+        lanes=("standard.bulk",),
+    ),
+)
+
 # What no setting switches off, so that its price is in every figure of Warren's.
 ALWAYS_ON: Final = (
     "the embedded ledger: found, begun and ended, each a transaction",
@@ -110,7 +127,7 @@ ALWAYS_ON: Final = (
     "what an answer cost",
 )
 
-ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, FOUR_THOUSAND)
+ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, FOUR_THOUSAND, *OVERTAKING)
 
 
 def chosen(names: str) -> tuple[Contestant | Warren, ...]:

@@ -31,6 +31,7 @@ class Measurement:
     paced_per_s: float = 50
     paced_s: float = 10
     shares: tuple[float, ...] = ()
+    urgent: int = 0
     backlogs: tuple[int, ...] = (0,)
     processes: tuple[int, ...] = (1,)
 
@@ -68,6 +69,16 @@ MEASUREMENTS: Final = {
         names=("bare", _WARREN),
         backlogs=(1_000, 10_000, 100_000, 1_000_000),
         rounds=1,
+        paced_s=0,
+    ),
+    "priority": Measurement(
+        what="a job of high priority behind 100,000 others",
+        about_min=10,
+        names=("bare_priority", _WARREN, "warren_bulk"),
+        jobs=2_000,
+        urgent=100,
+        backlogs=(100_000,),
+        rounds=3,
         paced_s=0,
     ),
     "memory": Measurement(
@@ -133,6 +144,7 @@ def entrants(
                         paced_per_s=measurement.paced_per_s,
                         paced_s=measurement.paced_s,
                         shares=measurement.shares,
+                        urgent=measurement.urgent,
                         skipped=_SKIPPED if len(measurement.processes) > 1 else 0,
                         within_s=within_s,
                         profile=profile,

@@ -147,8 +147,17 @@ class PostOffice:
             TimeoutError: they have not, within that time.
             ChildProcessError: `alive` says that the worker has ended.
         """
+        await self._until(lambda: len(self.arrivals.at) >= count, alive, within_s)
+
+    async def replied(self, number: str, alive: Callable[[], bool], within_s: float) -> None:
+        """Wait until the reply with this number has come; raises as `collected` does."""
+        await self._until(lambda: number in self.arrivals.at, alive, within_s)
+
+    async def _until(
+        self, come: Callable[[], bool], alive: Callable[[], bool], within_s: float
+    ) -> None:
         async with asyncio.timeout(within_s):
-            while len(self.arrivals.at) < count:
+            while not come():
                 self._came.clear()
                 try:
                     async with asyncio.timeout(1):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 from benchmarks import letters
@@ -22,12 +23,15 @@ from benchmarks.yard import Yard
 from stack.errors import StackError
 from stack.services import Service
 
+_HIGH: Final = 7
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
     """What is asked of each contestant.
 
-    `jobs` wait for it and are timed; `backlog` more wait behind them and are thrown away. Then come jobs at a steady rate, at
+    `jobs` wait for it and are timed; `backlog` more wait behind them and are thrown away, but first `urgent` jobs of high priority overtake
+    them, one after the other. Without a backlog then come jobs at a steady rate, at
     `paced_per_s` and at each of `shares` of the rate that it has just shown, each for `paced_s`. After `within_s` it is given up.
     Where `skipped` is not 0, that share of the jobs is done before the clock begins.
     """
@@ -39,6 +43,7 @@ class Course:
     paced_per_s: float
     paced_s: float
     shares: tuple[float, ...]
+    urgent: int
     skipped: float
     within_s: float
     profile: Path | None
@@ -62,7 +67,8 @@ async def run(contestant: Contestant | Warren, yard: Yard, course: Course) -> Fi
                 drained = await _drained(post, services, yard, course)
             called = await asyncio.to_thread(calls.read)
             if course.backlog:  # the calls are also those of jobs that nobody waits for
-                return replace(_figures(drained, called, {}, began), calls_per_job=0)
+                loads = await _overtaking(contestant, post, services, course)
+                return replace(_figures(drained, called, loads, began), calls_per_job=0)
             loads = await _loads(
                 contestant,
                 post,
@@ -156,6 +162,27 @@ async def _loads(
         found[f"latency_p50_ms{name}"] = percentile(took, 0.5)
         found[f"latency_p99_ms{name}"] = percentile(took, 0.99)
     return found
+
+
+async def _overtaking(
+    contestant: Contestant | Warren,
+    post: PostOffice,
+    services: Sequence[Service],
+    course: Course,
+) -> dict[str, float]:
+    """Give how long urgent jobs took behind the backlog, each sent when the one before is answered, in ms."""
+    took = []
+    for letter in _letters(contestant, course.urgent):
+        began = time.time()
+        await post.publish(replace(letter, key=None, priority=_HIGH))
+        await post.replied(letter.number, lambda: _live(services), course.within_s)
+        took.append(1000 * (post.arrivals.at[letter.number] - began))
+    if not took:
+        return {}
+    return {
+        f"latency_p{share:.0%}_ms_at_high priority".replace("%", ""): percentile(took, share)
+        for share in (0.5, 0.99)
+    }
 
 
 def _live(services: Sequence[Service]) -> bool:

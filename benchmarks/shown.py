@@ -46,7 +46,8 @@ def loads(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> Table
     if not names:
         return None
     made = Table(
-        title="ms from publish to reply, at a share of each one's own jobs/s", title_justify="left"
+        title="ms from publish to reply, at a share of each one's own jobs/s or at a priority",
+        title_justify="left",
     )
     made.add_column("contestant", no_wrap=True)
     for name in names:

@@ -1,6 +1,7 @@
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from benchmarks import bench, contestants, letters, measurements, observed, shown
 from benchmarks.bars import Bar, svg
 from benchmarks.figures import Figures, Spread, as_json, interleaved, percentile, verdict
+from benchmarks.observed import Watch
 from benchmarks.postoffice import Arrivals
+from benchmarks.race import _Drained
 from producer_sdk.wire import CompletionRequest, Dedupe, Envelope
 
 _NOW = datetime(2026, 11, 26, tzinfo=UTC)
@@ -172,7 +175,7 @@ def test_settings_go_into_their_table_or_make_one() -> None:
 
 
 def test_a_contestant_that_is_not_known_is_told_with_those_that_are() -> None:
-    with pytest.raises(ValueError, match=r"no contestant nobody; there are bare, celery_gevent"):
+    with pytest.raises(ValueError, match=r"no contestant nobody; there are bare, bare_priority"):
         contestants.chosen("bare,nobody")
 
 
@@ -235,6 +238,31 @@ def test_the_plot_is_xml_and_bears_any_label() -> None:
     texts = [each.text for each in ET.fromstring(drawn).iter() if each.text]  # noqa: S314  # our own drawing
     assert "a < b & c" in texts
     assert "T & t" in texts
+
+
+def test_latencies_at_further_rates_are_a_table_of_their_own() -> None:
+    none = [as_json("bare", 20, [_figures()], 2)]
+    loads = {"latency_p50_ms_at_25%": 50.0, "latency_p99_ms_at_25%": 60.0}
+    some = [as_json("bare", 20, [replace(_figures(), loads=loads)], 2)]
+
+    assert shown.loads(none, {"bare": "b"}) is None
+    found = shown.loads(some, {"bare": "b"})
+    assert found is not None
+    assert [column.header for column in found.columns] == ["contestant", "p50 at 25%", "p99 at 25%"]
+    assert some[0]["spread"]["latency_p99_ms_at_25%"] == [60, 60]
+
+
+def test_the_clock_runs_from_the_first_call_or_from_the_last_job_that_is_skipped() -> None:
+    arrived = [10.0, 11.0, 12.0, 14.0]
+    with Watch({}) as watch:
+        pass
+
+    def clock(skipped: float, called: list[float]) -> tuple[float, float, int]:
+        return _Drained(arrived=arrived, watch=watch, skipped=skipped).clock(called)
+
+    assert clock(0, [9.5, 9.0]) == (9.0, 14.0, 4)
+    assert clock(0, []) == (10.0, 14.0, 4)
+    assert clock(0.5, [9.0]) == (11.0, 14.0, 2)
 
 
 def test_the_longest_whisker_stays_in_the_picture() -> None:
