@@ -16,12 +16,13 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from benchmarks import contestants, shown
+from benchmarks import contestants, publishing, shown
+from benchmarks.contestants import Publisher
 from benchmarks.figures import Figures, as_json, interleaved
 from benchmarks.folder import in_folder
 from benchmarks.measurements import MEASUREMENTS, Entrant, Measurement, entrants, sized
 from benchmarks.race import run
-from benchmarks.yard import set_up
+from benchmarks.yard import Yard, set_up
 from stack.arguments import positive
 from stack.errors import StackError
 from stack.house import ROOT
@@ -99,7 +100,7 @@ async def _rounds(folder: Path, options: argparse.Namespace) -> dict[str, list[F
                 continue
             entrant = by_key[key]
             try:
-                figures = await run(entrant.contestant, yard, entrant.course)
+                figures = await _one(entrant, yard)
             except StackError as error:
                 del found[key]
                 _progress(f"LEFT OUT: {error}")
@@ -110,6 +111,14 @@ async def _rounds(folder: Path, options: argparse.Namespace) -> dict[str, list[F
                 f"{figures.cpu_us_per_job:,.0f} us/job"
             )
     return found
+
+
+async def _one(entrant: Entrant, yard: Yard) -> Figures:
+    if not isinstance(entrant.contestant, Publisher):
+        return await run(entrant.contestant, yard, entrant.course)
+    await asyncio.to_thread(yard.purge)
+    url = yard.house.url("producer")
+    return await publishing.measured(entrant.contestant.name, url, entrant.course.jobs)
 
 
 def _by_key(taking_part: Sequence[Entrant]) -> dict[str, Entrant]:

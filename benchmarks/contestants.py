@@ -50,6 +50,14 @@ class Warren:
     calls: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publisher:
+    """A way to publish jobs, of `benchmarks.publishing`; nobody serves the queue meanwhile."""
+
+    name: str
+    title: str
+
+
 PEERS: Final = (
     Contestant(name="echo", title="floor: AMQP alone, no call", calls=False),
     Contestant(name="bare", title="floor: aiormq + pyqwest, no feature"),
@@ -116,6 +124,13 @@ OVERTAKING: Final = (
     ),
 )
 
+PUBLISHERS: Final = (
+    Publisher(name="publish_raw", title="floor: aiormq, 200 unconfirmed"),
+    Publisher(name="sdk_many", title="SDK, submit_many, 200 unconfirmed"),
+    Publisher(name="sdk_one", title="SDK, one after the other"),
+    Publisher(name="sdk_sync", title="SDK without a loop, one by one"),
+)
+
 # What no setting switches off, so that its price is in every figure of Warren's.
 ALWAYS_ON: Final = (
     "the embedded ledger: found, begun and ended, each a transaction",
@@ -127,10 +142,10 @@ ALWAYS_ON: Final = (
     "what an answer cost",
 )
 
-ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, FOUR_THOUSAND, *OVERTAKING)
+ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, FOUR_THOUSAND, *OVERTAKING, *PUBLISHERS)
 
 
-def chosen(names: str) -> tuple[Contestant | Warren, ...]:
+def chosen(names: str) -> tuple[Contestant | Warren | Publisher, ...]:
     """Give the contestants that a list "name,name" means, in the order of the table.
 
     Raises:

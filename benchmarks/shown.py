@@ -19,11 +19,13 @@ _COLUMNS: Final = (
     ("calls/job", "calls_per_job", 2),
 )
 # Without jobs at a steady rate there is no latency; before others, calls are not those of the jobs alone.
-_MAY_BE_MISSING: Final = frozenset({"latency_p50_ms", "latency_p99_ms", "calls_per_job"})
+_MAY_BE_MISSING: Final = frozenset(
+    {"latency_p50_ms", "latency_p99_ms", "calls_per_job", "start_ms"}
+)
 _PLOTS: Final = {
-    "jobs_per_s": "Jobs a second of one worker process",
-    "cpu_us_per_job": "CPU of the worker for each job, in microseconds",
-    "rss_mb": "Memory of the worker, RSS in MB",
+    "jobs_per_s": "Jobs a second",
+    "cpu_us_per_job": "CPU for each job, in microseconds",
+    "rss_mb": "Memory, RSS in MB",
 }
 
 

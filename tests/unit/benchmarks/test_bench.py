@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import bench, contestants, letters, measurements, observed, shown
+from benchmarks import bench, contestants, letters, measurements, observed, publishing, shown
 from benchmarks.bars import Bar, svg
 from benchmarks.figures import Figures, Spread, as_json, interleaved, percentile, verdict
 from benchmarks.observed import Watch
@@ -187,6 +187,10 @@ def test_contestants_have_names_of_their_own_and_the_peers_a_module_each() -> No
     assert all((folder / f"{each.name}.py").exists() for each in contestants.PEERS)
 
 
+def test_every_publisher_has_a_way() -> None:
+    assert {each.name for each in contestants.PUBLISHERS} == publishing.WAYS.keys()
+
+
 def test_every_measurement_names_contestants_that_there_are() -> None:
     for each in measurements.MEASUREMENTS.values():
         assert contestants.chosen(",".join(each.names))
@@ -201,6 +205,12 @@ def test_sizes_of_the_command_line_come_before_those_of_the_name_and_of_quick() 
     assert _options("memory", "--quick").jobs == 800
     assert _options("memory", "--quick", "--jobs", "7").jobs == 7
     assert _options("--paced-s", "0").paced_s == 0
+    assert _options("--quick").rounds == 1
+
+
+def test_quick_makes_nothing_larger_and_no_size_twice() -> None:
+    assert _options("backlog", "--quick").backlogs == (1_000, 10_000)
+    assert _options("memory", "--quick").paced_s == 0
 
 
 def test_everyone_enters_at_each_size_under_a_name_of_its_own() -> None:
@@ -222,7 +232,7 @@ def test_where_nothing_varies_an_entrant_is_called_by_its_contestants_name() -> 
 
 @pytest.mark.parametrize("wanted", contestants.ALL, ids=lambda each: each.name)
 def test_what_is_added_to_warrens_configuration_makes_a_toml(
-    wanted: contestants.Contestant | contestants.Warren,
+    wanted: contestants.Contestant | contestants.Warren | contestants.Publisher,
 ) -> None:
     if isinstance(wanted, contestants.Warren):
         text = '[store]\npath = "/x"\n\n[endpoints.main]\nbase_url = "u"\n'
