@@ -6,7 +6,9 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 _WIDE: Final = 900
-_LEFT, _RIGHT, _TOP, _BOTTOM = 290, 110, 44, 12
+_RIGHT, _TOP, _BOTTOM = 110, 44, 12
+# A letter of the labels is about so wide, at 12 pixels.
+_LETTER: Final = 6.6
 _ROW: Final = 26
 _OURS, _OTHERS = "#1f6feb", "#8c959f"
 
@@ -25,10 +27,11 @@ class Bar:
 def svg(bars: Sequence[Bar], title: str) -> str:
     """Draw the bars, the first at the top, on a scale from nought."""
     most = max((bar.most for bar in bars), default=0) or 1
+    left = round(24 + _LETTER * max((len(bar.label) for bar in bars), default=0))
     high = _TOP + _ROW * len(bars) + _BOTTOM
 
     def x(value: float) -> float:
-        return _LEFT + value / most * (_WIDE - _LEFT - _RIGHT)
+        return left + value / most * (_WIDE - left - _RIGHT)
 
     rows: list[str] = []
     for number, bar in enumerate(bars):
@@ -36,8 +39,8 @@ def svg(bars: Sequence[Bar], title: str) -> str:
         middle = top + _ROW / 2
         colour = _OURS if bar.ours else _OTHERS
         rows += [
-            f'<text x="{_LEFT - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(bar.label)}</text>',
-            f'<rect x="{_LEFT}" y="{top + 4}" width="{x(bar.value) - _LEFT:.1f}" height="{_ROW - 8}" fill="{colour}"/>',
+            f'<text x="{left - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(bar.label)}</text>',
+            f'<rect x="{left}" y="{top + 4}" width="{x(bar.value) - left:.1f}" height="{_ROW - 8}" fill="{colour}"/>',
             f'<path d="M{x(bar.least):.1f},{middle} H{x(bar.most):.1f}" stroke="#24292f" stroke-width="1.5"/>',
             f'<text x="{x(bar.most) + 8:.1f}" y="{middle + 4:.1f}">{_said(bar.value)}</text>',
         ]

@@ -28,7 +28,7 @@ from stack.errors import StackError
 from stack.house import ROOT
 
 _RESULTS: Final = ROOT / "benchmarks/results"
-_WIDTH: Final = 150
+_ROOM: Final = 400
 _EPILOG: Final = """\
 measurements:
 {measurements}
@@ -127,16 +127,16 @@ def _by_key(taking_part: Sequence[Entrant]) -> dict[str, Entrant]:
 
 def _tell(options: argparse.Namespace, rounds: Mapping[str, Sequence[Figures]]) -> None:
     sizes: Measurement = options.sizes
-    titles = {each.key: each.title for each in options.entrants}
+    by_key = _by_key(options.entrants)
+    titles = {key: each.title for key, each in by_key.items()}
     rows = [
         as_json(key, sizes.in_flight, figures, os.cpu_count() or 1)
+        | {"processes": by_key[key].course.processes, "backlog": by_key[key].course.backlog}
         for key, figures in rounds.items()
     ]
-    console = Console(highlight=False)
-    console.width = max(console.width, _WIDTH)  # cut off it would tell nothing
-    console.print(shown.table(rows, titles, _caption(sizes)))
-    if (further := shown.loads(rows, titles)) is not None:
-        console.print(further)
+    for table in shown.tables(rows, titles, _caption(sizes)):
+        wide = Console(width=_ROOM).measure(table).maximum
+        Console(highlight=False, width=wide).print(table)  # cut off it would tell nothing
     if options.measurement == "features":
         print("Always on:", *contestants.ALWAYS_ON, sep="\n  ")
     target: Path = options.json or _RESULTS / f"bench-{options.measurement}.json"

@@ -65,7 +65,7 @@ MEASUREMENTS: Final = {
     ),
     "backlog": Measurement(
         what="the same jobs before 1,000 to 1,000,000 others in the queue",
-        about_min=60,
+        about_min=20,
         names=("bare", _WARREN),
         backlogs=(1_000, 10_000, 100_000, 1_000_000),
         rounds=1,
@@ -89,7 +89,7 @@ MEASUREMENTS: Final = {
         rounds=3,
     ),
     "memory": Measurement(
-        what="4,000 calls in flight, the most of one worker, to an upstream of 5 s",
+        what="4,000 calls in flight, the most of one worker; upstream of 5 s",
         about_min=5,
         names=("bare", "faststream_aiohttp", contestants.FOUR_THOUSAND.name),
         jobs=12_000,

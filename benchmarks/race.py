@@ -179,6 +179,10 @@ async def _overtaking(
         took.append(1000 * (post.arrivals.at[letter.number] - began))
     if not took:
         return {}
+    if len(post.arrivals.at) >= course.jobs + course.backlog + course.urgent:
+        raise StackError(
+            f"{contestant.name}: the backlog was done before the urgent jobs; take a larger one"
+        )
     return {
         f"latency_p{share:.0%}_ms_at_high priority".replace("%", ""): percentile(took, share)
         for share in (0.5, 0.99)

@@ -29,6 +29,14 @@ _PLOTS: Final = {
 }
 
 
+def tables(
+    rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], caption: str
+) -> list[Table]:
+    """Give the tables that there is something to say in."""
+    further = loads(rows, titles)
+    return [table(rows, titles, caption), *([] if further is None else [further])]
+
+
 def table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], caption: str) -> Table:
     """Give the table, the contestants in the order of `rows`."""
     made = Table(title=caption, title_justify="left")
@@ -71,7 +79,7 @@ def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
     least, most = row["spread"][name]
     if least == most:
         return median
-    return f"{median}\n{least:,.{digits}f} to {most:,.{digits}f}"
+    return f"{median}\n{least:,.{digits}f}-{most:,.{digits}f}"
 
 
 def plots(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], beside: Path) -> list[Path]:

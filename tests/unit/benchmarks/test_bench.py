@@ -250,14 +250,21 @@ def test_the_plot_is_xml_and_bears_any_label() -> None:
     assert "T & t" in texts
 
 
+def test_a_long_label_has_room_before_its_bar() -> None:
+    label = "a contestant with a name of so many letters, 2 processes"
+    drawn = ET.fromstring(svg([Bar(label=label, value=1, least=1, most=1)], "t"))  # noqa: S314  # our own drawing
+    bar = list(drawn.iter("{http://www.w3.org/2000/svg}rect"))[-1]
+
+    assert float(bar.attrib["x"]) > 6 * len(label)
+
+
 def test_latencies_at_further_rates_are_a_table_of_their_own() -> None:
     none = [as_json("bare", 20, [_figures()], 2)]
     loads = {"latency_p50_ms_at_25%": 50.0, "latency_p99_ms_at_25%": 60.0}
     some = [as_json("bare", 20, [replace(_figures(), loads=loads)], 2)]
 
-    assert shown.loads(none, {"bare": "b"}) is None
-    found = shown.loads(some, {"bare": "b"})
-    assert found is not None
+    assert len(shown.tables(none, {"bare": "b"}, "c")) == 1
+    _, found = shown.tables(some, {"bare": "b"}, "c")
     assert [column.header for column in found.columns] == ["contestant", "p50 at 25%", "p99 at 25%"]
     assert some[0]["spread"]["latency_p99_ms_at_25%"] == [60, 60]
 
@@ -285,4 +292,5 @@ def test_the_longest_whisker_stays_in_the_picture() -> None:
 def test_the_table_has_a_row_for_each_contestant() -> None:
     rows = [as_json(name, 20, [_figures(), _figures(200)], 2) for name in ("bare", "warren")]
 
-    assert shown.table(rows, {"bare": "b", "warren": "w"}, "c").row_count == 2
+    (table,) = shown.tables(rows, {"bare": "b", "warren": "w"}, "c")
+    assert table.row_count == 2
