@@ -1,11 +1,11 @@
 """A worker with a planted bug, or none, that may kill or stop itself at a named step of the line.
 
-    python -m tests.faults.mutant_worker BUG [--kill STEP COPY N | --stop STEP COPY N] [--job ID] [--lease SECONDS]
+    python -m tests.faults.mutant_worker BUG [--kill STEP COPY N | --stop STEP COPY N] [--job ID] [--lease SECONDS] [--page-cache KIB]
 
 BUG is a name out of `mutants.table`, `sound` for none. STEP is one of the line's, or `headers` and `body` (those of
 a response begin to come in), or `renewed` (the lease). COPY is reply, parked, dead, or "-" for steps that publish
 nothing; it is the N-th time that counts. `--job`: only steps of that job, and what happens in its call. `--stop`
-suspends the process (SIGSTOP) until somebody continues it.
+suspends the process (SIGSTOP) until somebody continues it. `--page-cache`: how much of its file the store keeps in memory.
 
 It prints a line "step STEP COPY JOB" for each step of the line, and "tasks N" when it renews its lease. Everything
 else is the worker as it is.
@@ -24,6 +24,7 @@ from tests.faults.stations import announce
 from worker.app import run
 from worker.core.events import Event, LeaseRenewed, StepReached
 from worker.settings import load
+from worker.store.embedded import connection
 from worker.store.embedded.options import EmbeddedOptions
 
 
@@ -89,10 +90,12 @@ def main() -> int:
     parser.add_argument("--stop", nargs=3)
     parser.add_argument("--job")
     parser.add_argument("--lease", type=float)
+    parser.add_argument("--page-cache", type=int, default=connection.PAGE_CACHE_KIB)
     given = parser.parse_args()
     BUGS[given.bug]()
     if given.lease is not None:
         _lease(timedelta(seconds=given.lease))
+    setattr(connection, "PAGE_CACHE_KIB", given.page_cache)  # noqa: B010  # a constant to everybody else
     interruption = None
     for number, place in ((signal.SIGKILL, given.kill), (signal.SIGSTOP, given.stop)):
         if place is not None:

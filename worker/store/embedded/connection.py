@@ -47,6 +47,8 @@ _UNUSABLE: Final = (
 # One process at a time prepares a file; a start waits this long for the others.
 _PREPARE_WAIT_S: Final = 10.0
 # SQLite's own busy handler sleeps up to 100 ms between looks and starves beside a busy writer.
+# What a process keeps of the file in memory, once so much of it was read or written.
+PAGE_CACHE_KIB: Final = 16_000
 _BUSY_SLEEP_S: Final = 0.001
 
 
@@ -126,7 +128,7 @@ def _set_up(
     connection.set_busy_handler(wait)
     full = options.durability is Durability.POWER
     connection.pragma("synchronous", "FULL" if full else "NORMAL")
-    connection.pragma("cache_size", -16_000)  # KiB
+    connection.pragma("cache_size", -PAGE_CACHE_KIB)  # less than 0: KiB, not pages
     connection.pragma("journal_size_limit", 64 * 1024 * 1024)
     connection.pragma("wal_autocheckpoint", 2_000)  # pages: a checkpoint every 8 MB
 
