@@ -13,6 +13,10 @@ from worker.core.kinds import Kind
 _FLOOR: Final = 1.0
 _USED: Final = 0.5
 _ALONE: Final = 1
+# What one call counts in the share that was too much. Some fail by chance at any time: they say nothing of how many
+# there are, and five of a hundred would keep a limit that each takes down below eight.
+_WEIGHT: Final = 1 / 50
+_TOLERATED: Final = 0.2
 # vLLM and its like queue what they cannot serve: there the calls that take too long are the only sign of load.
 _TOO_MUCH: Final = frozenset({Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.TIMEOUT})
 
@@ -39,13 +43,14 @@ class Concurrency:
     """The calls that may be in flight.
 
     `since` is when it last fell, seconds of a monotonic clock. `doubted` is what it fell to first, of the falls since which
-    no call has both begun and completed; 0: there is none.
+    no call has both begun and completed; 0: there is none. `share` of the latest calls were too much.
     """
 
     limit: float
     policy: ConcurrencyPolicy = field(default_factory=ConcurrencyPolicy)
     since: float = float("-inf")
     doubted: float = 0.0
+    share: float = 0.0
 
     @classmethod
     def new(cls, policy: ConcurrencyPolicy) -> "Concurrency":
@@ -61,9 +66,9 @@ class Concurrency:
     ) -> "Concurrency":
         """Give the limit after a call ended now so, None: it completed; `in_flight` counts it too.
 
-        A limit's worth of completed calls adds one. A call that was too much takes it down, but only if it began
-        after the last fall: those that were refused together tell one thing. Other failures tell nothing, nor does
-        a call that was alone.
+        A limit's worth of completed calls adds one. A refusal takes it down, and so does an overload or a time-out once they
+        are more than a few of the latest calls; but only one that began after the last fall: those that failed together
+        tell one thing. Other failures tell nothing, nor does a call that was alone.
 
         Where not even the fewer calls complete, the endpoint is down, and they are not too many. So with the first one that
         does the limit goes back to its first fall: a storm would else leave one call at a time of a hundred, for long.
@@ -71,16 +76,24 @@ class Concurrency:
         """
         if kind is None:
             return self._completed(began, in_flight)
-        if kind in _TOO_MUCH and began >= self.since and in_flight > _ALONE:
-            # What was in flight was too much; a limit far above it says nothing.
-            limit = max(min(self.limit, float(in_flight)) * self.policy.kept, _FLOOR)
-            doubted = 0.0 if kind is Kind.RATE_LIMITED else max(self.doubted, limit)
-            return replace(self, limit=limit, since=now, doubted=doubted)
-        return self
+        refused = kind is Kind.RATE_LIMITED
+        if kind not in _TOO_MUCH or began < self.since or in_flight <= _ALONE:
+            return self
+        share = self.share + _WEIGHT * (1 - self.share)
+        if not refused and share <= _TOLERATED:
+            return replace(self, share=share)
+        # What was in flight was too much; a limit far above it says nothing.
+        limit = max(min(self.limit, float(in_flight)) * self.policy.kept, _FLOOR)
+        doubted = 0.0 if refused else max(self.doubted, limit)
+        return replace(self, limit=limit, since=now, doubted=doubted, share=0.0)
 
     def _completed(self, began: float, in_flight: int) -> "Concurrency":
+        return self._grown(began, in_flight, share=self.share * (1 - _WEIGHT))
+
+    def _grown(self, began: float, in_flight: int, *, share: float) -> "Concurrency":
         if self.doubted and began >= self.since:
-            return replace(self, limit=max(self.limit, self.doubted), doubted=0.0)
+            return replace(self, limit=max(self.limit, self.doubted), doubted=0.0, share=share)
         if in_flight < self.limit * _USED:
-            return self
-        return replace(self, limit=min(self.limit + 1 / self.limit, float(self.policy.most)))
+            return replace(self, share=share) if share else self
+        limit = min(self.limit + 1 / self.limit, float(self.policy.most))
+        return replace(self, limit=limit, share=share)

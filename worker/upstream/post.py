@@ -175,8 +175,11 @@ class Post:
         start, now = place.hold.start, self._clock.monotonic()
         place.hold.given_up = True
         kind = outcome.kind if isinstance(outcome, Failed) else None
-        # Where limits by the minute are known, a refusal is theirs, and not of so many calls at once.
-        by_the_minute = kind is Kind.RATE_LIMITED and self._quota.known
+        # Where limits by the minute are known, or a time is named, a refusal is theirs, and not of so many calls at once.
+        timed = self._quota.known or (
+            isinstance(outcome, Failed) and outcome.retry_after is not None
+        )
+        by_the_minute = kind is Kind.RATE_LIMITED and timed
         crowded = Kind.CANCELLED if by_the_minute else kind
         self.endpoint.bearing.ended(crowded, began=start.began, now=now)
         # A request that no endpoint would take says nothing about how this one is doing, but that it is there.

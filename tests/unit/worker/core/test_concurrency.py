@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.worker.upstream.fakes import dice
 from worker.core.concurrency import Concurrency, ConcurrencyPolicy
 from worker.core.kinds import Kind
 
@@ -29,9 +30,26 @@ def test_it_does_not_grow_while_it_is_not_used() -> None:
     assert at(10).after(None, began=0, now=1, in_flight=4).limit == 10
 
 
-@pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.TIMEOUT])
-def test_what_was_too_much_takes_it_down(kind: Kind) -> None:
-    assert at(10).after(kind, began=0, now=1, in_flight=10).limit == 7
+def test_a_refusal_takes_it_down() -> None:
+    assert at(10).after(Kind.RATE_LIMITED, began=0, now=1, in_flight=10).limit == 7
+
+
+@pytest.mark.parametrize("kind", [Kind.OVERLOADED, Kind.TIMEOUT])
+def test_overloads_and_time_outs_take_it_down_when_they_are_more_than_a_few(kind: Kind) -> None:
+    limit, calls = at(10), 0
+    while limit.limit == 10:
+        limit = limit.after(kind, began=0, now=1, in_flight=10)
+        calls += 1
+    assert (limit.limit, calls) == (7, 12)
+
+
+@given(st.integers(0, 2**32))
+def test_seven_of_a_hundred_that_fail_by_chance_leave_most_of_it(seed: int) -> None:
+    chance, limit = dice(seed), Concurrency.new(ConcurrencyPolicy(start=50, most=50))
+    for now in range(5_000):
+        kind = Kind.OVERLOADED if chance() < 0.07 else None
+        limit = limit.after(kind, began=now, now=now + 1, in_flight=int(limit.limit))
+    assert limit.limit > 25
 
 
 @pytest.mark.parametrize("kind", [Kind.UPSTREAM_ERROR, Kind.INVALID_REQUEST, Kind.CANCELLED])
@@ -57,16 +75,18 @@ def test_falls_without_a_completed_call_between_them_count_as_one_when_one_compl
     kind: Kind,
 ) -> None:
     fallen = at(10)
-    for now in range(1, 20):
+    for now in range(1, 200):
         fallen = fallen.after(kind, began=now - 0.5, now=now, in_flight=10)
     assert fallen.limit == 1
     assert (
-        fallen.after(None, began=0.5, now=20, in_flight=1).limit <= 2
+        fallen.after(None, began=0.5, now=200, in_flight=1).limit <= 2
     )  # it began before the falls
-    healed = fallen.after(None, began=20, now=21, in_flight=1)
+    healed = fallen.after(None, began=200, now=201, in_flight=1)
     assert healed.limit == 7
-    again = healed.after(kind, began=21, now=22, in_flight=7)
-    assert again.after(None, began=22, now=23, in_flight=1).limit < 5
+    again = healed
+    for now in range(202, 214):
+        again = again.after(kind, began=now - 0.5, now=now, in_flight=7)
+    assert again.after(None, began=220, now=221, in_flight=1).limit < 5
 
 
 def test_refusals_say_what_they_mean_without_a_completed_call_between_them() -> None:

@@ -24,7 +24,7 @@ BEARS: Final = 400
 STORM: Final = (20.0, 80.0)
 ENDS: Final = 100.0
 """No job comes after this instant."""
-LONGEST: Final = 400.0
+LONGEST: Final = 900.0
 CALL_S: Final = 1.0
 REFUSAL_S: Final = 0.05
 TRIES: Final = 3
@@ -35,6 +35,7 @@ TICK_S: Final = 0.05
 @dataclass(slots=True)
 class Job:
     calls: int = 0
+    refused: int = 0
     failed_attempts: int = 0
     tries: int = 0
 
@@ -95,7 +96,7 @@ class Storm:
 
     def start(self, worker: Worker, job: Job) -> None:
         probes = worker.circuit.state is not State.CLOSED
-        if job.calls:
+        if job.calls > job.refused:
             budget = worker.budget.retry(self.now)
             if budget is None and not probes:
                 self.at(self.now + 2, "come", job)
@@ -104,11 +105,11 @@ class Storm:
         else:
             worker.budget = worker.budget.first_try(self.now)
         self.calls["all"] += 1
-        self.calls["retry"] += job.calls > 0 and not probes
+        self.calls["retry"] += job.calls > job.refused and not probes
         self.calls["probe"] += probes
         if STORM[0] <= self.now < STORM[1]:
             self.calls["stormy"] += 1
-            self.calls["stormy retry"] += job.calls > 0 and not probes
+            self.calls["stormy retry"] += job.calls > job.refused and not probes
         job.calls += 1
         worker.circuit = worker.circuit.probing(self.now)
         worker.in_flight += 1
@@ -119,7 +120,9 @@ class Storm:
         self.at(self.now + seconds, "end", worker, job, failed, self.now, probes)
 
     def end(self, worker: Worker, job: Job, failed: bool, began: float, probes: bool) -> None:  # noqa: FBT001  # called by name, from the events
-        kind = Kind.OVERLOADED if failed else None
+        # Outside the storm it is a refusal of what is too much at once.
+        stormy = STORM[0] <= began < STORM[1]
+        kind = (Kind.OVERLOADED if stormy else Kind.RATE_LIMITED) if failed else None
         was = worker.circuit.state
         worker.circuit = worker.circuit.after(
             kind, began=began, now=self.now, chance=self.chance.random()
@@ -135,7 +138,8 @@ class Storm:
             self.done += 1
             return
         self.failed_by_second[int(self.now)] += 1
-        if probes:
+        job.refused += kind is Kind.RATE_LIMITED
+        if probes or kind is Kind.RATE_LIMITED:  # no attempt counts
             self.at(self.now + 2, "come", job)
             return
         job.tries += 1
