@@ -23,14 +23,12 @@ class Observed:
     `latency_s`: the mean duration of completed calls, newer ones weigh more. `peak_s`: the same, but a longer
     one counts at once and in full, and is forgotten with time. Both are None until a call has completed.
     `at_least_s`: while nothing completed, how long the longest call was that ended without an answer.
-    `error_rate`: the share of calls that failed, in [0, 1]. `first_byte_s`: the mean time to the first byte, where it
-    was told; no choice goes by it (decision 16). `told_at`, `began_at`: the last news, the last call that began.
+    `error_rate`: the share of calls that failed, in [0, 1]. `told_at`, `began_at`: the last news, the last call that began.
     `unanswered_since`: when the first call began since the last news.
     """
 
     latency_s: float | None = None
     peak_s: float | None = None
-    first_byte_s: float | None = None
     at_least_s: float = 0.0
     error_rate: float = 0.0
     told_at: float = -math.inf
@@ -42,9 +40,7 @@ class Observed:
         since = at if self.unanswered_since is None else self.unanswered_since
         return replace(self, began_at=max(at, self.began_at), unanswered_since=since)
 
-    def after(
-        self, *, seconds: float, failed: bool, at: float, first_byte_s: float | None = None
-    ) -> "Observed":
+    def after(self, *, seconds: float, failed: bool, at: float) -> "Observed":
         """Take note of a call that ended: `failed` if the endpoint, not the request, was at fault.
 
         A failure never makes an endpoint look faster, only slower if it took longer than what is known:
@@ -55,7 +51,7 @@ class Observed:
         fresh = 1 - math.exp(-since / MEMORY_S)
         weight = min(max(fresh, ERROR_ALPHA), _MOST_OF_AN_ERROR)
         rate = self.error_rate + weight * (failed - self.error_rate)
-        known = self._at_least(seconds) if failed else self._completed(seconds, fresh, first_byte_s)
+        known = self._at_least(seconds) if failed else self._completed(seconds, fresh)
         told_at = max(at, self.told_at)
         return replace(known, error_rate=rate, told_at=told_at, unanswered_since=None)
 
@@ -76,16 +72,13 @@ class Observed:
         """Tell for how long there has been neither news nor a call that may bring some."""
         return max(now - max(self.told_at, self.began_at), 0.0)
 
-    def _completed(self, seconds: float, fresh: float, first_byte_s: float | None) -> "Observed":
+    def _completed(self, seconds: float, fresh: float) -> "Observed":
         weight = max(fresh, ALPHA)
         peak_s = _mean(self.peak_s, seconds, fresh)
         return replace(
             self,
             latency_s=_mean(self.latency_s, seconds, weight),
             peak_s=max(peak_s, seconds),
-            first_byte_s=self.first_byte_s
-            if first_byte_s is None
-            else _mean(self.first_byte_s, first_byte_s, weight),
             at_least_s=0.0,
         )
 

@@ -7,7 +7,7 @@ from worker.core.kinds import Kind
 class Bearing:
     """Counts one endpoint's calls in flight against a number that is configured, or else found out.
 
-    Found out: it begins at `most`, and falls with the first call that was too much.
+    Found out: it begins at `most`; `core.concurrency` says when it falls.
     """
 
     def __init__(self, *, configured: int, most: int) -> None:

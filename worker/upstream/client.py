@@ -255,8 +255,7 @@ class UpstreamClient:
             if outcome is None:
                 post.cut_off(place, seconds=seconds, hung=ended is Kind.TIMEOUT)
                 spent.cut_off(seconds)
-        first_byte_s = heard[0] if heard else None
-        outcome = post.ended(place, outcome, seconds=seconds, first_byte_s=first_byte_s)
+        outcome = post.ended(place, outcome, seconds=seconds)
         spent.add(outcome, seconds)
         if isinstance(outcome, Completed) and place.fallback:
             outcome = replace(outcome, fallback=True)

@@ -164,9 +164,7 @@ class Post:
         self.endpoint.bearing.ended(Kind.TIMEOUT, began=start.began, now=now)
         self._noted(Failed(kind=Kind.TIMEOUT), start, now)
 
-    def ended(
-        self, place: Place, outcome: Outcome, *, seconds: float, first_byte_s: float | None
-    ) -> Outcome:
+    def ended(self, place: Place, outcome: Outcome, *, seconds: float) -> Outcome:
         """Take note of how the place's call ended.
 
         Give the outcome with what the endpoint's standing says to it: a failure after which no call is taken tells for
@@ -186,9 +184,8 @@ class Post:
         if kind is not None and RULES[kind].cure in {Cure.NONE, Cure.END}:
             self._observed = self._observed.answered(at=now)
         else:
-            self._observed = self._observed.after(
-                seconds=seconds, failed=kind is not None, at=now, first_byte_s=first_byte_s
-            )
+            failed = kind is not None
+            self._observed = self._observed.after(seconds=seconds, failed=failed, at=now)
         noted = self._noted(outcome, start, now)
         self._quota.learn(place.model, place.hold.job.body, outcome, now=now)
         self._quota.settle(place.hold.taken, outcome)

@@ -118,12 +118,3 @@ def test_an_endpoint_is_silent_since_its_last_news_or_since_it_was_last_asked() 
     assert asked.silent_s(12.0) == 2
     assert asked.after(seconds=3.0, failed=True, at=13.0).silent_s(14.0) == 1
     assert asked.silent_s(9.0) == 0
-
-
-def test_first_bytes_are_a_mean_of_those_that_were_told() -> None:
-    known = Observed().after(seconds=2.0, failed=False, at=0.0, first_byte_s=1.0)
-    assert known.first_byte_s == 1
-    assert known.after(seconds=2.0, failed=False, at=0.1).first_byte_s == 1
-    assert known.after(
-        seconds=2.0, failed=False, at=0.0, first_byte_s=2.0
-    ).first_byte_s == pytest.approx(1 + ALPHA)
