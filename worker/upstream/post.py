@@ -8,6 +8,7 @@ from typing import Final
 from worker.core.admission import HOLD
 from worker.core.candidate import Candidate
 from worker.core.circuit import State
+from worker.core.estimate import Extent
 from worker.core.events import CircuitChanged, EndpointHeld, LimitSeen, SeatRefused
 from worker.core.hints import limits_told
 from worker.core.kinds import RULES, Cure, Kind
@@ -31,7 +32,7 @@ class _Hold:
 
     start: Start
     taken: Taken
-    job: Job
+    asked: Extent | None
     given_up: bool = False
 
 
@@ -108,10 +109,11 @@ class Post:
         `StoreUnavailable`.
         """
         start = self._started(job.id)
+        asked = self._quota.extent(job.body)
         taken: Taken | Full = Taken()
         try:
             if self._quota.known:
-                taken = await self._quota.take(model, job.body, now=self._clock.monotonic)
+                taken = await self._quota.take(model, asked, now=self._clock.monotonic)
         except BaseException:
             self._unseated(start)
             raise
@@ -129,7 +131,7 @@ class Post:
             fallback=fallback,
             counted=bool(taken.charges),
             post=self,
-            hold=_Hold(start, taken, job),
+            hold=_Hold(start, taken, asked),
         )
 
     def leave(self, place: Place) -> None:
@@ -187,7 +189,7 @@ class Post:
             failed = kind is not None
             self._observed = self._observed.after(seconds=seconds, failed=failed, at=now)
         noted = self._noted(outcome, start, now)
-        self._quota.learn(place.model, place.hold.job.body, outcome, now=now)
+        self._quota.learn(place.model, place.hold.asked, outcome, now=now)
         self._quota.settle(place.hold.taken, outcome)
         return noted
 

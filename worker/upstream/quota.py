@@ -88,8 +88,14 @@ class Quota:
         fresh = (seen.share_left for seen in self._seen.values() if now - seen.at < _FRESH_S)
         return min(fresh, default=1.0)
 
-    async def take(self, model: str, body: bytes, *, now: Callable[[], float]) -> Taken | Full:
-        """Take the permits for one call; see `Limits.take`. Errors: `StoreUnavailable`.
+    def extent(self, body: bytes) -> Extent | None:
+        """Look at a request's body, where its tokens are counted; None: they are not, and the body is not read."""
+        return extent(body) if self.limit(Counted.TOKENS) else None
+
+    async def take(
+        self, model: str, asked: Extent | None, *, now: Callable[[], float]
+    ) -> Taken | Full:
+        """Take the permits for one call; see `Limits.take`. `asked` is its `extent`. Errors: `StoreUnavailable`.
 
         Where permits are scarce those who want one ask one after the other, and not while it is known that there is
         none: all that wait would else ask at the same instant, and one of them get it. Nor is a store asked that has failed
@@ -97,16 +103,18 @@ class Quota:
         """
         began = now()
         if began - self._full_until > _SCARCE_S:
-            return await self._asked(model, body, now)
+            return await self._asked(model, asked, now)
         async with self._turn:
             if self._failed_at >= began:
                 raise StoreUnavailable("the store did not answer who asked before")
             if (left_s := self.left_s(now())) > 0:
                 return Full(wait=timedelta(seconds=left_s), meter=self._full_of.value)
-            return await self._asked(model, body, now)
+            return await self._asked(model, asked, now)
 
-    async def _asked(self, model: str, body: bytes, now: Callable[[], float]) -> Taken | Full:
-        tokens = self._reckoned(model, extent(body)) if self.limit(Counted.TOKENS) else 0
+    async def _asked(
+        self, model: str, asked: Extent | None, now: Callable[[], float]
+    ) -> Taken | Full:
+        tokens = 0 if asked is None else self._learned.get(model, Learned()).tokens(asked)
         try:
             taken = await self._limits.take(self._charges(tokens))
         except StoreUnavailable:
@@ -118,20 +126,20 @@ class Quota:
             self._full_until = max(self._full_until, now() + taken.wait.total_seconds())
         return taken
 
-    def learn(self, model: str, body: bytes, outcome: Outcome, *, now: float) -> None:
+    def learn(self, model: str, asked: Extent | None, outcome: Outcome, *, now: float) -> None:
         """Take note of what a call has used, for the next one's reckoning, or of the time for which it was refused.
 
         For so long the account's other endpoints would refuse it too.
         """
         if isinstance(outcome, Failed) and outcome.kind is Kind.RATE_LIMITED:
-            asked = min(outcome.retry_after or timedelta(), LONGEST_HOLD)
-            self._full_until = max(self._full_until, now + asked.total_seconds())
-        if not isinstance(outcome, Completed) or outcome.usage is None or not self.known:
+            wait = min(outcome.retry_after or timedelta(), LONGEST_HOLD)
+            self._full_until = max(self._full_until, now + wait.total_seconds())
+        if not isinstance(outcome, Completed) or outcome.usage is None or asked is None:
             return
         known = self._learned.pop(model, Learned())
         if len(self._learned) >= _MOST_MODELS:
             del self._learned[next(iter(self._learned))]
-        self._learned[model] = known.after(extent(body), outcome.usage)
+        self._learned[model] = known.after(asked, outcome.usage)
 
     def settle(self, taken: Taken, outcome: Outcome | None) -> None:
         """Count what the call has used in place of what was reckoned; None: there was no call.
@@ -182,9 +190,6 @@ class Quota:
         for each in [each for each, (_, at) in by_model.items() if now - at > _COUNTED_S]:
             del by_model[each]
         return max((told, *(limit for limit, _ in by_model.values())))
-
-    def _reckoned(self, model: str, asked: Extent) -> int:
-        return self._learned.get(model, Learned()).tokens(asked)
 
     def _charges(self, tokens: int) -> tuple[Charge, ...]:
         return charges(
