@@ -17,7 +17,7 @@ import uvloop
 
 from producer_sdk.wire import Lane as LaneName
 from producer_sdk.wire import request_key
-from worker import parts, stores
+from worker import garbage, parts, stores
 from worker.asking import Asking
 from worker.background import background, every
 from worker.broker.asks import AskIntake
@@ -96,6 +96,7 @@ async def serve(settings: Settings, *, listeners: Sequence[Listener], clock: Clo
                 sink.info("stopped", drained=True)
                 return 0
             worker = building.result()
+            garbage.settle()
             sink.info("started", tiers=sorted(settings.tiers), health=worker.address)
             await told.wait()
             sink.info("draining", held=worker.crew.held)
