@@ -19,7 +19,7 @@ that the order keeps:
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -230,8 +230,9 @@ class Line(Settling):
         async with self.slots[job.queue_key].calls:
             if self.outage.answering or self._has_changed(job):
                 return _Look.AGAIN
-            async with self.upstream.seat(job) as seat:
-                if isinstance(seat, Seat):
+            seat = await self.upstream.seat(job)
+            if isinstance(seat, Seat):
+                try:
                     delivery.let_next()
                     late.called(job)
                     purse = self.spending.free()
@@ -239,8 +240,9 @@ class Line(Settling):
                         job, spent(job), seat=seat, purse=purse, claims=NO_CLAIMS
                     )
                     return called if isinstance(called, Unrecorded) else _Look.AGAIN
-            wait = seat.wait
-        return await self._hold(delivery, wait)
+                finally:
+                    self.upstream.leave(seat)
+        return await self._hold(delivery, seat.wait)
 
     async def _wait(self, for_: Coroutine[Any, Any, object], delivery: Delivery) -> "_Look":
         """Wait until something is done; not for a delivery that is gone, nor when the worker goes down."""
@@ -415,17 +417,19 @@ class Line(Settling):
             permit = await gate.permit()
             if isinstance(permit, NoPermit):
                 return permit
-            instead: NoSeat | NoMoney | None = None
-            async with self.upstream.seat(job) as seat:
-                if isinstance(seat, NoSeat):
-                    instead = seat
-                elif not isinstance(purse := await self.spending.reserve(job), Purse):
-                    instead = purse
-                else:
-                    begun = await self._begin_with(permit, seat, purse, delivery)
-            if instead is not None:
+            seat = await self.upstream.seat(job)
+            if isinstance(seat, NoSeat):
                 await gate.give_back(permit)
-                return instead
+                return seat
+            try:
+                purse = await self.spending.reserve(job)
+                if isinstance(purse, Purse):
+                    begun = await self._begin_with(permit, seat, purse, delivery)
+            finally:
+                self.upstream.leave(seat)
+            if not isinstance(purse, Purse):
+                await gate.give_back(permit)
+                return purse
             return await self._begin_anew(delivery, begun) if isinstance(begun, _Begun) else begun
 
     async def _begin_anew(
@@ -436,14 +440,17 @@ class Line(Settling):
         Else no job would be called for while the store is slow, and each be parked again and again.
         """
         job, seat = delivery.job, None
-        async with AsyncExitStack() as left:
-            with suppress(StoreUnavailable):
-                seat = await left.enter_async_context(self.upstream.seat(job))
-            if isinstance(seat, Seat) and self.gates[job.queue_key].closed() is None:
-                delivery.let_next()
-                return await self._call(
-                    job, begun.tally, seat=seat, purse=begun.purse, claims=self.ledger
-                )
+        with suppress(StoreUnavailable):
+            seat = await self.upstream.seat(job)
+        if isinstance(seat, Seat):
+            try:
+                if self.gates[job.queue_key].closed() is None:
+                    delivery.let_next()
+                    return await self._call(
+                        job, begun.tally, seat=seat, purse=begun.purse, claims=self.ledger
+                    )
+            finally:
+                self.upstream.leave(seat)
         self.spending.give_back(begun.purse)
         now = self.clock.now()
         until = now + seat.wait if isinstance(seat, NoSeat) else self._opens_at(job, now)

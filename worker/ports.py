@@ -4,7 +4,6 @@ A port's promises are its docstrings, and one contract suite per port holds ever
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import TracebackType
@@ -283,12 +282,16 @@ class Upstream(Protocol):
         """Tell that no endpoint takes calls for the job now, as far as this process knows. Quick; asks nobody."""
         ...
 
-    def seat(self, job: Job) -> AbstractAsyncContextManager[Seat | NoSeat]:
+    async def seat(self, job: Job) -> Seat | NoSeat:
         """Choose an endpoint and take the permits of its limits for one call, or tell how long to wait.
 
-        What is left of the seat when the block ends is given back: all of it where no attempt was made.
+        Whoever is given a seat has to `leave` it, whatever happens. Cancelled, or with an error, it has given none.
         Errors: `StoreUnavailable`, where limits are shared through the store.
         """
+        ...
+
+    def leave(self, seat: Seat) -> None:
+        """Give back what is left of a seat: all of it where no attempt was made. Returns at once, asks nobody."""
         ...
 
     async def attempt(

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import (
-    AsyncIterator,
     Awaitable,
     Callable,
     Collection,
@@ -10,7 +9,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
@@ -117,15 +115,14 @@ class UpstreamClient:
         """Tell that no endpoint takes calls for the job now; None: one does."""
         return self.pools[job.tier].unready(job)
 
-    @asynccontextmanager
-    async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
+    async def seat(self, job: Job) -> Seat | NoSeat:
         """Choose an endpoint and take the permits of its limits for one call, or tell how long to wait."""
-        place = await self.pools[job.tier].take(job)
-        try:
-            yield place
-        finally:
-            if isinstance(place, Place):
-                place.post.leave(place)
+        return await self.pools[job.tier].take(job)
+
+    def leave(self, seat: Seat) -> None:
+        """Give up a seat at which no call was made; one whose call was made is given up already."""
+        if isinstance(seat, Place):
+            seat.post.leave(seat)
 
     async def attempt(
         self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None

@@ -54,9 +54,11 @@ class Seats:
         del job
         return None
 
-    @asynccontextmanager
-    async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
-        yield Seat(endpoint="fake", model=job.model)
+    async def seat(self, job: Job) -> Seat | NoSeat:
+        return Seat(endpoint="fake", model=job.model)
+
+    def leave(self, seat: Seat) -> None:
+        del seat
 
 
 @dataclass(slots=True)
@@ -73,7 +75,8 @@ class FakeUpstream(Seats):
     no_seats: list[NoSeat | StoreUnavailable] = field(default_factory=list)
     counted: bool = False
     seated: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
+    given: list[Seat] = field(default_factory=list)
+    left: list[Seat] = field(default_factory=list)
     took: list[Seat | None] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
@@ -92,16 +95,19 @@ class FakeUpstream(Seats):
             return self.readiness(job)
         return None if self.ready is None else Unready(until=self.ready)
 
-    @asynccontextmanager
-    async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
+    async def seat(self, job: Job) -> Seat | NoSeat:
         self.seated.append(job.id)
         self.asked.set()
         seat = Seat(endpoint="fake", model=job.model, counted=self.counted)
         instead = self.no_seats.pop(0) if self.no_seats else seat
         if isinstance(instead, StoreUnavailable):
             raise instead
-        yield instead
-        self.left.append(job.id)
+        if isinstance(instead, Seat):
+            self.given.append(instead)
+        return instead
+
+    def leave(self, seat: Seat) -> None:
+        self.left.append(seat)
 
     async def attempt(
         self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None

@@ -194,7 +194,24 @@ async def test_every_seat_is_left_again_whether_it_was_used_or_not(stand: Stand)
     stand.upstream.no_seats = [MINUTE]
     await line.handle(FakeDelivery(make_job("k2", "s2")))
     assert len(stand.upstream.seated) == 2
-    assert stand.upstream.left == stand.upstream.seated
+    assert (len(stand.upstream.given), stand.upstream.left) == (1, stand.upstream.given)
+
+
+async def test_the_seat_of_a_job_that_is_cancelled_is_left(stand: Stand) -> None:
+    stand.upstream.gate.clear()
+    running = asyncio.create_task(stand.line().handle(FakeDelivery(make_job())))
+    await stand.upstream.begun.wait()
+    running.cancel()
+    await asyncio.wait({running})
+    assert running.cancelled()
+    assert (len(stand.upstream.given), stand.upstream.left) == (1, stand.upstream.given)
+
+
+async def test_the_seat_of_a_job_on_which_the_line_fails_is_left(stand: Stand) -> None:
+    stand.upstream.bug = RuntimeError("a bug")
+    with pytest.raises(RuntimeError):
+        await stand.line().handle(FakeDelivery(make_job()))
+    assert (len(stand.upstream.given), stand.upstream.left) == (1, stand.upstream.given)
 
 
 class Slow(Spy):
@@ -217,8 +234,8 @@ async def test_while_the_ledger_is_slow_a_job_is_called_for_at_a_seat_that_is_ta
     await stand.line(ledger=lambda real: Slow(real, [])).handle(delivery)
     assert (delivery.parked, len(delivery.replies)) == ([], 1)
     assert len(stand.upstream.calls) == 1
-    assert len(stand.upstream.seated) == 2
-    assert stand.upstream.left == stand.upstream.seated
+    assert len(stand.upstream.given) == 2
+    assert len(stand.upstream.left) == 2
 
 
 @pytest.mark.parametrize("lacking", ["a seat", "the store"])

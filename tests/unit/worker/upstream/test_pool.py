@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -99,10 +99,20 @@ class Bench:
 
     async def sits(self) -> Seat | NoSeat:
         """Take a seat, make its call, and leave it."""
-        async with self.client.seat(JOB) as seat:
+        async with self.seat(JOB) as seat:
             if isinstance(seat, Seat):
                 await self.client.attempt(JOB, calls_left=1, may_call=always, seat=seat)
             return seat
+
+    @asynccontextmanager
+    async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
+        """Take a seat for as long as the block lasts."""
+        seat = await self.client.seat(job)
+        try:
+            yield seat
+        finally:
+            if isinstance(seat, Seat):
+                self.client.leave(seat)
 
     async def sits_or_waits(self) -> timedelta:
         """Take a seat, make its call, and leave it; give how long to wait before the next."""
@@ -331,7 +341,7 @@ async def test_what_the_limits_allow_is_used_and_not_more() -> None:
 async def test_a_seat_that_is_left_unused_gives_its_permits_back() -> None:
     bench = Bench(Upstream(), specs=[{"requests_per_minute": 600, "tokens_per_minute": 4000}])
     for _ in range(50):
-        async with bench.client.seat(JOB) as seat:
+        async with bench.seat(JOB) as seat:
             assert isinstance(seat, Seat)
         await asyncio.sleep(0)
         bench.clock.passed_s += 0.01
@@ -499,7 +509,7 @@ async def test_a_model_with_a_lower_limit_of_its_own_does_not_slow_the_others() 
 
     async def calls(asked: Job, limit: int) -> None:
         a.headers = {"x-ratelimit-limit-requests": str(limit)}
-        async with bench.client.seat(asked) as seat:
+        async with bench.seat(asked) as seat:
             assert isinstance(seat, Seat)
             await bench.client.attempt(asked, calls_left=1, may_call=always, seat=seat)
 
@@ -561,7 +571,7 @@ async def test_a_store_that_is_away_ends_an_attempt_with_what_is_known_and_count
 
 async def test_no_more_calls_are_in_flight_than_are_configured() -> None:
     bench = Bench(Upstream(), specs=[{"concurrency": 1}])
-    async with bench.client.seat(JOB) as first:
+    async with bench.seat(JOB) as first:
         assert isinstance(first, Seat)
         refused = no_seat(await bench.sits())
         assert (refused.obstacle, refused.kind) == (Obstacle.CONCURRENCY, Kind.UNAVAILABLE)
@@ -598,7 +608,7 @@ async def test_probes_that_fail_one_by_one_say_nothing_of_how_many_calls_are_bor
     while isinstance(await bench.sits(), NoSeat):
         bench.clock.passed_s += 1
     async with AsyncExitStack() as seats:
-        taken = [await seats.enter_async_context(bench.client.seat(JOB)) for _ in range(20)]
+        taken = [await seats.enter_async_context(bench.seat(JOB)) for _ in range(20)]
     assert all(isinstance(seat, Seat) for seat in taken)
 
 
@@ -614,7 +624,7 @@ async def test_a_rate_that_was_exceeded_says_nothing_of_how_many_calls_are_borne
     bench.clock.passed_s += 1.1
     await bench.sits()
     async with AsyncExitStack() as seats:
-        taken = [await seats.enter_async_context(bench.client.seat(JOB)) for _ in range(20)]
+        taken = [await seats.enter_async_context(bench.seat(JOB)) for _ in range(20)]
     assert all(isinstance(seat, Seat) for seat in taken)
 
 
@@ -681,7 +691,7 @@ async def test_an_unused_seat_lets_another_job_probe() -> None:
     await bench.attempt()
     bench.clock.passed_s += 15
     a.status = 200
-    async with bench.client.seat(JOB) as probe:
+    async with bench.seat(JOB) as probe:
         assert isinstance(probe, Seat)
         assert isinstance(await bench.sits(), NoSeat)
     assert isinstance(await bench.sits(), Seat)
