@@ -17,7 +17,7 @@ import uvloop
 
 from producer_sdk.wire import Lane as LaneName
 from producer_sdk.wire import request_key
-from worker import garbage, parts, stores
+from worker import descriptors, garbage, parts, stores
 from worker.asking import Asking
 from worker.background import background, every
 from worker.broker.asks import AskIntake
@@ -75,6 +75,7 @@ def run(
         SettingsError: a manager does not give secrets that the settings say it keeps.
     """
     read_managed(secrets_of(settings))
+    descriptors.raise_limit()
     return uvloop.run(serve(settings, listeners=listeners, clock=clock or SystemClock()))
 
 
@@ -84,6 +85,8 @@ async def serve(settings: Settings, *, listeners: Sequence[Listener], clock: Clo
     with library_lines(sink, clock):
         for warning in settings.warnings:
             sink.warning("settings", warning=warning)
+        if (shortage := descriptors.shortage(settings)) is not None:
+            sink.warning("settings", warning=shortage)
         told = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -249,10 +249,10 @@ FAULTS: dict[str, tuple[Callable[[Ward], object], str, str, str, int]] = {
         1,
     ),
     "too many jobs for the limit of open files": (
-        _set(more="concurrency = 2000\n"),
+        _set(more="concurrency = 6000\n"),
         "open files",
         "fail",
-        "2004 jobs",
+        "6004 jobs",
         1,
     ),
     "a key that everybody may read": (

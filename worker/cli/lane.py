@@ -16,6 +16,7 @@ from worker.core.windows import Window, next_change
 from worker.parts import lane_rules
 from worker.ports import LaneBook
 from worker.settings import Settings
+from worker.settings.bounds import MOST_JOBS_OF_A_LANE
 from worker.stores import lane_book
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -32,8 +33,7 @@ _COLUMNS: Final = (
     "set_by_operator",
 )
 _AS_CONFIGURED: Final = "default"
-# As the settings `concurrency` and `requests_per_minute`.
-_MOST_JOBS: Final = 2000
+# As the setting `requests_per_minute`.
 _MOST_CALLS: Final = 1_000_000
 
 
@@ -177,7 +177,7 @@ def set_measure(  # noqa: PLR0917  # one parameter for each option, by name
             )
             orders = replace(orders, per_minute=per_minute)
         if concurrency is not None:
-            number = _number("--concurrency", concurrency, least=1, most=_MOST_JOBS)
+            number = _number("--concurrency", concurrency, least=1, most=MOST_JOBS_OF_A_LANE)
             orders = replace(orders, concurrency=number)
         return replace(orders, windows=_windows(windows)) if windows else orders
 

@@ -3,6 +3,7 @@
 | module | what it is |
 | --- | --- |
 | `schema`, `calling`, `endpoints`, `managed`, `prices`, `budgets` | every setting: type, bounds, default, meaning |
+| `bounds` | how many jobs a worker takes at once at most |
 | `load` | the way from the sources to `Settings` |
 | `document`, `environment` | the sources: the file; variables and the folder of secrets |
 | `found` | what the sources gave, each value from exactly one |

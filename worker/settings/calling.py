@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 from producer_sdk.wire import Dedupe
 from worker.core.routing import DEFAULT, Policy
 from worker.core.windows import Window
+from worker.settings.bounds import MOST_JOBS_OF_A_LANE
 from worker.settings.values import (
     Duration,
     lasting,
@@ -90,7 +91,9 @@ class TierSettings:
         float, within(0.001, 1), "Most such second calls, as a share of the tier's calls"
     ] = 0.05
     concurrency: Annotated[
-        int, within(1, 2000), "Interactive jobs of the tier that this worker works on at once"
+        int,
+        within(1, MOST_JOBS_OF_A_LANE),
+        "Interactive jobs of the tier that this worker works on at once",
     ] = 16
     requests_per_minute: Annotated[
         int,
@@ -103,7 +106,9 @@ class TierSettings:
         'When interactive jobs are called, such as `["06:00-22:00 Europe/Berlin, Mon-Fri"]`; none: always',
     ] = ()
     bulk_concurrency: Annotated[
-        int, within(1, 2000), "Bulk jobs of the tier that this worker works on at once"
+        int,
+        within(1, MOST_JOBS_OF_A_LANE),
+        "Bulk jobs of the tier that this worker works on at once",
     ] = 4
     bulk_requests_per_minute: Annotated[
         int,

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from worker.settings import serving
+from worker.settings.bounds import MOST_JOBS
 from worker.settings.budgets import check as check_budgets
 from worker.settings.finding import Finding
 from worker.settings.managed import managed_secrets, secrets_of, vault
@@ -14,8 +15,6 @@ from worker.settings.stores import which_store
 from worker.settings.timing import consumer_timeout, record_ttl
 from worker.settings.urls import hosts_of, split_url
 from worker.settings.values import format_duration, format_size
-
-_MOST_JOBS: Final = 4000
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -60,7 +59,7 @@ def _tiers(settings: Settings) -> Iterator[Finding]:
 
 def _concurrency(settings: Settings) -> Iterator[Finding]:
     total = sum(tier.concurrency + tier.bulk_concurrency for tier in settings.tiers.values())
-    if total > _MOST_JOBS:
+    if total > MOST_JOBS:
         yield Finding(
             about=tuple(
                 f"tiers.{name}.{key}"
@@ -68,7 +67,7 @@ def _concurrency(settings: Settings) -> Iterator[Finding]:
                 for key in ("concurrency", "bulk_concurrency")
             ),
             text=f"tiers: the tiers' concurrency adds up to {total}; one worker takes at most"
-            f" {_MOST_JOBS}: start more workers instead",
+            f" {MOST_JOBS}: start more workers instead",
         )
 
 

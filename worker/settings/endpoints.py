@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
+from worker.settings.bounds import MOST_JOBS
 from worker.settings.headers import checked_headers
 from worker.settings.secret import Secret
 from worker.settings.served import checked_models, checked_paths, parse_models
@@ -88,14 +89,14 @@ class EndpointSettings:
     ] = 0
     concurrency: Annotated[
         int,
-        within(0, 4000),
+        within(0, MOST_JOBS),
         "Calls that this worker has there at once; 0: as many as the endpoint is found to bear",
     ] = 0
     max_concurrency: Annotated[
         int,
-        within(1, 4000),
+        within(1, MOST_JOBS),
         "The most that are tried at once where `concurrency` is not known",
-    ] = 4000
+    ] = MOST_JOBS
     http: Annotated[
         Literal["auto", "1.1", "2"], "The HTTP version; `auto` asks the server over TLS"
     ] = "auto"

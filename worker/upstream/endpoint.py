@@ -229,6 +229,7 @@ def _transport(spec: EndpointSpec) -> PyqwestTransport:
             ca_pem=None if spec.ca_file is None else spec.ca_file.read_bytes(),
             connect_timeout_s=spec.connect_timeout_s,
             read_timeout_s=spec.read_timeout_s,
+            most_idle=spec.concurrency or spec.max_concurrency,
         )
     except (OSError, ValueError):
         raise SettingsError(

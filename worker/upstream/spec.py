@@ -88,7 +88,7 @@ class EndpointSpec:
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     concurrency: int = 0
-    max_concurrency: int = 4000
+    max_concurrency: int = 20_000
     http: Http = "auto"
     weight: float = 1.0
     connect_timeout_s: float = 5.0

@@ -18,8 +18,8 @@ TABLE: list[tuple[str, str]] = [
     (having("tiers.premium", 'deadline = "4d"'), "must not be longer than its max_deadline = 3d"),
     (
         MINIMAL
-        + "".join(f'[tiers.t{n}]\nendpoints = ["main"]\nconcurrency = 1500\n' for n in range(3)),
-        "adds up to 4532",
+        + "".join(f'[tiers.t{n}]\nendpoints = ["main"]\nconcurrency = 7500\n' for n in range(3)),
+        "adds up to 22532",
     ),
     (
         having("tiers.premium", 'attempt_timeout = "30m"'),

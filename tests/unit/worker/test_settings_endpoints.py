@@ -132,8 +132,8 @@ def test_a_rule_between_an_endpoints_settings_that_does_not_hold_is_told(
         ("endpoints.main", "requests_per_minute = -1", "must be between 0 and"),
         ("endpoints.main", "requests_per_minute = 0.5", "must be a valid integer"),
         ("endpoints.main", "tokens_per_minute = -1", "must be between 0 and"),
-        ("endpoints.main", "concurrency = -1", "must be between 0 and 4000"),
-        ("endpoints.main", "max_concurrency = 0", "must be between 1 and 4000"),
+        ("endpoints.main", "concurrency = -1", "must be between 0 and 20000"),
+        ("endpoints.main", "max_concurrency = 0", "must be between 1 and 20000"),
     ],
 )
 def test_a_value_outside_its_rule_is_told_with_the_rule(

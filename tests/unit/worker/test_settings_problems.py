@@ -44,7 +44,7 @@ def test_every_problem_is_told_at_once(folder: Folder) -> None:
         "broker.url is missing: set it in the file or as WARREN_BROKER__URL",
         'there is no endpoint "nowhere"; add [endpoints.nowhere]',
         "tiers.premium.concurrency = 0 (",
-        "must be between 1 and 2000",
+        "must be between 1 and 10000",
         "a name must be 1 to 32 characters",
         "endpoints.main.base_url",
         "must be a URL that begins with http:// or https://",

@@ -9,8 +9,6 @@ from typing import Final
 from worker.cli.doctor.finding import Finding, failed, ok, warn
 
 _MIB: Final = 1024**2
-# Connections to the broker, the store's files, the probes' server and a reserve.
-_SPARE_DESCRIPTORS: Final = 64
 # The ledger's own growth, and what SQLite needs to fold its log in.
 _LEDGER_ROOM: Final = 256 * _MIB
 _LEAST_ROOM: Final = 64 * _MIB
@@ -50,9 +48,9 @@ class Store:
     loose: tuple[Path, ...]  # files that others than their owner may read or write
 
 
-def descriptors(limit: int, jobs: int) -> Finding:
+def descriptors(limit: int, jobs: int, needed: int) -> Finding:
     """Judge the limit of open files, when each job in flight has a connection of its own."""
-    what, needed = "open files", jobs + _SPARE_DESCRIPTORS
+    what = "open files"
     detail = f"up to {limit} may be open, {jobs} jobs at once need about {needed}"
     if limit < needed:
         return failed(what, detail, f"ulimit -n {2 * needed} (systemd: LimitNOFILE={2 * needed})")

@@ -1,13 +1,13 @@
 """Looks at the broker and at this machine, and has what is found judged. Nothing is changed."""
 
 import asyncio
-import resource
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from producer_sdk.wire import Lane
+from worker import descriptors
 from worker.broker.inspection import Inspected, inspect
 from worker.broker.management import Management
 from worker.broker.names import jobs_queue
@@ -85,9 +85,9 @@ def management_findings(
 
 def host_findings(settings: Settings) -> Iterator[Finding]:
     """Look at this machine."""
-    jobs = sum(tier.concurrency + tier.bulk_concurrency for tier in settings.tiers.values())
+    jobs = descriptors.jobs_at_once(settings)
     store = settings.store
-    yield host.descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0], jobs)
+    yield host.descriptors(descriptors.allowed(), jobs, descriptors.needed(settings))
     yield from stored.store_findings(store)
     yield host.memory(
         host.available_memory(

@@ -276,7 +276,7 @@ def test_what_is_set_of_a_lane_stands_until_it_is_given_back(config: Path) -> No
     ("arguments", "reason"),
     [
         (("lane", "set", "bulk"), "say what to set"),
-        (("lane", "set", "bulk", "--concurrency", "0"), "from 1 to 2000"),
+        (("lane", "set", "bulk", "--concurrency", "0"), "from 1 to 10000"),
         (("lane", "set", "bulk", "--requests-per-minute", "-1"), "from 0 to 1000000"),
         (("lane", "set", "bulk", "--window", "night"), "hours, a time zone and days"),
         (("lane", "pause", "overnight"), "not one of"),
