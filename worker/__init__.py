@@ -5,6 +5,7 @@
 | `app` | the composition root: build, start, quiet, drain, stop |
 | `parts`, `stores` | what it puts together, each made from the settings that concern it |
 | `descriptors` | how many files it may have open: a connection for each call |
+| `garbage` | how often it looks for cyclic garbage |
 | `settings` | one file, environment and secret files to frozen settings |
 | `pipeline` | the straight line that a delivery takes |
 | `settling` | the line's end: records what was decided, and carries it out |
