@@ -154,7 +154,7 @@ class World:
         site = open_now[index]
         view = worker.views[site.name]
         seconds, kind = self._fate(site, job)
-        view.observed = view.observed.began(now)
+        view.observed.began(now)
         view.in_flight += 1
         self._busy[site.name] += 1
         self._log.calls.append(Call(site.name, now, kind))
@@ -186,7 +186,7 @@ class World:
         view, now = job.worker.views[site.name], self._now
         view.in_flight -= 1
         self._busy[site.name] -= 1
-        view.observed = view.observed.after(seconds=seconds, failed=kind is not None, at=now)
+        view.observed.ended(seconds=seconds, failed=kind is not None, at=now)
         if site.per_minute:  # as its headers tell
             view.room = self._buckets[site.name].room(now)
         if kind is None:

@@ -1,11 +1,11 @@
-"""Whether an endpoint is worth a call: a circuit breaker as a frozen value, moved by what calls came to.
+"""Whether an endpoint is worth a call: a circuit breaker, moved by what calls came to.
 
 The states and their names are M. Nygard's ("Release It!", 2007, "Circuit Breaker"). All instants are seconds of a
 monotonic clock, and chance is an argument.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final
 
@@ -24,6 +24,10 @@ class State(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
+
+
+# The look at an enum's member is a call of its own in Python 3.11, and a circuit is looked at several times for each job.
+_CLOSED: Final = State.CLOSED
 
 
 class Sign(Enum):
@@ -94,7 +98,7 @@ ALONE: Final = CircuitPolicy(in_a_row=12, least_calls=20, failure_share=0.9, lon
 """When an endpoint gets no calls at all: as long as a part of them completes, trying again does more than waiting."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Part:
     """What ended in one part of the window."""
 
@@ -103,9 +107,9 @@ class _Part:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Circuit:
-    """One endpoint's circuit as one worker process sees it.
+    """One endpoint's circuit as one worker process sees it; each call's end changes it in place.
 
     `since` is when it last opened or closed: calls that began before tell of the endpoint as it was then, and are
     not looked at. `until` is when an open one may be probed, or a probe's place is free again. `openings` counts those in
@@ -120,74 +124,94 @@ class Circuit:
     openings: int = 0
     kind: Kind | None = None
     failures_in_a_row: int = 0
-    parts: tuple[_Part, ...] = ()
+    parts: list[_Part] = field(default_factory=list)
 
     def admits(self, now: float) -> bool:
         """Tell whether a call may begin: any if it is closed, else the one probe whose time has come."""
-        return self.state is State.CLOSED or self.left_s(now) == 0
+        return self.state is _CLOSED or self.left_s(now) == 0
 
     def left_s(self, now: float) -> float:
         """Give the seconds until it admits a call for sure: what is left of the open time, or of a probe's."""
         left = self.until - now
-        return left if self.state is not State.CLOSED and left > SLACK_S else 0.0
+        return left if self.state is not _CLOSED and left > SLACK_S else 0.0
 
-    def probing(self, now: float) -> "Circuit":
-        """Give the circuit after a call began now, which `admits` allowed: unless it is closed, that is its probe."""
-        if self.state is State.CLOSED:
-            return self
-        return replace(self, state=State.HALF_OPEN, until=now + self.policy.probe_s)
+    def probe(self, now: float) -> None:
+        """Take note of a call that begins now, which `admits` allowed: unless it is closed, that is its probe."""
+        if self.state is not _CLOSED:
+            self.state = State.HALF_OPEN
+            self.until = now + self.policy.probe_s
 
-    def abandoned(self, now: float) -> "Circuit":
-        """Give the circuit after its probe ended without a sign (its job was cancelled): the place is free."""
-        return replace(self, state=State.OPEN, until=now) if self.state is State.HALF_OPEN else self
+    def abandoned(self, now: float) -> None:
+        """Take note that its probe ended without a sign (its job was cancelled): the place is free."""
+        if self.state is State.HALF_OPEN:
+            self.state = State.OPEN
+            self.until = now
 
-    def after(self, kind: Kind | None, *, began: float, now: float, chance: float) -> "Circuit":
-        """Give the circuit after a call that began at `began` ended now so; None: it completed.
+    def completed(self, *, began: float, now: float) -> None:
+        """Take note of a call that began at `began` and completed now.
 
-        `chance` is in [0, 1). A call that the circuit let through before it last opened or closed changes nothing.
+        As with a failure: one that the circuit let through before it last opened or closed changes nothing.
         """
+        if began <= self.since:
+            return
+        if self.state is _CLOSED:
+            self.failures_in_a_row = 0
+            self._part(now).ended += 1
+        else:
+            self._close(now)
+
+    def failed(self, kind: Kind, *, began: float, now: float, chance: float) -> None:
+        """Take note of a call that began at `began` and failed now; `chance` is in [0, 1)."""
         sign = sign_of(kind)
-        if sign is Sign.NOTHING or began <= self.since:
-            return self
-        if self.state is State.CLOSED:
-            return self._counting(kind, sign, now, chance)
-        if sign is Sign.DOWN:
-            return self._opened(kind, now, chance)
-        return Circuit(policy=self.policy, since=now, openings=self.openings)
+        if sign is Sign.UP:
+            self.completed(began=began, now=now)
+        elif sign is Sign.DOWN and began > self.since:
+            self._failed(kind, now, chance)
+        elif sign is Sign.ANSWERS and began > self.since and self.state is not _CLOSED:
+            self._close(now)
 
-    def _counting(self, kind: Kind | None, sign: Sign, now: float, chance: float) -> "Circuit":
-        if sign is Sign.ANSWERS:
-            return self
-        down = sign is Sign.DOWN
-        in_a_row = self.failures_in_a_row + 1 if down else 0
-        parts = self._with(now, down=down)
-        if down and self._is_too_much(in_a_row, parts):
-            return self._opened(kind, now, chance)
-        return replace(self, failures_in_a_row=in_a_row, parts=parts)
+    def _failed(self, kind: Kind, now: float, chance: float) -> None:
+        if self.state is _CLOSED:
+            self.failures_in_a_row += 1
+            part = self._part(now)
+            part.ended += 1
+            part.failed += 1
+            if not self._is_too_much():
+                return
+        self._open(kind, now, chance)
 
-    def _with(self, now: float, *, down: bool) -> tuple[_Part, ...]:
+    def _part(self, now: float) -> _Part:
+        """Give the part of the window that is now, and forget those that it has left behind."""
         number = int(now / (self.policy.window_s / _PARTS))
-        recent = [part for part in self.parts if number - _PARTS < part.number <= number]
-        last = recent.pop() if recent and recent[-1].number == number else _Part(number)
-        return (*recent, _Part(number, last.ended + 1, last.failed + down))
+        if not self.parts or self.parts[-1].number != number:
+            recent = [part for part in self.parts if number - _PARTS < part.number < number]
+            self.parts = [*recent, _Part(number)]
+        return self.parts[-1]
 
-    def _is_too_much(self, in_a_row: int, parts: tuple[_Part, ...]) -> bool:
-        ended = sum(part.ended for part in parts)
-        failed = sum(part.failed for part in parts)
-        return in_a_row >= self.policy.in_a_row or (
+    def _is_too_much(self) -> bool:
+        ended = sum(part.ended for part in self.parts)
+        failed = sum(part.failed for part in self.parts)
+        return self.failures_in_a_row >= self.policy.in_a_row or (
             ended >= self.policy.least_calls and failed >= self.policy.failure_share * ended
         )
 
-    def _opened(self, kind: Kind | None, now: float, chance: float) -> "Circuit":
-        forgotten = self.state is State.CLOSED and now - self.since > self.policy.window_s
-        openings = 0 if forgotten else self.openings
-        doubled_s = self.policy.open_s * 2.0 ** min(openings, _MOST_DOUBLINGS)
-        open_s = min(doubled_s, self.policy.longest_s) * (1 - chance / 2)
-        return Circuit(
-            policy=self.policy,
-            state=State.OPEN,
-            since=now,
-            until=now + open_s,
-            openings=openings + 1,
-            kind=kind,
-        )
+    def _open(self, kind: Kind, now: float, chance: float) -> None:
+        if self.state is _CLOSED and now - self.since > self.policy.window_s:
+            self.openings = 0
+        doubled_s = self.policy.open_s * 2.0 ** min(self.openings, _MOST_DOUBLINGS)
+        self.state = State.OPEN
+        self.until = now + min(doubled_s, self.policy.longest_s) * (1 - chance / 2)
+        self.openings += 1
+        self.kind = kind
+        self._begin_anew(now)
+
+    def _close(self, now: float) -> None:
+        self.state = _CLOSED
+        self.until = float("-inf")
+        self.kind = None
+        self._begin_anew(now)
+
+    def _begin_anew(self, now: float) -> None:
+        self.since = now
+        self.failures_in_a_row = 0
+        self.parts = []

@@ -5,7 +5,7 @@ the form of Netflix's `concurrency-limits`: it grows only while it is used, else
 everything is allowed.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from worker.core.kinds import Kind
@@ -38,9 +38,9 @@ class ConcurrencyPolicy:
             raise ValueError("expected 1 <= start <= most and 0 < kept < 1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Concurrency:
-    """The calls that may be in flight.
+    """The calls that may be in flight; each call's end changes it in place.
 
     `since` is when it last fell, seconds of a monotonic clock. `doubted` is what it fell to first, of the falls since which
     no call has both begun and completed; 0: there is none. `share` of the latest calls were too much.
@@ -61,39 +61,34 @@ class Concurrency:
         """Tell whether one more call may begin beside so many."""
         return in_flight < int(self.limit)
 
-    def after(
-        self, kind: Kind | None, *, began: float, now: float, in_flight: int
-    ) -> "Concurrency":
-        """Give the limit after a call ended now so, None: it completed; `in_flight` counts it too.
+    def completed(self, *, began: float, in_flight: int) -> None:
+        """Take note of a call that completed; `in_flight` counts it too. A limit's worth of them adds one."""
+        self.share *= 1 - _WEIGHT
+        if self.doubted and began >= self.since:
+            self.limit = max(self.limit, self.doubted)
+            self.doubted = 0.0
+        elif in_flight >= self.limit * _USED:
+            self.limit = min(self.limit + 1 / self.limit, float(self.policy.most))
 
-        A limit's worth of completed calls adds one. A refusal takes it down, and so does an overload or a time-out once they
-        are more than a few of the latest calls; but only one that began after the last fall: those that failed together
-        tell one thing. Other failures tell nothing, nor does a call that was alone.
+    def failed(self, kind: Kind, *, began: float, now: float, in_flight: int) -> None:
+        """Take note of a call that failed now so; `in_flight` counts it too.
+
+        A refusal takes the limit down, and so does an overload or a time-out once they are more than a few of the latest
+        calls; but only one that began after the last fall: those that failed together tell one thing. Other failures tell
+        nothing, nor does a call that was alone.
 
         Where not even the fewer calls complete, the endpoint is down, and they are not too many. So with the first one that
         does the limit goes back to its first fall: a storm would else leave one call at a time of a hundred, for long.
         Only a refusal (429) says by itself what it means.
         """
-        if kind is None:
-            return self._completed(began, in_flight)
         refused = kind is Kind.RATE_LIMITED
         if kind not in _TOO_MUCH or began < self.since or in_flight <= _ALONE:
-            return self
-        share = self.share + _WEIGHT * (1 - self.share)
-        if not refused and share <= _TOLERATED:
-            return replace(self, share=share)
+            return
+        self.share += _WEIGHT * (1 - self.share)
+        if not refused and self.share <= _TOLERATED:
+            return
         # What was in flight was too much; a limit far above it says nothing.
-        limit = max(min(self.limit, float(in_flight)) * self.policy.kept, _FLOOR)
-        doubted = 0.0 if refused else max(self.doubted, limit)
-        return replace(self, limit=limit, since=now, doubted=doubted, share=0.0)
-
-    def _completed(self, began: float, in_flight: int) -> "Concurrency":
-        return self._grown(began, in_flight, share=self.share * (1 - _WEIGHT))
-
-    def _grown(self, began: float, in_flight: int, *, share: float) -> "Concurrency":
-        if self.doubted and began >= self.since:
-            return replace(self, limit=max(self.limit, self.doubted), doubted=0.0, share=share)
-        if in_flight < self.limit * _USED:
-            return replace(self, share=share) if share else self
-        limit = min(self.limit + 1 / self.limit, float(self.policy.most))
-        return replace(self, limit=limit, share=share)
+        self.limit = max(min(self.limit, float(in_flight)) * self.policy.kept, _FLOOR)
+        self.doubted = 0.0 if refused else max(self.doubted, self.limit)
+        self.since = now
+        self.share = 0.0

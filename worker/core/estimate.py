@@ -96,17 +96,13 @@ class Learned:
 
     def after(self, asked: Extent, usage: Usage) -> "Learned":
         """Give what is learned with one more call."""
-        calls = self.calls + 1
+        calls, made = self.calls + 1, usage.completion_tokens + usage.hidden_tokens
         weight = max(1 / calls, _LEAST_WEIGHT)
-
-        def mean(before: float, now: int) -> float:
-            return before + weight * (now - before)
-
         return Learned(
             calls=calls,
-            output=mean(self.output, usage.completion_tokens + usage.hidden_tokens),
-            prompt=mean(self.prompt, usage.prompt_tokens),
-            guessed=mean(self.guessed, asked.prompt),
+            output=self.output + weight * (made - self.output),
+            prompt=self.prompt + weight * (usage.prompt_tokens - self.prompt),
+            guessed=self.guessed + weight * (asked.prompt - self.guessed),
         )
 
     def _factor(self) -> float:

@@ -1,7 +1,7 @@
 """What is known of an endpoint from its calls: how long they took, how many failed, and since when it is silent."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 ALPHA: Final = 0.3
@@ -16,9 +16,9 @@ MEMORY_S: Final = 10.0
 _MOST_OF_AN_ERROR: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Observed:
-    """One endpoint's calls so far. Durations and instants in seconds, instants of a monotonic clock.
+    """One endpoint's calls so far; each call changes it in place. Durations and instants in seconds, instants of a monotonic clock.
 
     `latency_s`: the mean duration of completed calls, newer ones weigh more. `peak_s`: the same, but a longer
     one counts at once and in full, and is forgotten with time. Both are None until a call has completed.
@@ -35,34 +35,43 @@ class Observed:
     began_at: float = -math.inf
     unanswered_since: float | None = None
 
-    def began(self, at: float) -> "Observed":
+    def began(self, at: float) -> None:
         """Take note of a call that began: its answer is awaited before anybody looks again for being long silent."""
-        since = at if self.unanswered_since is None else self.unanswered_since
-        return replace(self, began_at=max(at, self.began_at), unanswered_since=since)
+        if self.unanswered_since is None:
+            self.unanswered_since = at
+        self.began_at = max(at, self.began_at)
 
-    def after(self, *, seconds: float, failed: bool, at: float) -> "Observed":
+    def ended(self, *, seconds: float, failed: bool, at: float) -> None:
         """Take note of a call that ended: `failed` if the endpoint, not the request, was at fault.
 
         A failure never makes an endpoint look faster, only slower if it took longer than what is known:
         otherwise one that refuses everything at once would draw all calls (Google SRE Book, chapter 20,
         "sinkholing").
         """
-        since = max(at - self.told_at, 0.0)
-        fresh = 1 - math.exp(-since / MEMORY_S)
+        fresh = 0.0
+        if at > self.told_at:
+            fresh = 1 - math.exp((self.told_at - at) / MEMORY_S)
+            self.told_at = at
         weight = min(max(fresh, ERROR_ALPHA), _MOST_OF_AN_ERROR)
-        rate = self.error_rate + weight * (failed - self.error_rate)
-        known = self._at_least(seconds) if failed else self._completed(seconds, fresh)
-        told_at = max(at, self.told_at)
-        return replace(known, error_rate=rate, told_at=told_at, unanswered_since=None)
+        self.error_rate += weight * (failed - self.error_rate)
+        self.unanswered_since = None
+        if failed:
+            self._takes_at_least(seconds)
+        else:
+            self.latency_s = _mean(self.latency_s, seconds, max(fresh, ALPHA))
+            self.peak_s = max(_mean(self.peak_s, seconds, fresh), seconds)
+            self.at_least_s = 0.0
 
-    def answered(self, *, at: float) -> "Observed":
+    def answered(self, *, at: float) -> None:
         """Take note of an answer that tells nothing of how long calls take: the request was at fault."""
-        rate = self.error_rate * (1 - ERROR_ALPHA)
-        return replace(self, error_rate=rate, told_at=max(at, self.told_at), unanswered_since=None)
+        self.error_rate *= 1 - ERROR_ALPHA
+        self.told_at = max(at, self.told_at)
+        self.unanswered_since = None
 
-    def cut_off(self, *, seconds: float) -> "Observed":
+    def cut_off(self, *, seconds: float) -> None:
         """Take note of a call that we closed after `seconds`: it would have taken longer, that is all it tells."""
-        return replace(self._at_least(seconds), unanswered_since=None)
+        self._takes_at_least(seconds)
+        self.unanswered_since = None
 
     def waited_s(self, now: float) -> float:
         """Tell for how long a call has been under way since which there was no news: it takes at least so long."""
@@ -72,21 +81,12 @@ class Observed:
         """Tell for how long there has been neither news nor a call that may bring some."""
         return max(now - max(self.told_at, self.began_at), 0.0)
 
-    def _completed(self, seconds: float, fresh: float) -> "Observed":
-        weight = max(fresh, ALPHA)
-        peak_s = _mean(self.peak_s, seconds, fresh)
-        return replace(
-            self,
-            latency_s=_mean(self.latency_s, seconds, weight),
-            peak_s=max(peak_s, seconds),
-            at_least_s=0.0,
-        )
-
-    def _at_least(self, seconds: float) -> "Observed":
+    def _takes_at_least(self, seconds: float) -> None:
         if self.latency_s is None or self.peak_s is None:
-            return replace(self, at_least_s=max(seconds, self.at_least_s))
-        latency_s = max(self.latency_s, _mean(self.latency_s, seconds, ALPHA))
-        return replace(self, latency_s=latency_s, peak_s=max(self.peak_s, seconds))
+            self.at_least_s = max(seconds, self.at_least_s)
+        else:
+            self.latency_s = max(self.latency_s, _mean(self.latency_s, seconds, ALPHA))
+            self.peak_s = max(self.peak_s, seconds)
 
 
 def _mean(old: float | None, new: float, weight: float) -> float:

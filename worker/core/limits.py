@@ -188,9 +188,9 @@ def charges(
     )
 
 
-def used(taken: Taken, tokens: int | None) -> tuple[int, ...]:
+def used(taken: Taken, tokens: int | None) -> list[int]:
     """Give the amounts to settle with after a call that used so many tokens; None: not known, so as estimated."""
-    return tuple(
+    return [
         tokens if tokens is not None and charge.meter.name.endswith(":tokens") else charge.amount
         for charge in taken.charges
-    )
+    ]

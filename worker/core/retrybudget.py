@@ -5,7 +5,7 @@ and a small reserve that comes with time, so that little traffic may retry at al
 expire, this one has a bound on its balance.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,24 +29,33 @@ class BudgetPolicy:
             raise ValueError("share and reserve_per_s are at least 0, most is at least 1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RetryBudget:
-    """What may still be retried; `at` is the instant of the balance, seconds of a monotonic clock."""
+    """What may still be retried; `at` is the instant of the balance, seconds of a monotonic clock.
+
+    It changes in place: every job's first try fills it.
+    """
 
     at: float
     policy: BudgetPolicy = field(default_factory=BudgetPolicy)
     balance: float = 1.0
 
-    def first_try(self, now: float) -> "RetryBudget":
-        """Give the budget after a first try."""
-        return self._at(now, self.policy.share)
+    def first_try(self, now: float) -> None:
+        """Let a first try fill it."""
+        self._fill(now, self.policy.share)
 
-    def retry(self, now: float) -> "RetryBudget | None":
-        """Give the budget after a retry; None: it allows none now."""
-        grown = self._at(now, 0.0)
-        return replace(grown, balance=grown.balance - 1) if grown.balance >= 1 else None
+    def retry(self, now: float) -> bool:
+        """Take a retry out of it; False: it allows none now."""
+        self._fill(now, 0.0)
+        if self.balance < 1:
+            return False
+        self.balance -= 1
+        return True
 
-    def _at(self, now: float, deposit: float) -> "RetryBudget":
-        now = max(now, self.at)
-        grown = self.balance + deposit + (now - self.at) * self.policy.reserve_per_s
-        return replace(self, at=now, balance=min(grown, self.policy.most))
+    def _fill(self, now: float, deposit: float) -> None:
+        policy = self.policy
+        balance = self.balance + deposit
+        if now > self.at:
+            balance += (now - self.at) * policy.reserve_per_s
+            self.at = now
+        self.balance = min(policy.most, balance)

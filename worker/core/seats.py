@@ -19,9 +19,9 @@ class Obstacle(StrEnum):
     MODEL = "model"  # it does not serve the model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Seat:
-    """A place at an endpoint: it is chosen, and its limits have room for one call.
+    """A place at an endpoint: it is chosen, and its limits have room for one call. Whoever gives it notes more on it.
 
     `model` is the one to answer with. `fallback`: it is another one than the job asks for, because
     no endpoint takes calls for that one. `counted`: permits were taken for it, which grow old.

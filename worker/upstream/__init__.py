@@ -8,7 +8,8 @@
 | `quota`, `bearing` | an account's limits a minute; how many calls an endpoint has in flight, and bears |
 | `tariff` | what the endpoints of a tier charge for the same call |
 | `hedging` | a second call beside one that keeps silent |
-| `charging` | what each call cost, and an attempt's calls together |
+| `caller` | one call: made, priced, told of, and counted in what its attempt has spent |
+| `charging` | what each call cost |
 | `endpoint` | one endpoint: a configured value and its connections; makes one call |
 | `standing` | what is known of an endpoint: its hold, its circuit, its probe |
 | `spec`, `tier` | what is configured of an endpoint, with its checks, and of a tier's calls |

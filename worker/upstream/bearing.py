@@ -22,14 +22,20 @@ class Bearing:
 
     def admits(self) -> bool:
         """Tell whether one more may begin."""
-        return self.in_flight < self.limit
+        return self.in_flight < (self._configured or int(self._found.limit))
 
     def began(self) -> None:
         """Count a call, which `admits` allowed."""
         self.in_flight += 1
 
-    def ended(self, kind: Kind | None, *, began: float, now: float) -> None:
-        """Count a call out that ended now so; None: it completed."""
+    def completed(self, *, began: float) -> None:
+        """Count a call out that completed."""
         if not self._configured:
-            self._found = self._found.after(kind, began=began, now=now, in_flight=self.in_flight)
+            self._found.completed(began=began, in_flight=self.in_flight)
+        self.in_flight -= 1
+
+    def failed(self, kind: Kind, *, began: float, now: float) -> None:
+        """Count a call out that failed now so."""
+        if not self._configured:
+            self._found.failed(kind, began=began, now=now, in_flight=self.in_flight)
         self.in_flight -= 1

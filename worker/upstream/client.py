@@ -5,31 +5,30 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Coroutine,
     Iterable,
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from http import HTTPStatus
+from dataclasses import dataclass, replace
 from itertools import count
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from tenacity import AsyncRetrying, RetryCallState, stop_never
 
 from worker.core.costs import unpriced
-from worker.core.events import CallEnded, RetryDenied
+from worker.core.events import RetryDenied
 from worker.core.kinds import Kind
-from worker.core.model import Attempted, Completed, Failed, Job, Outcome, Work
+from worker.core.model import Attempted, Completed, Failed, Job, Outcome
 from worker.core.quick import TryPolicy, pause_before_next_try, verdict
 from worker.core.retrybudget import BudgetPolicy, RetryBudget
 from worker.core.routing import DEFAULT, Policy
 from worker.core.seats import NoSeat, Seat, Unready
 from worker.errors import StoreUnavailable
 from worker.ownlimits import OwnLimits
-from worker.ports import OUT_OF_TIME, Clock, Limits, Listener, MayCall, Pricing
-from worker.upstream.charging import Bill, charged
+from worker.ports import Clock, Limits, Listener, MayCall, Pricing
+from worker.upstream.caller import Caller, Spent
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.hedging import Hedges
 from worker.upstream.pool import Pool
@@ -39,11 +38,20 @@ from worker.upstream.tariff import Tariff
 from worker.upstream.tier import TierSpec
 
 _PLAIN: Final = TierSpec()
-_REFUSED: Final = frozenset({Kind.RATE_LIMITED, Kind.UNAVAILABLE})
 
 
 class _MayNotError(Exception):
     """The job is not ours to call for any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tier:
+    """What an attempt needs of its job's tier."""
+
+    pool: Pool
+    caller: Caller
+    budget: RetryBudget
+    hedges: Hedges
 
 
 class UpstreamClient:
@@ -78,34 +86,37 @@ class UpstreamClient:
         self._quotas = quotas = _quotas(
             self._endpoints.values(), OwnLimits(clock) if limits is None else limits
         )
-        self.pools = {
-            name: Pool(
+        numbers = count(1)
+
+        def tier(name: str, endpoints: Sequence[Endpoint]) -> _Tier:
+            spec = specs.get(name, _PLAIN)
+            pool = Pool(
                 name,
                 [
                     Post(name, each, quotas[each.spec.account], clock=clock, listener=listener)
                     for each in endpoints
                 ],
-                fallback_models=specs.get(name, _PLAIN).fallback_models,
+                fallback_models=spec.fallback_models,
                 routing=routing.get(name, DEFAULT),
                 tariff=Tariff(price, clock=clock),
                 clock=clock,
                 chance=chance,
                 listener=listener,
             )
-            for name, endpoints in tiers.items()
-        }
-        now = clock.monotonic()
-        self._budgets = {
-            name: RetryBudget(at=now, policy=budget or BudgetPolicy()) for name in tiers
-        }
-        self._hedges = {name: Hedges(specs.get(name, _PLAIN)) for name in tiers}
+            return _Tier(
+                pool=pool,
+                caller=Caller(pool, numbers=numbers, clock=clock, listener=listener, price=price),
+                budget=RetryBudget(at=clock.monotonic(), policy=budget or BudgetPolicy()),
+                hedges=Hedges(spec),
+            )
+
+        self._tiers = {name: tier(name, endpoints) for name, endpoints in tiers.items()}
+        self.pools = {name: each.pool for name, each in self._tiers.items()}
         self._policy = policy
         self._clock = clock
         self._chance = chance
         self._listener = listener
-        self._price = price
         self._sleep = sleep
-        self._numbers = count(1)
 
     def flaw(self, job: Job) -> Failed | None:
         """Tell why no endpoint will ever take the job; None: one may."""
@@ -115,9 +126,9 @@ class UpstreamClient:
         """Tell that no endpoint takes calls for the job now; None: one does."""
         return self.pools[job.tier].unready(job)
 
-    async def seat(self, job: Job) -> Seat | NoSeat:
+    def seat(self, job: Job) -> Coroutine[Any, Any, Seat | NoSeat]:
         """Choose an endpoint and take the permits of its limits for one call, or tell how long to wait."""
-        return await self.pools[job.tier].take(job)
+        return self.pools[job.tier].take(job)
 
     def leave(self, seat: Seat) -> None:
         """Give up a seat at which no call was made; one whose call was made is given up already."""
@@ -136,15 +147,17 @@ class UpstreamClient:
         Raises:
             ValueError: `calls_left` is less than one.
         """
-        policy = replace(self._policy, tries=min(self._policy.tries, calls_left))
-        spent = _Spent(most=policy.tries)
-        self._budgets[job.tier] = self._budgets[job.tier].first_try(self._clock.monotonic())
+        if calls_left < 1:
+            raise ValueError("an attempt needs at least one call")
+        spent = Spent(most=min(self._policy.tries, calls_left))
+        self._tiers[job.tier].budget.first_try(self._clock.monotonic())
         place = seat if isinstance(seat, Place) else await self._place(job)
-        outcome = await self._try(job, place, spent, may_call=may_call)
-        if isinstance(outcome, Failed) and spent.tries:
-            outcome = await self._try_again(job, outcome, spent, policy, may_call=may_call)
+        outcome = await self._try(job, place, spent, may_call)
         if isinstance(outcome, Failed):
-            outcome = self._no_later_than_others(job, outcome)
+            if spent.tries:
+                outcome = await self._try_again(job, outcome, spent, may_call)
+            if isinstance(outcome, Failed):
+                outcome = self._no_later_than_others(job, outcome)
         return Attempted(outcome=outcome, work=spent.work())
 
     async def aclose(self) -> None:
@@ -158,22 +171,22 @@ class UpstreamClient:
         return await self.pools[job.tier].take(job, avoid=avoid)
 
     async def _try(
-        self, job: Job, place: Place | NoSeat, spent: "_Spent", *, may_call: MayCall
+        self, job: Job, place: Place | NoSeat, spent: Spent, may_call: MayCall
     ) -> Outcome:
         """Make one try, and beside it a hedge where the tier has them and the first call keeps silent for long."""
         if isinstance(place, NoSeat):
             return _unseated(place)
         spent.tries += 1
-        hedges = self._hedges[job.tier]
-        if hedges.after_s is None:
-            return await self._call(job, place, spent)
-        return await hedges.race(
-            lambda: self._call(job, place, spent),
+        tier = self._tiers[job.tier]
+        if tier.hedges.after_s is None:
+            return await tier.caller.call(job, place, spent)
+        return await tier.hedges.race(
+            lambda: tier.caller.call(job, place, spent),
             lambda: self._hedge(job, place, spent, may_call),
         )
 
     async def _hedge(
-        self, job: Job, beside: Place, spent: "_Spent", may_call: MayCall
+        self, job: Job, beside: Place, spent: Spent, may_call: MayCall
     ) -> Outcome | None:
         """Make the same call at another endpoint; None: there is none, or the job is not ours any more."""
         if spent.tries >= spent.most or not self.pools[job.tier].goes_elsewhere(
@@ -192,85 +205,14 @@ class UpstreamClient:
         if not await _permitted(place, may_call):
             return None
         spent.tries += 1
-        return await self._call(job, place, spent, hedge=True)
+        return await self._tiers[job.tier].caller.call(job, place, spent, hedge=True)
 
-    async def _call(
-        self, job: Job, place: Place, spent: "_Spent", *, hedge: bool = False
-    ) -> Outcome:
-        """Make one call at a place, and give the place up."""
-        try:
-            return await self._call_at(place.post, job, place, spent, hedge=hedge)
-        finally:
-            place.post.leave(place)  # where something of ours has failed before its call
-
-    async def _call_at(
-        self, post: Post, job: Job, place: Place, spent: "_Spent", *, hedge: bool
-    ) -> Outcome:
-        at, began = self._clock.now(), self._clock.monotonic()
-        request = post.endpoint.prepare(job, number=next(self._numbers), model=place.model)
-        if isinstance(request, Failed):  # no key: nothing was sent, so nothing is counted
-            return post.unsent(place, request)
-        heard: list[float] = []
-        post.began()
-
-        def hear(headers: Mapping[str, str]) -> None:
-            heard.append(self._clock.monotonic() - began)
-            post.heard(place, headers)
-
-        outcome: Outcome | None = None
-        ended: Kind | None = Kind.CANCELLED
-        first = spent.tries == 1  # a hedge counts as a try, but begins after this
-        retry = not (first or hedge)
-        try:
-            answered = await post.endpoint.call(request, job.path, heard=hear)
-            outcome = charged(answered, asked=place.model, at=at, price=self._price)
-            ended = outcome.kind if isinstance(outcome, Failed) else None
-        except asyncio.CancelledError as cancelled:
-            # An endpoint that hangs is found out by nothing else. A later try had only what was left of the time.
-            if OUT_OF_TIME in cancelled.args and first:
-                ended = Kind.TIMEOUT
-            raise
-        finally:
-            seconds = self._clock.monotonic() - began
-            self._listener.tell(
-                CallEnded(
-                    job_id=job.id,
-                    tier=job.tier,
-                    endpoint=place.endpoint,
-                    kind=ended,
-                    seconds=seconds,
-                    model=job.model,
-                    first_byte_s=heard[0] if heard else None,
-                    retry=retry,
-                    hedge=hedge,
-                    cost=None if outcome is None else outcome.cost,
-                    saved=None
-                    if outcome is None
-                    else self.pools[job.tier].saved(job, place, outcome, at),
-                )
-            )
-            if outcome is None:
-                post.cut_off(place, seconds=seconds, hung=ended is Kind.TIMEOUT)
-                spent.cut_off(seconds)
-        outcome = post.ended(place, outcome, seconds=seconds)
-        spent.add(outcome, seconds)
-        if isinstance(outcome, Completed) and place.fallback:
-            outcome = replace(outcome, fallback=True)
-        return outcome
-
-    async def _try_again(
-        self,
-        job: Job,
-        first: Failed,
-        spent: "_Spent",
-        policy: TryPolicy,
-        *,
-        may_call: MayCall,
-    ) -> Outcome:
+    async def _try_again(self, job: Job, first: Failed, spent: Spent, may_call: MayCall) -> Outcome:
         """Let tenacity run the tries that follow a failed one; `pause_before_next_try` decides.
 
         One tenacity object per attempt: it keeps state, and a shared one mixes up the jobs.
         """
+        policy = replace(self._policy, tries=spent.most)
         known = [first]
         failures: list[Failed] = []
         pause_s = 0.0
@@ -285,7 +227,7 @@ class UpstreamClient:
                 raise _MayNotError from None
             if isinstance(place, Place) and not await _permitted(place, may_call):
                 raise _MayNotError
-            return await self._try(job, place, spent, may_call=may_call)
+            return await self._try(job, place, spent, may_call)
 
         def again(state: RetryCallState) -> bool:
             nonlocal pause_s
@@ -328,12 +270,10 @@ class UpstreamClient:
         """
         if failed.kind is Kind.KEY_REPLACED:
             return True
-        budget = self._budgets[job.tier].retry(self._clock.monotonic())
-        if budget is None:
+        allowed = self._tiers[job.tier].budget.retry(self._clock.monotonic())
+        if not allowed:
             self._listener.tell(RetryDenied(tier=job.tier, endpoint=failed.endpoint or ""))
-            return False
-        self._budgets[job.tier] = budget
-        return True
+        return allowed
 
 
 def _quotas(endpoints: Iterable[Endpoint], limits: Limits) -> Mapping[str, Quota]:
@@ -374,40 +314,3 @@ def _unseated(no_seat: NoSeat) -> Failed:
         retry_after=no_seat.wait,
         detail="no endpoint takes a call for the job now: each is held, has failed lately, or its limits are used up",
     )
-
-
-@dataclass(slots=True)
-class _Spent:
-    """What an attempt has cost so far; it makes `most` tries."""
-
-    most: int
-    tries: int = 0
-    calls: int = 0
-    refusals: int = 0
-    seconds: float = 0.0
-    bill: Bill = field(default_factory=Bill)
-
-    def add(self, outcome: Outcome, seconds: float) -> None:
-        self.seconds += seconds
-        self.bill.add(outcome.cost)
-        if isinstance(outcome, Failed) and (
-            outcome.status == HTTPStatus.TOO_MANY_REQUESTS or outcome.kind in _REFUSED
-        ):
-            self.refusals += 1
-        else:
-            self.calls += 1
-
-    def cut_off(self, seconds: float) -> None:
-        """Count a call that we have closed: it may be charged for all the same."""
-        self.seconds += seconds
-        self.calls += 1
-        self.bill.add(None)
-
-    def work(self) -> Work:
-        return Work(
-            calls=self.calls,
-            refusals=self.refusals,
-            upstream=timedelta(seconds=self.seconds),
-            spent=self.bill.spent,
-            unpriced=self.bill.unpriced,
-        )

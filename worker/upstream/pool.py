@@ -1,11 +1,12 @@
 """One tier's endpoints: which of them can answer a job, and which takes its next call."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from itertools import count
-from typing import Final, TypeAlias
+from itertools import count, groupby
+from typing import Final
 
 from worker.core.candidate import Candidate
 from worker.core.circuit import SLACK_S
@@ -13,7 +14,7 @@ from worker.core.events import SeatRefused
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.core.routing import Policy, choose
 from worker.core.seats import NoSeat, Unready
-from worker.core.serving import Offer, offers, unserved
+from worker.core.serving import offers, unserved
 from worker.ports import Clock, Listener
 from worker.upstream.post import Place, Post
 from worker.upstream.tariff import Tariff
@@ -21,7 +22,22 @@ from worker.upstream.tariff import Tariff
 # Model names come from requests: whoever makes them up gets no room.
 _MOST_KEPT: Final = 1024
 
-_Group: TypeAlias = Sequence[Offer]
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The posts that can answer with one model. `fallback`: it is not the one that the job asks for."""
+
+    model: str
+    fallback: bool
+    posts: tuple[Post, ...]
+
+    def takes(self, now: float) -> bool:
+        """Tell whether one of them takes a call."""
+        return any(post.takes(now) for post in self.posts)
+
+    def is_near(self, now: float) -> bool:
+        """Tell whether one of them takes a call in a moment, see `Post.is_near`."""
+        return any(post.is_near(now) for post in self.posts)
 
 
 class Pool:
@@ -42,6 +58,7 @@ class Pool:
         self.posts = tuple(posts)
         self._tier = tier
         self.routing = routing
+        self._by_price = routing is Policy.CHEAPEST
         self._tariff = tariff
         self._clock = clock
         self._chance = chance
@@ -57,7 +74,10 @@ class Pool:
 
     def unready(self, job: Job) -> Unready | None:
         """Tell that no endpoint takes calls for the job now; None: one does."""
-        soonest = self._soonest(self._groups(job))
+        groups = self._groups(job)
+        if groups and groups[0].posts[0].takes(self._clock.monotonic()):
+            return None  # as nearly always, and then nothing else need be looked at
+        soonest = self._soonest(groups)
         if soonest is None or soonest[0] <= 0:
             return None
         until = self._clock.now() + timedelta(seconds=soonest[0])
@@ -71,13 +91,13 @@ class Pool:
 
     def saved(self, job: Job, place: Place, outcome: Outcome, at: datetime) -> Decimal | None:
         """Give what the choice by price has saved with a call made at the instant `at`; None: nothing, or not known."""
-        if self.routing is not Policy.CHEAPEST or not isinstance(outcome, Completed):
+        if not self._by_price or not isinstance(outcome, Completed):
             return None
         endpoints = [
-            self.posts[offer.endpoint].name
+            post.name
             for group in self._groups(job)
-            for offer in group
-            if offer.model == place.model
+            if group.model == place.model
+            for post in group.posts
         ]
         return self._tariff.saved(outcome, model=place.model, endpoints=endpoints, at=at)
 
@@ -88,10 +108,9 @@ class Pool:
         """
         now = self._clock.monotonic()
         for group in self._groups(job):
-            posts = [self.posts[offer.endpoint] for offer in group]
-            if any(post.left_s(now) <= 0 for post in posts):
-                return any(post.left_s(now) <= 0 and post.name != name for post in posts)
-            if any(post.is_near(now) for post in posts):
+            if group.takes(now):
+                return any(post.name != name and post.takes(now) for post in group.posts)
+            if group.is_near(now):
                 return False
         return False
 
@@ -103,42 +122,49 @@ class Pool:
         `StoreUnavailable`.
         """
         groups = self._groups(job)
-        while (offer := self._choose(groups, avoid)) is not None:
-            post = self.posts[offer.endpoint]
-            place = await post.sit(job, model=offer.model, fallback=offer.fallback)
+        while (found := self._choose(groups, avoid)) is not None:
+            group, post = found
+            place = await post.sit(job, model=group.model, fallback=group.fallback)
             if place is not None:
                 return place
         return self._no_seat(groups)
 
-    def _choose(self, groups: Iterable[_Group], avoid: Collection[str]) -> Offer | None:
+    def _choose(
+        self, groups: Iterable[_Group], avoid: Collection[str]
+    ) -> tuple[_Group, Post] | None:
         """Choose among those that can answer; None: nobody takes a call now.
 
         An endpoint that was tried in this attempt, or that fails too often, is taken only where no other one is left,
         not even one with another model.
         """
         now = self._clock.monotonic()
-        last_resort: Offer | None = None
+        last_resort: tuple[_Group, Post] | None = None
         for group in groups:
-            posts = [self.posts[offer.endpoint] for offer in group]
-            unwanted = {*avoid, *(post.name for post in posts if post.is_shunned(now))}
-            index = choose(
-                [self._candidate(offer, now) for offer in group],
-                policy=self.routing,
-                chance=self._chance,
-                turn=next(self._turns),
-                avoid=unwanted,
-            )
-            if index is not None and posts[index].name not in unwanted:
-                return group[index]
-            if index is not None:
-                last_resort = last_resort or group[index]
-            elif any(post.is_near(now) for post in posts):
+            post = self._choose_of(group, avoid, now)
+            if post is not None and post.name not in avoid and not post.is_shunned(now):
+                return group, post
+            if post is not None:
+                last_resort = last_resort or (group, post)
+            elif group.is_near(now):
                 break
         return last_resort
 
-    def _candidate(self, offer: Offer, now: float) -> Candidate:
-        post, by_price = self.posts[offer.endpoint], self.routing is Policy.CHEAPEST
-        price = self._tariff.of(post.name, offer.model) if by_price else None
+    def _choose_of(self, group: _Group, avoid: Collection[str], now: float) -> Post | None:
+        """Choose among those that can answer with one model; None: none of them takes a call now."""
+        posts = group.posts
+        if len(posts) == 1:
+            return posts[0] if posts[0].takes(now) else None
+        index = choose(
+            [self._candidate(post, group.model, now) for post in posts],
+            policy=self.routing,
+            chance=self._chance,
+            turn=next(self._turns),
+            avoid={*avoid, *(post.name for post in posts if post.is_shunned(now))},
+        )
+        return None if index is None else posts[index]
+
+    def _candidate(self, post: Post, model: str, now: float) -> Candidate:
+        price = self._tariff.of(post.name, model) if self._by_price else None
         return post.candidate(now, self.routing, price=price)
 
     def _no_seat(self, groups: Sequence[_Group]) -> NoSeat:
@@ -160,12 +186,11 @@ class Pool:
         now = self._clock.monotonic()
         best: tuple[float, Post] | None = None
         for group in groups:
-            posts = [self.posts[offer.endpoint] for offer in group]
-            for post in posts:
+            for post in group.posts:
                 left_s = post.left_s(now)
                 if best is None or left_s < best[0]:
                     best = left_s, post
-            if any(post.is_near(now) for post in posts):
+            if group.is_near(now):
                 break
         return best
 
@@ -176,8 +201,7 @@ class Pool:
 
     def _serves(self, job: Job) -> Iterator[Post]:
         for group in self._groups(job):
-            for offer in group:
-                yield self.posts[offer.endpoint]
+            yield from group.posts
 
     def _groups(self, job: Job) -> Sequence[_Group]:
         return self._offered(job.path, job.model)
@@ -185,5 +209,7 @@ class Pool:
     def _offers(self, path: str, model: str) -> Sequence[_Group]:
         """Give who can answer, by model: first the one that is asked for, then each to fall back to."""
         found = offers(path, model, fallbacks=self._fallback_models, endpoints=self._serving)
-        models = dict.fromkeys(offer.model for offer in found)
-        return tuple(tuple(offer for offer in found if offer.model == each) for each in models)
+        return tuple(
+            _Group(each, each != model, tuple(self.posts[offer.endpoint] for offer in alike))
+            for each, alike in groupby(found, key=lambda offer: offer.model)
+        )

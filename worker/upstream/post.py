@@ -24,24 +24,29 @@ from worker.upstream.standing import Start
 
 # Who waits for one of an endpoint's calls to end looks again after so long.
 _BUSY_S: Final = 0.1
+_UNCOUNTED: Final = Taken()
+# See `core.circuit`: a name for it is cheaper than a look at the enum.
+_CLOSED: Final = State.CLOSED
 
 
-@dataclass(slots=True)
-class _Hold:
-    """What a place holds until it is given up."""
+@dataclass(slots=True, kw_only=True, eq=False)
+class Place(Seat):
+    """A seat as its post gives it. It is given up once: by the end of its call, or unused.
 
+    `began` is when its call began, `first_byte_s` how long the head of an answer took; None: none came.
+    """
+
+    post: "Post"
     start: Start
     taken: Taken
     asked: Extent | None
     given_up: bool = False
+    began: float = 0.0
+    first_byte_s: float | None = None
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place(Seat):
-    """A seat as its post gives it. It is given up once: by the end of its call, or unused."""
-
-    post: "Post"
-    hold: _Hold
+    def hear(self, headers: Mapping[str, str]) -> None:
+        """Hear the headers of an answer to its call."""
+        self.post.heard(self, headers)
 
 
 class Post:
@@ -56,16 +61,26 @@ class Post:
     ) -> None:
         self.endpoint = endpoint
         self.name = endpoint.spec.name
+        self._standing = endpoint.standing
+        self._bearing = endpoint.bearing
         self._tier = tier
         self._quota = quota
         self._observed = Observed()
         self._clock = clock
         self._listener = listener
 
+    def takes(self, now: float) -> bool:
+        """Tell whether it takes a call."""
+        return (
+            self._standing.may_start(now)
+            and self._quota.left_s(now) <= 0
+            and self._bearing.admits()
+        )
+
     def left_s(self, now: float) -> float:
         """Give the seconds until it is worth looking again; 0: it takes a call."""
-        left_s = max(self.endpoint.standing.left_s(now), self._quota.left_s(now))
-        return left_s or (0.0 if self.endpoint.bearing.admits() else _BUSY_S)
+        left_s = max(self._standing.left_s(now), self._quota.left_s(now))
+        return left_s or (0.0 if self._bearing.admits() else _BUSY_S)
 
     def is_near(self, now: float) -> bool:
         """Tell whether it takes a call within the time that a delivery may be held, as far as can be told.
@@ -73,15 +88,15 @@ class Post:
         A probe may end at any moment, or hang: of one that has been under way for so long nothing can be told.
         """
         near_s = HOLD.total_seconds()
-        return self.left_s(now) <= near_s and self.endpoint.standing.probed_s(now) < near_s
+        return self.left_s(now) <= near_s and self._standing.probed_s(now) < near_s
 
     def is_shunned(self, now: float) -> bool:
         """Tell whether a call is better made elsewhere, if anybody else takes it."""
-        return self.endpoint.standing.is_shunned(now)
+        return self._standing.is_shunned(now)
 
     def obstacle(self, now: float) -> tuple[Obstacle, Kind]:
         """Give what is in the way of a call, where something is, and what a try fails with for that."""
-        kind = self.endpoint.standing.kind(now)
+        kind = self._standing.kind(now)
         if kind is not None:
             return (Obstacle.CIRCUIT if kind is Kind.UNAVAILABLE else Obstacle.HOLD), kind
         if self._quota.left_s(now) > 0:
@@ -96,59 +111,63 @@ class Post:
             now=now,
             name=self.name,
             weight=self.endpoint.spec.weight,
-            in_flight=self.endpoint.bearing.in_flight,
+            in_flight=self._bearing.in_flight,
             room=self._quota.room(now),
             price=price,
-            taking=self.left_s(now) <= 0,
+            taking=self.takes(now),
         )
 
     async def sit(self, job: Job, *, model: str, fallback: bool) -> Place | None:
-        """Take a place, which `left_s` allowed, for a call with this model; None: the limits have no room.
+        """Take a place, which `takes` allowed, for a call with this model; None: the limits have no room.
 
         What others must see (the call in flight, the probe) is noted before the store is asked. Errors:
         `StoreUnavailable`.
         """
-        start = self._started(job.id)
-        asked = self._quota.extent(job.body)
-        taken: Taken | Full = Taken()
-        try:
-            if self._quota.known:
-                taken = await self._quota.take(model, asked, now=self._clock.monotonic)
-        except BaseException:
-            self._unseated(start)
-            raise
-        if isinstance(taken, Full):
-            self._unseated(start)
-            reason = Obstacle(self._quota.full_of.value)
-            seconds = taken.wait.total_seconds()
-            self._listener.tell(
-                SeatRefused(tier=self._tier, endpoint=self.name, reason=reason, seconds=seconds)
-            )
-            return None
+        start, quota = self._started(job.id), self._quota
+        asked: Extent | None = None
+        taken = _UNCOUNTED
+        if quota.known:
+            try:
+                asked = quota.extent(job.body)
+                found = await quota.take(model, asked, now=self._clock.monotonic)
+            except BaseException:
+                self._unseated(start)
+                raise
+            if isinstance(found, Full):
+                self._unseated(start)
+                reason, wait = Obstacle(quota.full_of.value), found.wait.total_seconds()
+                self._listener.tell(
+                    SeatRefused(tier=self._tier, endpoint=self.name, reason=reason, seconds=wait)
+                )
+                return None
+            taken = found
         return Place(
             endpoint=self.name,
             model=model,
             fallback=fallback,
             counted=bool(taken.charges),
             post=self,
-            hold=_Hold(start, taken, asked),
+            start=start,
+            taken=taken,
+            asked=asked,
         )
 
     def leave(self, place: Place) -> None:
         """Give up a place at which no call was made; one that is given up already stays so."""
-        if not place.hold.given_up:
-            place.hold.given_up = True
-            self._unseated(place.hold.start)
-            self._quota.settle(place.hold.taken, None)
+        if not place.given_up:
+            place.given_up = True
+            self._unseated(place.start)
+            self._quota.settle(place.taken, None)
 
-    def began(self) -> None:
-        """Take note that a place's call begins now."""
-        self._observed = self._observed.began(self._clock.monotonic())
+    def began(self, place: Place) -> None:
+        """Take note that a place's call begins."""
+        self._observed.began(place.began)
 
     def heard(self, place: Place, headers: Mapping[str, str]) -> None:
         """Take note of the headers of an answer to the place's call."""
-        told = limits_told(headers, now=self._clock.now())
         now = self._clock.monotonic()
+        place.first_byte_s = now - place.began
+        told = limits_told(headers, now=self._clock.now())
         for what, limit, left in self._quota.told(place.model, told, now=now):
             self._listener.tell(LimitSeen(endpoint=self.name, what=what, limit=limit, left=left))
 
@@ -157,13 +176,13 @@ class Post:
 
         What was reckoned for it stays counted.
         """
-        self._observed = self._observed.cut_off(seconds=seconds)
-        place.hold.given_up = True
+        self._observed.cut_off(seconds=seconds)
+        place.given_up = True
         if not hung:
-            self._unseated(place.hold.start)
+            self._unseated(place.start)
             return
-        start, now = place.hold.start, self._clock.monotonic()
-        self.endpoint.bearing.ended(Kind.TIMEOUT, began=start.began, now=now)
+        start, now = place.start, self._clock.monotonic()
+        self._bearing.failed(Kind.TIMEOUT, began=start.began, now=now)
         self._noted(Failed(kind=Kind.TIMEOUT), start, now)
 
     def ended(self, place: Place, outcome: Outcome, *, seconds: float) -> Outcome:
@@ -172,69 +191,78 @@ class Post:
         Give the outcome with what the endpoint's standing says to it: a failure after which no call is taken tells for
         how long. A failed probe says nothing against its job where others' calls failed too: it is `UNAVAILABLE` then.
         """
-        start, now = place.hold.start, self._clock.monotonic()
-        place.hold.given_up = True
-        kind = outcome.kind if isinstance(outcome, Failed) else None
-        # Where limits by the minute are known, or a time is named, a refusal is theirs, and not of so many calls at once.
-        timed = self._quota.known or (
-            isinstance(outcome, Failed) and outcome.retry_after is not None
-        )
-        by_the_minute = kind is Kind.RATE_LIMITED and timed
-        crowded = Kind.CANCELLED if by_the_minute else kind
-        self.endpoint.bearing.ended(crowded, began=start.began, now=now)
-        # A request that no endpoint would take says nothing about how this one is doing, but that it is there.
-        if kind is not None and RULES[kind].cure in {Cure.NONE, Cure.END}:
-            self._observed = self._observed.answered(at=now)
+        place.given_up = True
+        now = self._clock.monotonic()
+        noted = outcome
+        if isinstance(outcome, Completed):
+            self._completed(place.start, seconds, now)
         else:
-            failed = kind is not None
-            self._observed = self._observed.after(seconds=seconds, failed=failed, at=now)
-        noted = self._noted(outcome, start, now)
-        self._quota.learn(place.model, place.hold.asked, outcome, now=now)
-        self._quota.settle(place.hold.taken, outcome)
+            noted = self._failed(place.start, outcome, seconds, now)
+        self._quota.learn(place.model, place.asked, outcome, now=now)
+        self._quota.settle(place.taken, outcome)
         return noted
 
     def unsent(self, place: Place, failed: Failed) -> Outcome:
         """Take note that nothing could be sent: there was no usable key."""
-        place.hold.given_up = True
-        start, now = place.hold.start, self._clock.monotonic()
-        self.endpoint.bearing.ended(Kind.CANCELLED, began=start.began, now=now)
+        place.given_up = True
+        start, now = place.start, self._clock.monotonic()
+        self._bearing.failed(Kind.CANCELLED, began=start.began, now=now)
         noted = self._noted(failed, start, now)
-        self._quota.settle(place.hold.taken, None)
+        self._quota.settle(place.taken, None)
         return noted
 
-    def _noted(self, outcome: Outcome, start: Start, now: float) -> Outcome:
-        standing, before = self.endpoint.standing, self.endpoint.standing.state
-        if isinstance(outcome, Completed):
-            standing.succeeded(start, now=now)
+    def _completed(self, start: Start, seconds: float, now: float) -> None:
+        standing, before = self._standing, self._standing.state
+        self._bearing.completed(began=start.began)
+        self._observed.ended(seconds=seconds, failed=False, at=now)
+        standing.succeeded(start, now=now)
+        if before is not _CLOSED:
             self._tell_circuit(before, now)
-            return outcome
-        held_s = standing.failed(outcome, start, now=now)
+
+    def _failed(self, start: Start, failed: Failed, seconds: float, now: float) -> Outcome:
+        kind = failed.kind
+        # Where limits by the minute are known, or a time is named, a refusal is theirs, and not of so many calls at once.
+        timed = self._quota.known or failed.retry_after is not None
+        by_the_minute = kind is Kind.RATE_LIMITED and timed
+        crowded = Kind.CANCELLED if by_the_minute else kind
+        self._bearing.failed(crowded, began=start.began, now=now)
+        # A request that no endpoint would take says nothing about how this one is doing, but that it is there.
+        if RULES[kind].cure in {Cure.NONE, Cure.END}:
+            self._observed.answered(at=now)
+        else:
+            self._observed.ended(seconds=seconds, failed=True, at=now)
+        return self._noted(failed, start, now)
+
+    def _noted(self, failed: Failed, start: Start, now: float) -> Failed:
+        standing, before = self._standing, self._standing.state
+        held_s = standing.failed(failed, start, now=now)
         self._tell_circuit(before, now)
         if held_s is not None:
-            self._listener.tell(EndpointHeld(endpoint=self.name, kind=outcome.kind, seconds=held_s))
-        if _is_unpaid(outcome) and standing.excuses(start):
-            outcome = replace(outcome, kind=Kind.UNAVAILABLE)
-        if outcome.retry_after is None and standing.kind(now) is outcome.kind:
-            return replace(outcome, retry_after=timedelta(seconds=standing.left_s(now)))
-        return outcome
+            self._listener.tell(EndpointHeld(endpoint=self.name, kind=failed.kind, seconds=held_s))
+        if _is_unpaid(failed) and standing.excuses(start):
+            failed = replace(failed, kind=Kind.UNAVAILABLE)
+        if failed.retry_after is None and standing.kind(now) is failed.kind:
+            return replace(failed, retry_after=timedelta(seconds=standing.left_s(now)))
+        return failed
 
     def _started(self, job_id: str) -> Start:
-        before, now = self.endpoint.standing.state, self._clock.monotonic()
-        start = self.endpoint.standing.started(now, job_id=job_id)
-        self._tell_circuit(before, now)
-        self.endpoint.bearing.began()
+        before, now = self._standing.state, self._clock.monotonic()
+        start = self._standing.started(now, job_id=job_id)
+        if before is not _CLOSED:
+            self._tell_circuit(before, now)
+        self._bearing.began()
         return start
 
     def _unseated(self, start: Start) -> None:
-        before, now = self.endpoint.standing.state, self._clock.monotonic()
-        self.endpoint.standing.abandoned(start, now=now)
+        before, now = self._standing.state, self._clock.monotonic()
+        self._standing.abandoned(start, now=now)
         self._tell_circuit(before, now)
-        self.endpoint.bearing.ended(Kind.CANCELLED, began=start.began, now=now)
+        self._bearing.failed(Kind.CANCELLED, began=start.began, now=now)
 
     def _tell_circuit(self, before: State, now: float) -> None:
-        state = self.endpoint.standing.state
+        state = self._standing.state
         if state is not before:
-            seconds = self.endpoint.standing.state_s(now) if state is State.OPEN else None
+            seconds = self._standing.state_s(now) if state is State.OPEN else None
             self._listener.tell(CircuitChanged(endpoint=self.name, state=state, seconds=seconds))
 
 

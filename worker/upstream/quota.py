@@ -1,18 +1,18 @@
 """The requests and tokens a minute of one account, as configured or as its answers tell, and what is left of them."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from worker.core.circuit import SLACK_S
 from worker.core.estimate import Extent, Learned, extent, spent
 from worker.core.events import Counted
 from worker.core.hints import LimitsTold, Told
 from worker.core.kinds import Kind
-from worker.core.limits import SPAN_US, Charge, Full, Taken, charges, used
+from worker.core.limits import SPAN_US, Charge, Full, Meter, Taken, charges, used
 from worker.core.model import Completed, Failed, Outcome
 from worker.core.routing import LONGEST_HOLD
 from worker.errors import StoreUnavailable
@@ -27,6 +27,7 @@ _COUNTED_S: Final = SPAN_US / 1_000_000
 _SCARCE_S: Final = 2.0
 # Model names come from requests: whoever makes them up gets no room.
 _MOST_MODELS: Final = 1024
+_NOTHING: Final = Learned()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Quota:
     """One account's limits, for all of its endpoints in this process; what is used of them is counted behind `limits`.
 
     A limit that is configured stands. One that is not is taken from the answers' headers, as soon as one tells it. All
-    instants are of the monotonic clock, in seconds.
+    instants are of the monotonic clock, in seconds. `known`: a limit is, so that calls are counted.
     """
 
     def __init__(
@@ -62,6 +63,11 @@ class Quota:
         self._full_of: Counted = Counted.REQUESTS
         self._failed_at = float("-inf")
         self._turn = asyncio.Lock()
+        self._noted = (0, 0)
+        self._charged: tuple[Charge, ...] = ()
+        self._tokens: Meter | None = None
+        self.known = False
+        self._note_limits()
 
     def left_s(self, now: float) -> float:
         """Give the seconds until it is worth asking for a permit; 0: now."""
@@ -78,45 +84,45 @@ class Quota:
         seen = self._seen.get(what)
         return self._configured[what] or (seen.limit or 0 if seen else 0)
 
-    @property
-    def known(self) -> bool:
-        """Tell whether anything is counted at all."""
-        return any(map(self.limit, Counted))
-
     def room(self, now: float) -> float:
         """Give the share of the limits that is left, as the latest answers said; 1: nothing is known."""
+        if not self._seen:
+            return 1.0
         fresh = (seen.share_left for seen in self._seen.values() if now - seen.at < _FRESH_S)
         return min(fresh, default=1.0)
 
     def extent(self, body: bytes) -> Extent | None:
         """Look at a request's body, where its tokens are counted; None: they are not, and the body is not read."""
-        return extent(body) if self.limit(Counted.TOKENS) else None
+        return None if self._tokens is None else extent(body)
 
-    async def take(
+    def take(
         self, model: str, asked: Extent | None, *, now: Callable[[], float]
-    ) -> Taken | Full:
+    ) -> Coroutine[Any, Any, Taken | Full]:
         """Take the permits for one call; see `Limits.take`. `asked` is its `extent`. Errors: `StoreUnavailable`.
 
         Where permits are scarce those who want one ask one after the other, and not while it is known that there is
         none: all that wait would else ask at the same instant, and one of them get it. Nor is a store asked that has failed
         whoever went before.
         """
+        scarce = now() - self._full_until <= _SCARCE_S
+        return (self._in_turn if scarce else self._ask)(model, asked, now)
+
+    async def _in_turn(
+        self, model: str, asked: Extent | None, now: Callable[[], float]
+    ) -> Taken | Full:
         began = now()
-        if began - self._full_until > _SCARCE_S:
-            return await self._asked(model, asked, now)
         async with self._turn:
             if self._failed_at >= began:
                 raise StoreUnavailable("the store did not answer who asked before")
             if (left_s := self.left_s(now())) > 0:
                 return Full(wait=timedelta(seconds=left_s), meter=self._full_of.value)
-            return await self._asked(model, asked, now)
+            return await self._ask(model, asked, now)
 
-    async def _asked(
+    async def _ask(
         self, model: str, asked: Extent | None, now: Callable[[], float]
     ) -> Taken | Full:
-        tokens = 0 if asked is None else self._learned.get(model, Learned()).tokens(asked)
         try:
-            taken = await self._limits.take(self._charges(tokens))
+            taken = await self._limits.take(self._charges(model, asked))
         except StoreUnavailable:
             self._failed_at = now()
             raise
@@ -136,7 +142,7 @@ class Quota:
             self._full_until = max(self._full_until, now + wait.total_seconds())
         if not isinstance(outcome, Completed) or outcome.usage is None or asked is None:
             return
-        known = self._learned.pop(model, Learned())
+        known = self._learned.pop(model, _NOTHING)
         if len(self._learned) >= _MOST_MODELS:
             del self._learned[next(iter(self._learned))]
         self._learned[model] = known.after(asked, outcome.usage)
@@ -147,8 +153,10 @@ class Quota:
         Returns at once: an answer must not wait for it, nor be lost with it. What the store does not take note of
         stays counted as it was reckoned, until it is past.
         """
+        if not taken.charges:
+            return
         amounts = _amounts(taken, outcome)
-        if all(amount == each.amount for each, amount in zip(taken.charges, amounts, strict=True)):
+        if amounts == [each.amount for each in taken.charges]:
             return
         task = asyncio.ensure_future(self._settled(taken, amounts))
         self._settling.add(task)
@@ -164,8 +172,9 @@ class Quota:
 
     def told(
         self, model: str, told: LimitsTold, *, now: float
-    ) -> Iterator[tuple[Counted, int | None, int | None]]:
+    ) -> list[tuple[Counted, int | None, int | None]]:
         """Take note of what an answer said; give each limit, with what is left of what the answer told."""
+        seen: list[tuple[Counted, int | None, int | None]] = []
         for what, each in ((Counted.REQUESTS, told.requests), (Counted.TOKENS, told.tokens)):
             if each is None:
                 continue
@@ -174,7 +183,10 @@ class Quota:
             if each.remaining == 0:
                 self._full_of = what
                 self._full_until = max(self._full_until, now + _refilled_s(each))
-            yield what, limit, each.remaining
+            seen.append((what, limit, each.remaining))
+        if seen:
+            self._note_limits()
+        return seen
 
     def _highest(self, what: Counted, model: str, told: int | None, now: float) -> int | None:
         """Give the highest limit of those that were told to any model lately; None: none was told now.
@@ -191,16 +203,28 @@ class Quota:
             del by_model[each]
         return max((told, *(limit for limit, _ in by_model.values())))
 
-    def _charges(self, tokens: int) -> tuple[Charge, ...]:
-        return charges(
-            self._account,
-            requests_per_minute=self.limit(Counted.REQUESTS),
-            tokens_per_minute=self.limit(Counted.TOKENS),
-            tokens=tokens,
+    def _note_limits(self) -> None:
+        """Keep what a call charges, as far as it is the same for all calls of these limits."""
+        noted = requests, tokens = self.limit(Counted.REQUESTS), self.limit(Counted.TOKENS)
+        if noted == self._noted:
+            return
+        self._noted = noted
+        every = charges(
+            self._account, requests_per_minute=requests, tokens_per_minute=tokens, tokens=0
         )
+        self._tokens = every[-1].meter if tokens else None
+        self._charged = every[:-1] if tokens else every
+        self.known = bool(every)
+
+    def _charges(self, model: str, asked: Extent | None) -> tuple[Charge, ...]:
+        if self._tokens is None:
+            return self._charged
+        # Where the limit was told while the call waited for its turn, its body was not looked at.
+        tokens = 0 if asked is None else self._learned.get(model, _NOTHING).tokens(asked)
+        return (*self._charged, Charge(meter=self._tokens, amount=tokens))
 
 
-def _amounts(taken: Taken, outcome: Outcome | None) -> tuple[int, ...]:
+def _amounts(taken: Taken, outcome: Outcome | None) -> list[int]:
     """Give what to settle with.
 
     A call that was refused took no tokens, but it is a request that the upstream has counted (OpenAI, "Rate limits":
@@ -208,7 +232,7 @@ def _amounts(taken: Taken, outcome: Outcome | None) -> tuple[int, ...]:
     sent has used nothing.
     """
     if outcome is None or (isinstance(outcome, Failed) and outcome.unsent):
-        return tuple(0 for _ in taken.charges)
+        return [0] * len(taken.charges)
     if isinstance(outcome, Completed):
         return used(taken, None if outcome.usage is None else spent(outcome.usage))
     refused = (outcome.status or 0) // 100 == _CLIENT_ERROR

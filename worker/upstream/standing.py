@@ -36,9 +36,13 @@ _LOOK_S: Final = 1.0
 _SHARED: Final = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# See `core.circuit`: a name for it is cheaper than a look at the enum.
+_CLOSED: Final = State.CLOSED
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Start:
-    """A call's beginning, to be handed back with its end. `probe`: others wait for what it shows."""
+    """A call's beginning, to be handed back with its end: itself, not another that is equal. `probe`: others wait for what it shows."""
 
     began: float
     job_id: str
@@ -67,11 +71,11 @@ class Standing:
     def state(self) -> State:
         """The circuit's state, for metrics: of the one that lets nothing through, or else of the one that shuns."""
         strict = self._circuit.state
-        return self._shunning.state if strict is State.CLOSED else strict
+        return self._shunning.state if strict is _CLOSED else strict
 
     def state_s(self, now: float) -> float:
         """Give the seconds that are left of the `state`; 0: it has no end, or is over."""
-        strict = self._circuit.state is not State.CLOSED
+        strict = self._circuit.state is not _CLOSED
         return (self._circuit if strict else self._shunning).left_s(now)
 
     def is_shunned(self, now: float) -> bool:
@@ -103,20 +107,20 @@ class Standing:
 
     def may_start(self, now: float) -> bool:
         """Tell whether a call may start now: nothing keeps it away, and no probe is on its way."""
-        if self._hold.left_s(now) > 0 or not self._circuit.admits(now):
+        if self._hold.until - now > SLACK_S or not self._circuit.admits(now):
             return False
         return self._probe is None or not self._is_doubted(now) or self._is_lost(self._probe, now)
 
     def started(self, now: float, *, job_id: str) -> Start:
         """Take note of a call that begins now, which `may_start` allowed; no other may begin in between."""
-        probe = self._is_doubted(now) or self._circuit.state is not State.CLOSED
+        probe = self._circuit.state is not _CLOSED or self._is_doubted(now)
         start = Start(began=now, job_id=job_id, probe=probe)
         if probe:
             self._probe = start
-        self._circuit = self._circuit.probing(now)
-        if self._shunning.state is not State.CLOSED and self._shunning.admits(now):
+            self._circuit.probe(now)
+        if self._shunning.state is not _CLOSED and self._shunning.admits(now):
             self._shunned_probe = start
-            self._shunning = self._shunning.probing(now)
+            self._shunning.probe(now)
         return start
 
     def failed(self, failed: Failed, start: Start, *, now: float) -> float | None:
@@ -127,7 +131,9 @@ class Standing:
             return None
         self._end(start)
         held_s = self._hold.failed(failed, began=start.began, now=now)
-        self._after(failed.kind, start, now)
+        chance = self._chance()
+        self._circuit.failed(failed.kind, began=start.began, now=now, chance=chance)
+        self._shunning.failed(failed.kind, began=start.began, now=now, chance=chance)
         if sign is not Sign.DOWN:
             self._hold.shown_over(began=start.began, now=now)
         elif len(self._failed_jobs) < _SHARED:
@@ -138,19 +144,22 @@ class Standing:
 
     def succeeded(self, start: Start, *, now: float) -> None:
         """Take note of a call that completed."""
+        began, hold = start.began, self._hold
         self._end(start)
-        self._hold.succeeded(began=start.began, now=now)
-        self._after(None, start, now)
+        if hold.doubted or hold.in_a_row:
+            hold.succeeded(began=began, now=now)
+        self._circuit.completed(began=began, now=now)
+        self._shunning.completed(began=began, now=now)
         self._failed_jobs.clear()
 
     def abandoned(self, start: Start, *, now: float) -> None:
         """Take note of a call that ended without showing anything: it was cancelled. Its place as a probe is free."""
         if self._probe is start:
             self._probe = None
-            self._circuit = self._circuit.abandoned(now)
+            self._circuit.abandoned(now)
         if self._shunned_probe is start:
             self._shunned_probe = None
-            self._shunning = self._shunning.abandoned(now)
+            self._shunning.abandoned(now)
 
     def excuses(self, start: Start) -> bool:
         """Tell whether a failed call says nothing against its job: a probe, and other jobs' calls failed before it.
@@ -162,11 +171,6 @@ class Standing:
     def _end(self, start: Start) -> None:
         if self._probe is start:
             self._probe = None
-
-    def _after(self, kind: Kind | None, start: Start, now: float) -> None:
-        chance = self._chance()
-        self._circuit = self._circuit.after(kind, began=start.began, now=now, chance=chance)
-        self._shunning = self._shunning.after(kind, began=start.began, now=now, chance=chance)
 
     def _is_doubted(self, now: float) -> bool:
         """Tell whether a hold was, or is, and no call has shown that it is over."""
@@ -180,18 +184,21 @@ class Standing:
 
 
 class _Hold:
-    """Until when an endpoint wants no calls, and why; `doubted` until a call has shown that it takes them again."""
+    """Until when an endpoint wants no calls, and why.
+
+    `doubted` until a call has shown that it takes them again; `in_a_row` counts holds that double.
+    """
 
     def __init__(self, recheck: timedelta) -> None:
         self._recheck = recheck
         self._since = float("-inf")
-        self._until = float("-inf")
-        self._in_a_row = 0
+        self.until = float("-inf")
+        self.in_a_row = 0
         self.kind: Kind | None = None
         self.doubted = False
 
     def left_s(self, now: float) -> float:
-        left = self._until - now
+        left = self.until - now
         return left if left > SLACK_S else 0.0
 
     def failed(self, failed: Failed, *, began: float, now: float) -> float | None:
@@ -200,15 +207,15 @@ class _Hold:
         They may lengthen it, but neither double it nor begin another.
         """
         fresh = began > self._since
-        time = hold_time(failed, in_a_row=self._in_a_row if fresh else 0, recheck=self._recheck)
+        time = hold_time(failed, in_a_row=self.in_a_row if fresh else 0, recheck=self._recheck)
         if time is None:
             return None
         held = self.left_s(now) > 0
         until = now + time.total_seconds()
-        if until > self._until or not held:
-            self._until, self.kind = until, failed.kind
+        if until > self.until or not held:
+            self.until, self.kind = until, failed.kind
         if fresh and failed.kind is not Kind.RATE_LIMITED:
-            self._in_a_row += 1
+            self.in_a_row += 1
         self.doubted = True
         if held:
             return None
@@ -218,7 +225,7 @@ class _Hold:
     def succeeded(self, *, began: float, now: float) -> None:
         """A call that began after the hold ends the doubling."""
         if began > self._since:
-            self._in_a_row = 0
+            self.in_a_row = 0
         self.shown_over(began=began, now=now)
 
     def shown_over(self, *, began: float, now: float) -> None:

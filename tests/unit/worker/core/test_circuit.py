@@ -1,4 +1,5 @@
 import random
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -26,11 +27,38 @@ def circuit(*, in_a_row: int = 5) -> Circuit:
     return Circuit(policy=CircuitPolicy(in_a_row=in_a_row))
 
 
+def after(
+    known: Circuit, kind: Kind | None, *, began: float, now: float, chance: float = 0
+) -> Circuit:
+    """Give the circuit after a call ended so, None: it completed; the known one stays as it was."""
+    known = deepcopy(known)
+    if kind is None:
+        known.completed(began=began, now=now)
+    else:
+        known.failed(kind, began=began, now=now, chance=chance)
+    return known
+
+
+def probing(known: Circuit, *instants: float) -> Circuit:
+    """Give the circuit after calls began at these instants."""
+    known = deepcopy(known)
+    for now in instants:
+        known.probe(now)
+    return known
+
+
+def abandoned(known: Circuit, now: float) -> Circuit:
+    """Give the circuit after its probe ended without a sign."""
+    known = deepcopy(known)
+    known.abandoned(now)
+    return known
+
+
 def failing(
     circuit: Circuit, times: int, *, at: float = 1, kind: Kind = Kind.UPSTREAM_ERROR
 ) -> Circuit:
     for _ in range(times):
-        circuit = circuit.after(kind, began=at, now=at, chance=0)
+        circuit = after(circuit, kind, began=at, now=at)
     return circuit
 
 
@@ -57,7 +85,7 @@ def test_every_kind_that_a_retry_cures_and_no_other_speaks_against_the_endpoint(
 
 
 def test_a_success_between_failures_ends_the_row() -> None:
-    broken = failing(failing(circuit(), 4).after(None, began=1, now=1, chance=0), 4)
+    broken = failing(after(failing(circuit(), 4), None, began=1, now=1), 4)
     assert broken.state is State.CLOSED
 
 
@@ -65,9 +93,9 @@ def test_half_of_ten_calls_failing_opens_it_and_half_of_nine_does_not() -> None:
     half = circuit()
     for number in range(9):
         kind = Kind.TIMEOUT if number % 2 == 0 else None
-        half = half.after(kind, began=1, now=2, chance=0)
+        half = after(half, kind, began=1, now=2)
     assert half.state is State.CLOSED
-    assert half.after(Kind.TIMEOUT, began=1, now=2, chance=0).state is State.OPEN
+    assert after(half, Kind.TIMEOUT, began=1, now=2).state is State.OPEN
 
 
 def test_failures_older_than_the_window_are_forgotten() -> None:
@@ -82,20 +110,20 @@ def test_an_open_one_admits_nothing_and_then_one_probe() -> None:
     assert not broken.admits(2.9)
     assert broken.left_s(2) == 1
     assert broken.admits(3)
-    probed = broken.probing(3)
+    probed = probing(broken, 3)
     assert probed.state is State.HALF_OPEN
     assert not probed.admits(3)
 
 
 def test_a_probe_that_completes_closes_it() -> None:
-    mended = opened().probing(3).after(None, began=3, now=4, chance=0)
+    mended = after(probing(opened(), 3), None, began=3, now=4)
     assert mended.state is State.CLOSED
     assert mended.admits(4)
 
 
 @pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.INVALID_REQUEST, Kind.UNAUTHORIZED])
 def test_a_probe_that_is_answered_closes_it_whatever_the_answer_says_of_the_job(kind: Kind) -> None:
-    assert opened().probing(3).after(kind, began=3, now=4, chance=0).state is State.CLOSED
+    assert after(probing(opened(), 3), kind, began=3, now=4).state is State.CLOSED
 
 
 def test_each_failed_probe_doubles_the_open_time_up_to_the_longest() -> None:
@@ -103,49 +131,49 @@ def test_each_failed_probe_doubles_the_open_time_up_to_the_longest() -> None:
     for _ in range(6):
         times.append(broken.until - now)
         now = broken.until
-        broken = broken.probing(now).after(Kind.CONNECTION, began=now, now=now, chance=0)
+        broken = after(probing(broken, now), Kind.CONNECTION, began=now, now=now)
     assert times == [2, 4, 8, 16, 30, 30]
 
 
 def test_chance_takes_up_to_half_off_the_open_time() -> None:
-    broken = failing(circuit(), 4).after(Kind.TIMEOUT, began=1, now=1, chance=0.5)
+    broken = after(failing(circuit(), 4), Kind.TIMEOUT, began=1, now=1, chance=0.5)
     assert broken.left_s(1) == 1.5
 
 
 def test_a_probe_without_a_sign_frees_its_place_at_once() -> None:
-    probed = opened().probing(3).abandoned(4)
+    probed = abandoned(probing(opened(), 3), 4)
     assert probed.admits(4)
-    assert probed.probing(4).after(None, began=4, now=5, chance=0).state is State.CLOSED
+    assert after(probing(probed, 4), None, began=4, now=5).state is State.CLOSED
 
 
 def test_a_probe_that_never_ends_frees_its_place_in_time() -> None:
-    probed = opened().probing(3)
+    probed = probing(opened(), 3)
     assert not probed.admits(32.9)
     assert probed.admits(33)
 
 
 def test_a_slow_probe_that_completes_after_another_went_still_closes_it() -> None:
-    probed = opened().probing(3).probing(33)
-    assert probed.after(None, began=3, now=50, chance=0).state is State.CLOSED
+    probed = probing(opened(), 3, 33)
+    assert after(probed, None, began=3, now=50).state is State.CLOSED
 
 
 def test_calls_from_before_it_opened_tell_nothing() -> None:
     broken = opened(at=10)
-    assert broken.after(None, began=9, now=11, chance=0) == broken
-    assert broken.after(Kind.TIMEOUT, began=9, now=11, chance=0) == broken
-    probed = broken.probing(12)
-    assert probed.after(None, began=9, now=13, chance=0) == probed
+    assert after(broken, None, began=9, now=11) == broken
+    assert after(broken, Kind.TIMEOUT, began=9, now=11) == broken
+    probed = probing(broken, 12)
+    assert after(probed, None, began=9, now=13) == probed
 
 
 def test_calls_from_before_it_closed_do_not_open_it_again() -> None:
-    mended = opened().probing(3).after(None, began=3, now=4, chance=0)
+    mended = after(probing(opened(), 3), None, began=3, now=4)
     for _ in range(100):
-        mended = mended.after(Kind.TIMEOUT, began=0, now=60, chance=0)
+        mended = after(mended, Kind.TIMEOUT, began=0, now=60)
     assert mended.state is State.CLOSED
 
 
 def test_a_closing_that_does_not_last_does_not_end_the_doubling_and_one_that_lasts_does() -> None:
-    mended = opened().probing(3).after(None, began=3, now=4, chance=0)
+    mended = after(probing(opened(), 3), None, began=3, now=4)
     assert failing(mended, 5, at=5).left_s(5) == 4
     assert failing(mended, 5, at=50).left_s(50) == 2
 
@@ -175,8 +203,11 @@ def share_let_through(policy: CircuitPolicy, *, failing: float, seconds: int = 6
         now = number / 10
         if broken.admits(now):
             made += 1
-            kind = Kind.UPSTREAM_ERROR if dice.random() < failing else None
-            broken = broken.probing(now).after(kind, began=now, now=now, chance=dice.random())
+            broken.probe(now)
+            if dice.random() < failing:
+                broken.failed(Kind.UPSTREAM_ERROR, began=now, now=now, chance=dice.random())
+            else:
+                broken.completed(began=now, now=now)
     return made / (seconds * 10)
 
 
@@ -206,7 +237,7 @@ def test_it_never_stays_open_for_longer_than_the_longest(
     broken, now = circuit(), 0.0
     for kind, seconds, chance in ends:
         now += seconds
-        broken = broken.after(kind, began=now, now=now, chance=chance)
+        broken = after(broken, kind, began=now, now=now, chance=chance)
         assert broken.left_s(now) <= POLICY.longest_s
         assert len(broken.parts) <= 10
 
@@ -229,7 +260,7 @@ class Calls(RuleBasedStateMachine):
     @rule()
     def a_call_begins(self) -> None:
         probes = self.circuit.state is not State.CLOSED
-        self.circuit = self.circuit.probing(self.now)
+        self.circuit.probe(self.now)
         if probes:
             self.probes.append(self.now)
         self.flying.append((self.now, probes))
@@ -243,8 +274,8 @@ class Calls(RuleBasedStateMachine):
     def a_call_ends(self, data: st.DataObject, kind: Kind | None, chance: float) -> None:
         began, _ = self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
         before = self.circuit
-        self.circuit = before.after(kind, began=began, now=self.now, chance=chance)
-        if before.state is not State.CLOSED and self.circuit is not before:
+        self.circuit = after(before, kind, began=began, now=self.now, chance=chance)
+        if before.state is not State.CLOSED and self.circuit != before:
             self.probes.clear()
         if self.circuit.state is State.CLOSED:
             self.probes.clear()

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,30 @@ def seen(*calls: tuple[float, bool, float]) -> Observed:
     known, now = Observed(), 0.0
     for took, failed, later in calls:
         now += later
-        known = known.began(now).after(seconds=took, failed=failed, at=now)
+        known.began(now)
+        known.ended(seconds=took, failed=failed, at=now)
+    return known
+
+
+def after(known: Observed, *, seconds: float, at: float, failed: bool = False) -> Observed:
+    """Give what is known with one call more; what was known stays as it was."""
+    known = replace(known)
+    known.ended(seconds=seconds, failed=failed, at=at)
+    return known
+
+
+def began(known: Observed, *instants: float) -> Observed:
+    """Give what is known when calls have begun at these instants."""
+    known = replace(known)
+    for at in instants:
+        known.began(at)
+    return known
+
+
+def cut_off(known: Observed, seconds: float) -> Observed:
+    """Give what is known when a call was closed."""
+    known = replace(known)
+    known.cut_off(seconds=seconds)
     return known
 
 
@@ -58,8 +82,8 @@ def test_a_call_after_a_long_silence_outweighs_what_was_before() -> None:
 def test_a_peak_counts_at_once_and_is_forgotten_with_time() -> None:
     peak = seen((1.0, False, 0.0), (9.0, False, 0.1))
     assert peak.peak_s == 9
-    soon = peak.after(seconds=1.0, failed=False, at=0.2)
-    later = peak.after(seconds=1.0, failed=False, at=0.1 + MEMORY_S)
+    soon = after(peak, seconds=1.0, at=0.2)
+    later = after(peak, seconds=1.0, at=0.1 + MEMORY_S)
     assert soon.peak_s == pytest.approx(9, rel=0.02)
     assert later.peak_s == pytest.approx(1 + 8 / math.e)
 
@@ -68,8 +92,8 @@ def test_a_failure_among_many_calls_counts_a_tenth_and_one_after_silence_no_more
     None
 ):
     sound = seen(*[(1.0, False, 0.01)] * 50)
-    assert sound.after(seconds=0.1, failed=True, at=0.51).error_rate == pytest.approx(ERROR_ALPHA)
-    assert sound.after(seconds=0.1, failed=True, at=9999.0).error_rate == pytest.approx(0.5)
+    assert after(sound, seconds=0.1, failed=True, at=0.51).error_rate == pytest.approx(ERROR_ALPHA)
+    assert after(sound, seconds=0.1, failed=True, at=9999.0).error_rate == pytest.approx(0.5)
     assert seen((0.1, True, 0.0)).error_rate == pytest.approx(0.5)
 
 
@@ -82,21 +106,22 @@ def test_a_failure_that_took_long_makes_an_endpoint_look_slower() -> None:
 def test_nothing_is_known_of_an_endpoint_that_never_completed_a_call_but_how_long_it_took_at_least() -> (
     None
 ):
-    known = seen((0.05, True, 0.0), (8.0, True, 1.0)).cut_off(seconds=3.0)
+    known = cut_off(seen((0.05, True, 0.0), (8.0, True, 1.0)), 3.0)
     assert known.latency_s is None
     assert known.at_least_s == 8
-    assert known.after(seconds=1.0, failed=False, at=9.0).at_least_s == 0
+    assert after(known, seconds=1.0, at=9.0).at_least_s == 0
 
 
 def test_a_call_that_we_closed_tells_no_more_than_that_it_took_so_long() -> None:
     known = seen((2.0, False, 0.0))
-    assert known.cut_off(seconds=1.0).latency_s == 2
-    assert known.cut_off(seconds=12.0).latency_s == pytest.approx(5)
-    assert known.cut_off(seconds=12.0).error_rate == 0
+    assert cut_off(known, 1.0).latency_s == 2
+    assert cut_off(known, 12.0).latency_s == pytest.approx(5)
+    assert cut_off(known, 12.0).error_rate == 0
 
 
 def test_an_answer_to_a_request_at_fault_is_news_and_no_measure_of_time() -> None:
-    known = seen((2.0, False, 0.0), (0.1, True, 0.0)).began(5.0).answered(at=6.0)
+    known = began(seen((2.0, False, 0.0), (0.1, True, 0.0)), 5.0)
+    known.answered(at=6.0)
     assert known.latency_s == 2
     assert known.waited_s(7.0) == 0
     assert known.silent_s(7.0) == 1
@@ -104,17 +129,17 @@ def test_an_answer_to_a_request_at_fault_is_news_and_no_measure_of_time() -> Non
 
 
 def test_a_call_without_an_answer_is_waited_for_since_it_began_until_there_is_news() -> None:
-    asked = Observed().began(10.0).began(11.0)
+    asked = began(Observed(), 10.0, 11.0)
     assert asked.waited_s(14.0) == 4
-    assert asked.after(seconds=1.0, failed=False, at=15.0).waited_s(16.0) == 0
-    assert asked.after(seconds=1.0, failed=False, at=15.0).began(16.0).waited_s(18.0) == 2
-    assert asked.cut_off(seconds=4.0).waited_s(16.0) == 0
+    assert after(asked, seconds=1.0, at=15.0).waited_s(16.0) == 0
+    assert began(after(asked, seconds=1.0, at=15.0), 16.0).waited_s(18.0) == 2
+    assert cut_off(asked, 4.0).waited_s(16.0) == 0
     assert Observed().waited_s(5.0) == 0
 
 
 def test_an_endpoint_is_silent_since_its_last_news_or_since_it_was_last_asked() -> None:
     assert Observed().silent_s(7.0) == math.inf
-    asked = Observed().began(10.0)
+    asked = began(Observed(), 10.0)
     assert asked.silent_s(12.0) == 2
-    assert asked.after(seconds=3.0, failed=True, at=13.0).silent_s(14.0) == 1
+    assert after(asked, seconds=3.0, failed=True, at=13.0).silent_s(14.0) == 1
     assert asked.silent_s(9.0) == 0

@@ -6,29 +6,30 @@ from worker.core.retrybudget import BudgetPolicy, RetryBudget
 
 
 def test_a_fresh_one_allows_one_retry_and_no_second() -> None:
-    budget = RetryBudget(at=0).retry(0)
-    assert budget is not None
-    assert budget.retry(0) is None
+    budget = RetryBudget(at=0)
+    assert budget.retry(0)
+    assert not budget.retry(0)
 
 
 def test_five_first_tries_earn_one_retry() -> None:
     budget = RetryBudget(at=0, balance=0, policy=BudgetPolicy(share=0.25))
     for _ in range(3):
-        budget = budget.first_try(0)
-    assert budget.retry(0) is None
-    assert budget.first_try(0).retry(0) is not None
+        budget.first_try(0)
+    assert not budget.retry(0)
+    budget.first_try(0)
+    assert budget.retry(0)
 
 
 def test_time_alone_earns_a_retry_so_that_little_traffic_may_retry() -> None:
     budget = RetryBudget(at=0, balance=0, policy=BudgetPolicy(reserve_per_s=0.125))
-    assert budget.retry(7.9) is None
-    assert budget.retry(8) is not None
+    assert not budget.retry(7.9)
+    assert budget.retry(8)
 
 
 def test_a_clock_that_goes_back_takes_nothing_and_gives_nothing() -> None:
     budget = RetryBudget(at=10, balance=1)
-    assert budget.first_try(5).at == 10
-    assert budget.first_try(5).balance == 1.2
+    budget.first_try(5)
+    assert (budget.at, budget.balance) == (10, 1.2)
 
 
 @pytest.mark.parametrize(("share", "reserve", "most"), [(-0.1, 0, 1), (0, -1, 1), (0, 0, 0.5)])
@@ -51,9 +52,9 @@ def test_in_any_span_retries_stay_within_the_share_and_the_reserve(
     moments: list[tuple[float, bool]] = []
     for is_retry, seconds in tries:
         now += seconds
-        after = budget.retry(now) if is_retry else budget.first_try(now)
-        if after is not None:
-            budget = after
+        if not is_retry:
+            budget.first_try(now)
+        if not is_retry or budget.retry(now):
             moments.append((now, is_retry))
     for index, (begins, _) in enumerate(moments):
         span = moments[index:]

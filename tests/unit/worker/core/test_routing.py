@@ -238,14 +238,18 @@ def test_nobody_starves_what_was_seen_long_ago_counts_for_nothing(
 def test_the_look_at_a_slow_endpoint_is_one_call_at_a_time(
     seed: int, policy: Policy, now: float
 ) -> None:
-    slow = Observed().began(0).after(seconds=30, failed=False, at=30)
-    fast = Observed().began(now - 2).after(seconds=1, failed=False, at=now - 1)
+    slow, fast = Observed(), Observed()
+    slow.began(0)
+    slow.ended(seconds=30, failed=False, at=30)
+    fast.began(now - 2)
+    fast.ended(seconds=1, failed=False, at=now - 1)
 
     def at(known: Observed, name: str, in_flight: int) -> Candidate:
         return Candidate.of(known, peak=False, now=now, name=name, weight=1, in_flight=in_flight)
 
     assert counted(lambda: [at(fast, "fast", 1), at(slow, "slow", 0)], policy, calls=100)[1] > 20
-    looked_at = [at(fast, "fast", 1), at(slow.began(now), "slow", 1)]
+    slow.began(now)
+    looked_at = [at(fast, "fast", 1), at(slow, "slow", 1)]
     assert chosen(looked_at, policy, seed) == 0
 
 
@@ -264,7 +268,9 @@ def test_a_fresh_endpoint_is_not_overrun(policy: Policy, in_flight: int) -> None
 def test_an_endpoint_that_answers_nothing_is_left_before_its_calls_time_out(
     seed: int, policy: Policy
 ) -> None:
-    hanging = Observed().after(seconds=1, failed=False, at=1).began(2)
+    hanging = Observed()
+    hanging.ended(seconds=1, failed=False, at=1)
+    hanging.began(2)
     field = [
         Candidate(name="sound", latency_s=1, in_flight=1),
         Candidate.of(hanging, peak=False, now=6, name="hanging", weight=1, in_flight=1),

@@ -97,13 +97,11 @@ class Storm:
     def start(self, worker: Worker, job: Job) -> None:
         probes = worker.circuit.state is not State.CLOSED
         if job.calls > job.refused:
-            budget = worker.budget.retry(self.now)
-            if budget is None and not probes:
+            if not worker.budget.retry(self.now) and not probes:
                 self.at(self.now + 2, "come", job)
                 return
-            worker.budget = budget or worker.budget
         else:
-            worker.budget = worker.budget.first_try(self.now)
+            worker.budget.first_try(self.now)
         self.calls["all"] += 1
         self.calls["retry"] += job.calls > job.refused and not probes
         self.calls["probe"] += probes
@@ -111,7 +109,7 @@ class Storm:
             self.calls["stormy"] += 1
             self.calls["stormy retry"] += job.calls > job.refused and not probes
         job.calls += 1
-        worker.circuit = worker.circuit.probing(self.now)
+        worker.circuit.probe(self.now)
         worker.in_flight += 1
         self.in_flight += 1
         stormy = STORM[0] <= self.now < STORM[1]
@@ -124,14 +122,15 @@ class Storm:
         stormy = STORM[0] <= began < STORM[1]
         kind = (Kind.OVERLOADED if stormy else Kind.RATE_LIMITED) if failed else None
         was = worker.circuit.state
-        worker.circuit = worker.circuit.after(
-            kind, began=began, now=self.now, chance=self.chance.random()
-        )
+        chance, in_flight = self.chance.random(), worker.in_flight
+        if kind is None:
+            worker.circuit.completed(began=began, now=self.now)
+            worker.concurrency.completed(began=began, in_flight=in_flight)
+        else:
+            worker.circuit.failed(kind, began=began, now=self.now, chance=chance)
+            worker.concurrency.failed(kind, began=began, now=self.now, in_flight=in_flight)
         if was is not State.CLOSED and worker.circuit.state is State.CLOSED:
             worker.closed_at = self.now
-        worker.concurrency = worker.concurrency.after(
-            kind, began=began, now=self.now, in_flight=worker.in_flight
-        )
         worker.in_flight -= 1
         self.in_flight -= 1
         if not failed:
