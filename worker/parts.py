@@ -5,6 +5,8 @@ import ssl
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
+from typing import Final
 from urllib.parse import quote, urlsplit
 
 from producer_sdk.wire import Lane, request_key
@@ -37,6 +39,9 @@ from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
 from worker.upstream.tier import TierSpec
+
+# Model names come from requests: whoever makes them up gets no room.
+_MOST_KEPT: Final = 1024
 
 
 def broker_address(broker: BrokerSettings) -> Address:
@@ -266,25 +271,29 @@ def spending(settings: Settings, *, spend: Spend, clock: Clock) -> Spending:
         name: endpoint_spec(endpoint, None).serving for name, endpoint in settings.endpoints.items()
     }
 
-    def places(job: Job) -> list[tuple[str, str]]:
-        tier = tiers[job.tier]
+    @lru_cache(maxsize=_MOST_KEPT)
+    def places(tier_name: str, path: str, model: str) -> tuple[tuple[str, str], ...]:
+        tier = tiers[tier_name]
         found = offers(
-            job.path,
-            job.model,
+            path,
+            model,
             fallbacks=tier.fallback_models,
             endpoints=[serving[each] for each in tier.endpoints],
         )
-        return [(tier.endpoints[each.endpoint], each.model) for each in found]
+        return tuple((tier.endpoints[each.endpoint], each.model) for each in found)
+
+    def estimate(job: Job) -> Decimal | None:
+        return prices.highest(job, places(job.tier, job.path, job.model), at=clock.now())
 
     def reckon(job: Job) -> tuple[Decimal | None, Decimal | None]:
-        found, now = places(job), clock.now()
+        found, now = places(job.tier, job.path, job.model), clock.now()
         unknown = prices.highest(job, found, at=now, standard=True)
         return unknown, prices.highest_known(job, found, at=now)
 
     return Spending(
         budgets(settings),
         spend=spend,
-        estimate=lambda job: prices.highest(job, places(job), at=clock.now()),
+        estimate=estimate,
         reckon=reckon,
         clock=clock,
         chance=random.random,

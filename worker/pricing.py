@@ -52,6 +52,9 @@ class _Served(NamedTuple):
         return _steps(self.model.get_prices(instant, {"service_tier": self.tier}))
 
 
+_BY_TIME: Final = (_Dated, _Served)
+
+
 class Prices:
     """Tells what calls cost. `endpoints`: their base URLs by name; `own`: prices by model, before all others.
 
@@ -94,12 +97,13 @@ class Prices:
         """
         bounds = ceiling(job.path, job.body)
         tier = None if standard else bounds.service_tier
-        costs = [
-            highest_cost(self._steps(endpoint, model, None, at=at, tier=tier), bounds)
-            for endpoint, model in places
-        ]
-        known = [each for each in costs if each is not None]
-        return max(known) if known and len(known) == len(costs) else None
+        highest: Decimal | None = None
+        for endpoint, model in places:
+            there = highest_cost(self._steps(endpoint, model, None, at=at, tier=tier), bounds)
+            if there is None:
+                return None
+            highest = there if highest is None else max(highest, there)
+        return highest
 
     def highest_known(
         self, job: Job, places: Iterable[tuple[str, str]], *, at: datetime
@@ -121,7 +125,7 @@ class Prices:
         self, endpoint: str, asked: str, answered: str | None, *, at: datetime, tier: str | None
     ) -> _Steps:
         found = self._find(endpoint, asked, answered, None if tier in _STANDARD else tier)
-        return found.at(at) if isinstance(found, _Dated | _Served) else found
+        return found.at(at) if isinstance(found, _BY_TIME) else found
 
     def _look_up(
         self, endpoint: str, asked: str, answered: str | None, tier: str | None

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from worker.core.costs import Price, cost
-from worker.core.model import Usage
+from worker.core.costs import Price, charge
 
 # What an answer is taken to be long at most where the request does not say.
 UNASKED_OUTPUT: Final = 8192
@@ -35,14 +34,16 @@ class Ceiling:
 def ceiling(path: str, body: bytes) -> Ceiling:
     """Give the bounds of a request by its body. Raises nothing for what is in it."""
     try:
-        asked = json.loads(body)
+        asked = json.loads(body.decode())
     except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
         asked = {}
     service_tier = asked.get("service_tier")
+    # The name of a picture's key may be escaped; where it cannot stand in the body, nothing is searched for it.
+    pictures = b"image_url" in body or b"\\u" in body
     return Ceiling(
-        prompt_tokens=len(body) + _pictures(asked),
+        prompt_tokens=len(body) + (_pictures(asked) if pictures else 0),
         output_tokens=0 if path in _NO_OUTPUT else _output(asked),
         service_tier=service_tier if isinstance(service_tier, str) else None,
     )
@@ -54,17 +55,24 @@ def highest_cost(prices: Sequence[Price], bounds: Ceiling) -> Decimal | None:
     Prompt tokens are taken at the dearest of their rates, and steps in the price for every length up to the bound: a
     long prompt may be cheaper for each token than a short one, and the real prompt is shorter than its bytes.
     """
-    steps = [each for each in prices if each.above < bounds.prompt_tokens or each.above < 0]
-    costs = [_at(each, bounds) for each in steps]
-    known = [each for each in costs if each is not None]
-    return max(known) if known and len(known) == len(costs) else None
+    highest: Decimal | None = None
+    for price in prices:
+        if 0 <= price.above >= bounds.prompt_tokens:
+            continue
+        if (at_most := _at(price, bounds)) is None:
+            return None
+        highest = at_most if highest is None else max(highest, at_most)
+    return highest
 
 
 def _at(price: Price, bounds: Ceiling) -> Decimal | None:
-    rates = [price.input, price.cached_input, price.cache_write]
-    dearest = max(rate for rate in rates if rate is not None)
-    usage = Usage(prompt_tokens=bounds.prompt_tokens, completion_tokens=bounds.output_tokens)
-    return cost([Price(input=dearest, output=price.output)], usage)
+    dearest, output = price.input, price.output
+    for rate in (price.cached_input, price.cache_write):
+        if rate is not None and rate > dearest:
+            dearest = rate
+    if output is None:
+        return None if bounds.output_tokens else charge([(dearest, bounds.prompt_tokens)])
+    return charge([(dearest, bounds.prompt_tokens), (output, bounds.output_tokens)])
 
 
 def _output(asked: Mapping[str, object]) -> int:

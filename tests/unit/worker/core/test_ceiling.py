@@ -71,6 +71,11 @@ def test_a_picture_counts_by_itself_and_not_by_its_bytes(
     assert ceiling(CHAT, body).prompt_tokens == around + 2 * PICTURE
 
 
+def test_a_picture_whose_key_is_escaped_counts_too() -> None:
+    body = rb'{"messages": [{"content": [{"image\u005furl": {"url": "https://example.com/cat.png"}}]}]}'
+    assert ceiling(CHAT, body).prompt_tokens > PICTURE
+
+
 def test_the_service_tier_is_the_one_that_is_asked_for() -> None:
     assert ceiling(CHAT, b'{"service_tier": "priority"}').service_tier == "priority"
     assert ceiling(CHAT, b'{"service_tier": 5}').service_tier is None
