@@ -5,33 +5,33 @@ the same upstream, publishes the answer, waits until the broker has confirmed it
 """
 
 import argparse
-import asyncio
-import json
-import os
-import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 
-from benchmarks import contestants, publishing, shown
-from benchmarks.contestants import Publisher
-from benchmarks.figures import Figures, as_json, interleaved
-from benchmarks.folder import in_folder
-from benchmarks.measurements import MEASUREMENTS, Entrant, Measurement, entrants, sized
-from benchmarks.race import run
-from benchmarks.yard import Yard, set_up
+from benchmarks import contestants, documents, page, plots, shown, targets
+from benchmarks.documents import Document
+from benchmarks.grid import Grid, terminal
+from benchmarks.measurements import EVERYTHING, MEASUREMENTS, Task, tasks
+from benchmarks.rounds import Found, progress, run_all
 from stack.arguments import positive
 from stack.errors import StackError
 from stack.house import ROOT
+from worker.descriptors import raise_limit
 
 _RESULTS: Final = ROOT / "benchmarks/results"
+# Small runs never take the place of real ones.
+_QUICK: Final = _RESULTS / "quick"
+_TARGETS: Final = "targets"
 _ROOM: Final = 400
 _EPILOG: Final = """\
 measurements:
 {measurements}
+  {everything:11} {everything_is}
+  {targets:11} {targets_is}
 
 reading the table:
   jobs/s          from the first call to the last reply of jobs that waited in the queue
@@ -42,17 +42,25 @@ reading the table:
   calls/job       more than 1: some were made twice
   limited by      worker: its CPU; waiting: nothing was busy, so it waited for the upstream or for itself;
                   simulator, collector, machine: the figure says more of the benchmark than of the contestant
-Each figure is the median of the rounds, the least and the most below it. Contestants take turns within each round,
+  reply           of latencies: from publish to reply, the upstream's time included
+  call, back      from publish to the call, and from the call's end to the reply
+  added           both together: what is added to the upstream's own time
+  slot            of an urgent job: from the first end of a call after its publish, a free slot, to its own call
+Where 1 and 2 processes, or numbers in flight, are compared, the clock runs from a quarter of the jobs until the last
+one has begun. Each figure is the median of the rounds, the least and the most below it. Contestants take turns within each round,
 so that what else the machine does meets all alike. Compare figures of one run only.
 
 examples:
   ./dev bench --quick                              everyone once, in under three minutes
-  ./dev bench                                      five rounds
+  ./dev bench                                      five rounds of everyone
+  ./dev bench all                                  everything, one after the other; each is written when it is done
+  ./dev bench load memory                          only these, for instance what was left after a Ctrl-C
+  ./dev bench targets                              what is reached, from the figures that are kept
   ./dev bench --only warren,bare,faststream_httpx --rounds 3 --jobs 2000
   ./dev bench features --json features.json
-  ./dev bench memory --only bare,warren_4k         the memory of 4,000 calls in flight
+  ./dev bench memory --only bare,warren            10,000 calls in flight
   ./dev bench backlog --backlogs 1000,50000        the same jobs before so many others
-  ./dev bench --only warren --rounds 1 --profile profiles/    a flame graph of the worker
+  ./dev bench --only warren --rounds 1 --profile profiles/    a flame graph, and a table by layer
 
 contestants:
 {contestants}
@@ -60,133 +68,132 @@ contestants:
 
 
 def main() -> int:
-    """Measure, print the table, and write the figures."""
+    """Measure, print the tables, and write the figures."""
     parser = _parser()
     options = parser.parse_args()
-    options.sizes = sized(options)
+    folder = _QUICK if options.quick else _RESULTS
+    if _TARGETS in options.measurements:
+        return _targets(folder)
     try:
-        options.entrants = list(
-            entrants(options.sizes, options.only, options.within_s, options.profile)
-        )
+        wanted = tasks(options)
     except ValueError as error:
         parser.error(str(error))
+    raise_limit()  # for the simulator, the collector and the peers: a connection for each call
+    told = _Told(folder, options.json, wanted)
     try:
-        rounds = in_folder("bench", _rounds, options)
+        run_all(wanted, options, told.done)
     except StackError as error:
         print(f"./dev bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    _tell(options, rounds)
-    return 0 if rounds else 1
+    if len(wanted) > 1:
+        _print([targets.grid(documents.kept(folder))])
+    return 0 if told.complete else 1
 
 
-async def _rounds(folder: Path, options: argparse.Namespace) -> dict[str, list[Figures]]:
-    """Run all rounds; an entrant that fails is told, and left out from then on."""
-    sizes: Measurement = options.sizes
-    yard = await asyncio.to_thread(
-        set_up,
-        folder,
-        latency_s=sizes.latency_s,
-        simulators=options.simulators,
-        in_flight=sizes.in_flight,
-        tell=_progress,
-    )
-    by_key = _by_key(options.entrants)
-    found: dict[str, list[Figures]] = {key: [] for key in by_key}
-    for number, order in enumerate(interleaved(list(by_key), sizes.rounds), start=1):
-        for key in order:
-            if key not in found:
-                continue
-            entrant = by_key[key]
-            try:
-                figures = await _one(entrant, yard)
-            except StackError as error:
-                del found[key]
-                _progress(f"LEFT OUT: {error}")
-                continue
-            found[key].append(figures)
-            _progress(
-                f"round {number} of {sizes.rounds}: {key} {figures.jobs_per_s:,.0f} jobs/s, "
-                f"{figures.cpu_us_per_job:,.0f} us/job"
+class _Told:
+    """Prints and writes what each measurement found as soon as it is done."""
+
+    def __init__(self, folder: Path, file: Path | None, wanted: Sequence[Task]) -> None:
+        self.complete = True
+        self._folder = folder
+        self._file = file
+        self._several = len(wanted) > 1
+        self._all: list[Document] = []
+
+    def done(self, task: Task, found: Found) -> None:
+        """Tell of a measurement; one in which everybody failed leaves what was kept of an earlier one."""
+        document = documents.document(task, found, " ".join(sys.argv[1:]))
+        if not document["contestants"]:
+            self.complete = False
+            return
+        _print(shown.grids(document))
+        for line in shown.limits(document):
+            print(line)
+        if task.name == "features":
+            print("Always on:", *contestants.ALWAYS_ON, sep="\n  ")
+        paths = self._write(task, document)
+        progress(f"written: {', '.join(str(path) for path in paths)}")
+
+    def _write(self, task: Task, document: Document) -> list[Path]:
+        self._all.append(document)
+        path = documents.path_of(self._folder, task.name)
+        if self._file is not None:
+            whole: Any = {"measurements": self._all} if self._several else document
+            documents.write(self._file, whole)
+            path = (
+                self._file.with_name(f"{self._file.stem}-{task.name}.json")
+                if self._several
+                else self._file
             )
-    return found
+            return [self._file, *plots.written(document, path)]
+        documents.write(path, document)
+        pictures = plots.written(document, path)
+        return [
+            path,
+            *pictures,
+            page.write(self._folder, "../.." if self._folder == _QUICK else ".."),
+        ]
 
 
-async def _one(entrant: Entrant, yard: Yard) -> Figures:
-    if not isinstance(entrant.contestant, Publisher):
-        return await run(entrant.contestant, yard, entrant.course)
-    await asyncio.to_thread(yard.purge)
-    url = yard.house.url("producer")
-    return await publishing.measured(entrant.contestant.name, url, entrant.course.jobs)
+def _targets(folder: Path) -> int:
+    """Print how the targets stand, by what was measured last."""
+    found = documents.kept(folder)
+    _print([targets.grid(found)])
+    return 1 if targets.missed(found) else 0
 
 
-def _by_key(taking_part: Sequence[Entrant]) -> dict[str, Entrant]:
-    return {each.key: each for each in taking_part}
-
-
-def _tell(options: argparse.Namespace, rounds: Mapping[str, Sequence[Figures]]) -> None:
-    sizes: Measurement = options.sizes
-    by_key = _by_key(options.entrants)
-    titles = {key: each.title for key, each in by_key.items()}
-    rows = [
-        as_json(key, sizes.in_flight, figures, os.cpu_count() or 1)
-        | {"processes": by_key[key].course.processes, "backlog": by_key[key].course.backlog}
-        for key, figures in rounds.items()
-    ]
-    for table in shown.tables(rows, titles, _caption(sizes)):
+def _print(grids: Sequence[Grid]) -> None:
+    for grid in grids:
+        table = terminal(grid)
         wide = Console(width=_ROOM).measure(table).maximum
         Console(highlight=False, width=wide).print(table)  # cut off it would tell nothing
-    if options.measurement == "features":
-        print("Always on:", *contestants.ALWAYS_ON, sep="\n  ")
-    target: Path = options.json or _RESULTS / f"bench-{options.measurement}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    whole: dict[str, Any] = {
-        "measurement": options.measurement,
-        "jobs": sizes.jobs,
-        "upstream_ms": sizes.latency_s * 1000,
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
-        "contestants": rows,
-    }
-    target.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
-    written = shown.plots(rows, titles, target)
-    _progress(f"written: {', '.join(str(path) for path in (target, *written))}")
-
-
-def _caption(sizes: Measurement) -> str:
-    return (
-        f"{sizes.jobs:,} jobs, {sizes.in_flight:,} in flight, an upstream of {sizes.latency_s * 1000:.0f} ms; "
-        f"median of {sizes.rounds}, least to most"
-    )
-
-
-def _progress(text: str) -> None:
-    print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(positive(each) for each in text.split(","))
 
 
+def _measurement(text: str) -> str:
+    known = (*MEASUREMENTS, EVERYTHING, _TARGETS)
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"there is no {text}; there are {', '.join(known)}")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     known = "\n".join(f"  {each.name:22} {each.title}" for each in contestants.ALL)
     named = "\n".join(
-        f"  {name:10} {each.what:66} about {each.about_min} minutes"
+        f"  {name:11} {each.what:66} about {each.about_min} minutes"
         for name, each in MEASUREMENTS.items()
     )
     parser = argparse.ArgumentParser(
         prog="./dev bench",
         description=__doc__,
-        epilog=_EPILOG.format(measurements=named, contestants=known),
+        epilog=_EPILOG.format(
+            measurements=named,
+            contestants=known,
+            everything=EVERYTHING,
+            everything_is=f"all of these; about {sum(each.about_min for each in MEASUREMENTS.values())} minutes",
+            targets=_TARGETS,
+            targets_is="measures nothing: what was measured last beside what is to be reached; status 1 if one is missed",
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("measurement", nargs="?", choices=MEASUREMENTS, default="peers", help="see below")
+    add("measurements", nargs="*", type=_measurement, default=["peers"], help="see below; peers")
     add("--quick", action="store_true", help="one small round of everyone")
     add("--only", metavar="NAME,…", help="only these contestants")
     add("--rounds", type=positive, metavar="N", help="how often each one runs")
     add("--jobs", type=positive, metavar="N", help="jobs that wait in the queue for each run")
-    add("--in-flight", type=positive, metavar="N", help="calls at once, of each process")
+    add(
+        "--in-flight",
+        type=_numbers,
+        dest="in_flights",
+        metavar="N,…",
+        help="calls at once, of each process",
+    )
     add("--processes", type=_numbers, metavar="N,…", help="processes of each contestant")
     add("--backlogs", type=_numbers, metavar="N,…", help="so many jobs behind those measured")
     add("--latency-s", type=float, metavar="S", help="the upstream's time for each call")
@@ -194,7 +201,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--paced-s", type=float, metavar="S", help="how long each paced part lasts; 0: none")
     add("--simulators", type=positive, default=1, metavar="N", help="processes of the upstream")
     add("--within-s", type=float, default=300, metavar="S", help="when a run is given up")
-    add("--profile", type=Path, metavar="FOLDER", help="a flame graph of each, by py-spy")
+    add("--urgent", type=positive, metavar="N", help="jobs of high priority behind the backlog")
+    add("--profile", type=Path, metavar="FOLDER", help="where each one's CPU went, by py-spy")
     add("--json", type=Path, metavar="FILE", help="where the figures go, and the plots beside it")
     parser.set_defaults(shares=None)
     return parser

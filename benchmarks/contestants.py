@@ -100,14 +100,6 @@ FEATURES: Final = (
     ),
 )
 
-# A lane takes 2,000 jobs at once and one worker 4,000 in all: two lanes.
-FOUR_THOUSAND: Final = Warren(
-    name="warren_4k",
-    title="Warren, two lanes of 2,000",
-    settings={**_ALL, "tiers.standard": ("bulk_concurrency = 2000",)},
-    lanes=("standard.interactive", "standard.bulk"),
-)
-
 # Who knows what is urgent.
 OVERTAKING: Final = (
     Contestant(
@@ -142,7 +134,7 @@ ALWAYS_ON: Final = (
     "what an answer cost",
 )
 
-ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, FOUR_THOUSAND, *OVERTAKING, *PUBLISHERS)
+ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, *OVERTAKING, *PUBLISHERS)
 
 
 def chosen(names: str) -> tuple[Contestant | Warren | Publisher, ...]:
@@ -161,9 +153,16 @@ def chosen(names: str) -> tuple[Contestant | Warren | Publisher, ...]:
 
 
 def edited(text: str, settings: Mapping[str, tuple[str, ...]]) -> str:
-    """Give a TOML text with lines added to its tables; a table that is not there comes at the end."""
+    """Give a TOML text with lines in its tables, instead of those with the same key; a table that is not there comes at the end."""
     for table, lines in settings.items():
-        header = f"[{table}]\n"
-        added = header + "".join(f"{line}\n" for line in lines)
-        text = text.replace(header, added, 1) if header in text else f"{text}\n{added}"
+        before, header, rest = text.partition(f"[{table}]\n")
+        inside, opening, after = rest.partition("\n[")
+        given = {line.partition(" ")[0] for line in lines}
+        kept = (line for line in inside.splitlines() if line.partition(" ")[0] not in given)
+        body = "\n".join([*lines, *kept])
+        text = (
+            f"{before}{header}{body}\n{opening}{after}"
+            if header
+            else f"{text}\n[{table}]\n{body}\n"
+        )
     return text

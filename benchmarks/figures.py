@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Final
 
+# Where the distribution of latencies is looked at.
+SHARES: Final = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999)
 # A process that computes for this share of its time has no time left to wait: it is what the others wait for.
 _BUSY: Final = 0.9
 
@@ -16,7 +18,8 @@ class Figures:
 
     `start_ms` is from the start of its process to the first reply; the latencies are those of the paced jobs, from
     their publish to the arrival of their replies, the upstream's own time included. `cores` is how many cores each part
-    kept busy, and `busiest_simulator` that of the busiest of the simulator's processes. `loads` has latencies at further rates.
+    kept busy, and `busiest_simulator` that of the busiest of the simulator's processes. `loads` has latencies by
+    name and rate, `curves` what was added at each rate: the value at each of `SHARES` of the jobs.
     """
 
     jobs_per_s: float
@@ -30,6 +33,7 @@ class Figures:
     cores: Mapping[str, float]
     busiest_simulator: float
     loads: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,13 @@ def as_json(name: str, in_flight: int, rounds: Sequence[Figures], machine: int) 
         "bottleneck": verdict(cores, found["busiest_simulator"].median, machine),
         "cores": cores,
         "loads": list(rounds[0].loads),
+        "curves": {
+            rate: [
+                round(median(values), 3)
+                for values in zip(*(each.curves[rate] for each in rounds), strict=True)
+            ]
+            for rate in rounds[0].curves
+        },
         "spread": {key: [round(of.least, 2), round(of.most, 2)] for key, of in found.items()},
         "rounds": [asdict(each) for each in rounds],
     }

@@ -1,8 +1,9 @@
 """What `./dev bench` can measure: by name, who takes part and at what sizes."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -10,28 +11,33 @@ from benchmarks import contestants
 from benchmarks.contestants import Contestant, Publisher, Warren
 from benchmarks.race import Course
 
+EVERYTHING: Final = "all"
 _WARREN: Final = contestants.EVERYTHING_ON.name
 _PEERS: Final = tuple(each.name for each in contestants.PEERS)
+_RIVALS: Final = ("bare", "faststream_aiohttp", _WARREN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """What a name stands for: who takes part, and the sizes where the command line gives none.
 
-    Everyone runs once in a round for each of `backlogs` and each of `processes`. `about_min` is how many minutes it takes about.
+    Everyone runs once in a round for each of `in_flights`, `backlogs` and `processes`. `each`, if it is not 0, is how many jobs there are
+    for each call in flight, but no more than `jobs`. For `skipped` see `Course`. `about_min` is how many minutes it takes about.
     """
 
     what: str
     about_min: int
     names: tuple[str, ...]
     jobs: int = 4000
-    in_flight: int = 200
+    each: int = 0
+    in_flights: tuple[int, ...] = (200,)
     latency_s: float = 0.045
     rounds: int = 5
     paced_per_s: float = 50
     paced_s: float = 10
     shares: tuple[float, ...] = ()
     urgent: int = 0
+    skipped: float = 0
     backlogs: tuple[int, ...] = (0,)
     processes: tuple[int, ...] = (1,)
 
@@ -45,11 +51,23 @@ MEASUREMENTS: Final = {
         about_min=15,
         names=(_WARREN, *(each.name for each in contestants.FEATURES)),
         jobs=10_000,
+        paced_s=0,
+    ),
+    "concurrency": Measurement(
+        what="the rate and the CPU of a job at 1 to 1,000 calls in flight",
+        about_min=10,
+        names=_RIVALS,
+        jobs=10_000,
+        each=100,
+        in_flights=(1, 16, 200, 1000),
+        rounds=3,
+        paced_s=0,
+        skipped=0.25,
     ),
     "load": Measurement(
         what="latency at 25, 50 and 90 % of the rate that each has just shown",
         about_min=15,
-        names=("bare", "faststream_aiohttp", _WARREN),
+        names=_RIVALS,
         paced_s=20,
         shares=(0.25, 0.5, 0.9),
         rounds=3,
@@ -57,19 +75,12 @@ MEASUREMENTS: Final = {
     "processes": Measurement(
         what="the rate of 1 and of 2 processes",
         about_min=10,
-        names=("bare", "faststream_aiohttp", _WARREN),
+        names=_RIVALS,
         processes=(1, 2),
         jobs=20_000,
         rounds=3,
         paced_s=0,
-    ),
-    "backlog": Measurement(
-        what="the same jobs before 1,000 to 1,000,000 others in the queue",
-        about_min=20,
-        names=("bare", _WARREN),
-        backlogs=(1_000, 10_000, 100_000, 1_000_000),
-        rounds=1,
-        paced_s=0,
+        skipped=0.25,
     ),
     "priority": Measurement(
         what="a job of high priority behind 100,000 others",
@@ -81,6 +92,14 @@ MEASUREMENTS: Final = {
         rounds=3,
         paced_s=0,
     ),
+    "backlog": Measurement(
+        what="the same jobs before 1,000 to 1,000,000 others in the queue",
+        about_min=20,
+        names=("bare", _WARREN),
+        backlogs=(1_000, 10_000, 100_000, 1_000_000),
+        rounds=1,
+        paced_s=0,
+    ),
     "publish": Measurement(
         what="how fast the SDK publishes, confirmed",
         about_min=3,
@@ -89,24 +108,28 @@ MEASUREMENTS: Final = {
         rounds=3,
     ),
     "memory": Measurement(
-        what="4,000 calls in flight, the most of one worker; upstream of 5 s",
-        about_min=5,
-        names=("bare", "faststream_aiohttp", contestants.FOUR_THOUSAND.name),
-        jobs=12_000,
-        in_flight=4_000,
+        what="10,000 calls in flight, the most of a lane; upstream of 5 s",
+        about_min=10,
+        names=_RIVALS,
+        jobs=40_000,
+        in_flights=(10_000,),
         latency_s=5,
         rounds=1,
         paced_s=0,
+        skipped=0.25,
     ),
 }
-# Of the jobs of several processes so many are done before the clock begins: they do not all start at the same moment.
-_SKIPPED: Final = 0.25
+# A run's start, its end and its steady part.
+_START_S: Final = 5
 _QUICK_JOBS: Final = 800
 _QUICK_BACKLOG: Final = 10_000
+_QUICK_IN_FLIGHT: Final = 1_000
 _QUICK_PACED_S: Final = 2.0
+_QUICK_URGENT: Final = 20
+_QUICK_SHARES: Final = (0.5,)
 _SIZES: Final = (
-    *("jobs", "in_flight", "latency_s", "rounds", "paced_per_s", "paced_s"),
-    *("shares", "backlogs", "processes"),
+    *("jobs", "in_flights", "latency_s", "rounds", "paced_per_s", "paced_s"),
+    *("shares", "urgent", "backlogs", "processes"),
 )
 
 
@@ -120,10 +143,61 @@ class Entrant:
     course: Course
 
 
-def sized(options: argparse.Namespace) -> Measurement:
-    """Give the measurement that the command line names, with its sizes instead of those that it gives."""
-    named = MEASUREMENTS[options.measurement]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A measurement that is to be made: its name, its sizes, and who takes part."""
+
+    name: str
+    sizes: Measurement
+    entrants: tuple[Entrant, ...]
+
+    @property
+    def about_s(self) -> float:
+        """How long it takes about, in seconds; a small one the less the fewer jobs there are, but each run has its start."""
+        named = MEASUREMENTS[self.name]
+        whole = sum(_jobs_of(named)) * named.rounds or 1
+        mine = sum(each.course.jobs + each.course.backlog for each in self.entrants)
+        least = _START_S * len(self.entrants) * self.sizes.rounds
+        return max(named.about_min * 60 * mine * self.sizes.rounds / whole, least)
+
+
+def _jobs_of(named: Measurement) -> Iterator[int]:
+    for each in entrants(named, None, 0, None):
+        yield each.course.jobs + each.course.backlog
+
+
+def tasks(options: argparse.Namespace) -> list[Task]:
+    """Give what the command line asks for, those with the same upstream side by side.
+
+    Raises:
+        ValueError: it names a contestant whom there is not.
+    """
+    wanted = list(dict.fromkeys(options.measurements))
+    names = list(MEASUREMENTS) if EVERYTHING in wanted else wanted
+    made = []
+    for name in names:
+        sizes = sized(name, options)
+        only = options.only
+        taking_part = entrants(sizes, only, options.within_s, options.profile)
+        made.append(Task(name=name, sizes=sizes, entrants=tuple(taking_part)))
+    latencies = list(dict.fromkeys(task.sizes.latency_s for task in made))
+    return sorted(made, key=lambda task: latencies.index(task.sizes.latency_s))
+
+
+def by_upstream(wanted: Sequence[Task]) -> list[list[Task]]:
+    """Give the tasks in groups that have the same upstream, and so may share it."""
+    found: dict[float, list[Task]] = {}
+    for task in wanted:
+        found.setdefault(task.sizes.latency_s, []).append(task)
+    return list(found.values())
+
+
+def sized(name: str, options: argparse.Namespace) -> Measurement:
+    """Give a measurement with the sizes that the command line gives instead of its own."""
+    named = MEASUREMENTS[name]
     given = {key: getattr(options, key) for key in _SIZES if getattr(options, key) is not None}
+    if "jobs" in given:
+        given["each"] = 0
     return replace(_quick(named) if options.quick else named, **given)
 
 
@@ -132,8 +206,12 @@ def _quick(measurement: Measurement) -> Measurement:
     return replace(
         measurement,
         jobs=min(measurement.jobs, _QUICK_JOBS),
+        each=min(measurement.each, 40),
+        in_flights=tuple(sorted({min(each, _QUICK_IN_FLIGHT) for each in measurement.in_flights})),
         rounds=1,
         paced_s=min(measurement.paced_s, _QUICK_PACED_S),
+        shares=measurement.shares and _QUICK_SHARES,
+        urgent=min(measurement.urgent, _QUICK_URGENT),
         backlogs=tuple(sorted({min(each, _QUICK_BACKLOG) for each in measurement.backlogs})),
     )
 
@@ -146,29 +224,39 @@ def entrants(
     Raises:
         ValueError: `only` names somebody whom there is not.
     """
+    sizes = product(measurement.in_flights, measurement.backlogs, measurement.processes)
+    every = list(sizes)
     for contestant in contestants.chosen(only or ",".join(measurement.names)):
-        for backlog in measurement.backlogs:
-            for processes in measurement.processes:
-                told = [f"{backlog:,} behind"] if len(measurement.backlogs) > 1 else []
-                told += [_several(processes)] if len(measurement.processes) > 1 else []
-                yield Entrant(
-                    key=", ".join([contestant.name, *told]),
-                    title=", ".join([contestant.title, *told]),
-                    contestant=contestant,
-                    course=Course(
-                        jobs=measurement.jobs,
-                        backlog=backlog,
-                        in_flight=measurement.in_flight,
-                        processes=processes,
-                        paced_per_s=measurement.paced_per_s,
-                        paced_s=measurement.paced_s,
-                        shares=measurement.shares,
-                        urgent=measurement.urgent,
-                        skipped=_SKIPPED if len(measurement.processes) > 1 else 0,
-                        within_s=within_s,
-                        profile=profile,
-                    ),
-                )
+        for in_flight, backlog, processes in every:
+            told = [f"{in_flight:,} in flight"] if len(measurement.in_flights) > 1 else []
+            told += [f"{backlog:,} behind"] if len(measurement.backlogs) > 1 else []
+            told += [_several(processes)] if len(measurement.processes) > 1 else []
+            key = ", ".join([contestant.name, *told])
+            jobs = measurement.jobs
+            if measurement.each:
+                jobs = min(jobs, measurement.each * in_flight)
+            yield Entrant(
+                key=key,
+                title=", ".join([contestant.title, *told]),
+                contestant=contestant,
+                course=Course(
+                    jobs=jobs,
+                    backlog=backlog,
+                    in_flight=in_flight,
+                    processes=processes,
+                    paced_per_s=measurement.paced_per_s,
+                    paced_s=measurement.paced_s,
+                    shares=measurement.shares,
+                    urgent=measurement.urgent,
+                    skipped=measurement.skipped,
+                    within_s=within_s,
+                    profile=None if profile is None else profile / f"{_file_name(key)}.folded",
+                ),
+            )
+
+
+def _file_name(key: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in key)
 
 
 def _several(processes: int) -> str:

@@ -1,10 +1,9 @@
 """One contestant in one round: fill its queue, start its process, wait for its replies, pace some more, stop it."""
 
 import asyncio
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import cycle
@@ -12,18 +11,22 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from benchmarks import letters
+from benchmarks import letters, loads
 from benchmarks.contestants import Contestant, Warren
-from benchmarks.figures import Figures, percentile
+from benchmarks.figures import Figures
 from benchmarks.letters import Letter
+from benchmarks.loads import Load
 from benchmarks.observed import Watch, spent
 from benchmarks.postoffice import PostOffice
+from benchmarks.spans import CallLogs, Event, ends, spans, starts
 from benchmarks.starting import profiled, start, stop
 from benchmarks.yard import Yard
 from stack.errors import StackError
 from stack.services import Service
 
 _HIGH: Final = 7
+# The simulator notes the end of a call after its answer has gone out.
+_NOTED_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class Course:
     `jobs` wait for it and are timed; `backlog` more wait behind them and are thrown away, but first `urgent` jobs of high priority overtake
     them, one after the other. Without a backlog then come jobs at a steady rate, at
     `paced_per_s` and at each of `shares` of the rate that it has just shown, each for `paced_s`. After `within_s` it is given up.
-    Where `skipped` is not 0, that share of the jobs is done before the clock begins.
+    Where `skipped` is not 0, that share of the jobs is done before the clock begins, and it ends when the last job has begun: in between
+    everybody has as many in flight as it may.
     """
 
     jobs: int
@@ -48,6 +52,11 @@ class Course:
     within_s: float
     profile: Path | None
 
+    @property
+    def at_once(self) -> int:
+        """How many jobs all processes have in flight."""
+        return self.in_flight * self.processes
+
 
 async def run(contestant: Contestant | Warren, yard: Yard, course: Course) -> Figures:
     """Run one contestant and give its figures.
@@ -59,19 +68,20 @@ async def run(contestant: Contestant | Warren, yard: Yard, course: Course) -> Fi
     await asyncio.to_thread(yard.purge)  # what an earlier run left
     async with PostOffice(yard.route(contestant), mark) as post:
         await post.fill(_letters(contestant, course.jobs + course.backlog))
-        calls = _Calls(yard.logs)
+        calls = CallLogs(yard.logs)
         began = time.time()
         services = start(contestant, yard, course.in_flight, course.processes)
         try:
-            with profiled(services[0], contestant.name, course.profile):
+            with profiled(services[0], course.profile):
                 drained = await _drained(post, services, yard, course)
-            called = await asyncio.to_thread(calls.read)
+            called = starts(await asyncio.to_thread(calls.read))
             if course.backlog:  # the calls are also those of jobs that nobody waits for
-                loads = await _overtaking(contestant, post, services, course)
-                return replace(_figures(drained, called, loads, began), calls_per_job=0)
-            loads = await _loads(
+                urgent = await _overtaking(contestant, post, services, yard=yard, course=course)
+                return replace(_figures(drained, called, urgent, began), calls_per_job=0)
+            found = await _loads(
                 contestant,
                 post,
+                yard,
                 course,
                 live=lambda: _live(services),
                 most_per_s=drained.per_s(called),
@@ -85,7 +95,7 @@ async def run(contestant: Contestant | Warren, yard: Yard, course: Course) -> Fi
             await asyncio.to_thread(stop, services)
     if post.arrivals.wrong:
         raise StackError(f"{contestant.name}: {post.arrivals.wrong} replies were no answers")
-    return _figures(drained, called, loads, began)
+    return _figures(drained, called, found, began)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,38 +105,26 @@ class _Drained:
     arrived: Sequence[float]
     watch: Watch
     skipped: float
+    at_once: int
 
     def clock(self, called: Sequence[float]) -> tuple[float, float, int]:
         """Give when the clock begins and ends, and how many jobs were replied to meanwhile.
 
-        It begins at the first call, without one at the first reply, and where some jobs are skipped at the reply to the last of them.
+        It begins at the first call, without one at the first reply, and where some jobs are skipped at the reply to the last of
+        them; then it ends when no more wait than are in flight, if by then as many were replied to.
         """
-        skipped = round(len(self.arrived) * self.skipped)
-        first = self.arrived[skipped - 1] if skipped else min(called, default=self.arrived[0])
-        return first, max(self.arrived[-1], first + 1e-3), len(self.arrived) - skipped
+        skipped, whole = round(len(self.arrived) * self.skipped), len(self.arrived)
+        if not skipped:
+            first, last = min(called, default=self.arrived[0]), whole
+        else:
+            first, last = self.arrived[skipped - 1], whole - self.at_once
+            last = last if last >= 2 * skipped else whole
+        return first, max(self.arrived[last - 1], first + 1e-3), last - skipped
 
     def per_s(self, called: Sequence[float]) -> float:
         """Give the jobs a second."""
         first, last, count = self.clock(called)
         return count / (last - first)
-
-
-class _Calls:
-    """The simulator's calls from now on."""
-
-    def __init__(self, logs: Sequence[Path]) -> None:
-        self._from = {log: log.stat().st_size if log.exists() else 0 for log in logs}
-
-    def read(self) -> list[float]:
-        """Give when each call came, in seconds of the wall clock."""
-        came = []
-        for log, offset in self._from.items():
-            if log.exists():
-                with log.open(encoding="utf-8") as lines:
-                    lines.seek(offset)
-                    found = (json.loads(line) for line in lines if line.endswith("\n"))
-                    came += [line["at"] for line in found if line["event"] == "start"]
-        return came
 
 
 async def _drained(
@@ -137,56 +135,70 @@ async def _drained(
     with Watch({**workers, "collector": os.getpid(), **yard.pids}) as watch:
         await post.collected(course.jobs, lambda: _live(services), course.within_s)
     arrived = sorted(post.arrivals.at.values())[: course.jobs]
-    return _Drained(arrived=arrived, watch=watch, skipped=course.skipped)
+    return _Drained(arrived=arrived, watch=watch, skipped=course.skipped, at_once=course.at_once)
 
 
 async def _loads(
     contestant: Contestant | Warren,
     post: PostOffice,
+    yard: Yard,
     course: Course,
     *,
     live: Callable[[], bool],
     most_per_s: float,
-) -> dict[str, float]:
-    """Give how long jobs took at each rate, from publish to reply, in ms: their p50 and p99, by names that tell the rate."""
-    found: dict[str, float] = {}
-    rates = {"": course.paced_per_s} | {
-        f"_at_{share:.0%}": share * most_per_s for share in course.shares
-    }
+) -> list[Load]:
+    """Give what was seen of jobs at each rate; without a time for them, nothing."""
+    if not course.paced_s:
+        return []
+    found = []
+    rates = {f"{course.paced_per_s:g}/s": course.paced_per_s}
+    rates |= {f"{share:.0%}": share * most_per_s for share in course.shares}
     for name, per_s in rates.items():
-        count = round(per_s * course.paced_s)
-        before = len(post.arrivals.at)
-        sent = await post.paced(_letters(contestant, count), per_s)
-        await post.collected(before + count, live, course.within_s)
-        took = [1000 * (post.arrivals.at[number] - at) for number, at in sent.items()]
-        found[f"latency_p50_ms{name}"] = percentile(took, 0.5)
-        found[f"latency_p99_ms{name}"] = percentile(took, 0.99)
+        given = list(_letters(contestant, round(per_s * course.paced_s)))
+        before, calls = len(post.arrivals.at), CallLogs(yard.logs)
+        sent = await post.paced(given, per_s)
+        await post.collected(before + len(given), live, course.within_s)
+        called = spans(await _ended(calls), sent) if contestant.calls else {}
+        found.append(Load(name=name, sent=sent, called=called, arrived=post.arrivals.at))
     return found
+
+
+async def _ended(calls: CallLogs) -> list[list[Event]]:
+    await asyncio.sleep(_NOTED_S)
+    return await asyncio.to_thread(calls.read)
 
 
 async def _overtaking(
     contestant: Contestant | Warren,
     post: PostOffice,
     services: Sequence[Service],
+    *,
+    yard: Yard,
     course: Course,
-) -> dict[str, float]:
-    """Give how long urgent jobs took behind the backlog, each sent when the one before is answered, in ms."""
-    took = []
+) -> list[Load]:
+    """Give what was seen of urgent jobs behind the backlog, each sent when the one before is answered."""
+    sent: dict[str, float] = {}
+    calls = CallLogs(yard.logs)
     for letter in _letters(contestant, course.urgent):
-        began = time.time()
+        sent[letter.number] = time.time()
         await post.publish(replace(letter, key=None, priority=_HIGH))
         await post.replied(letter.number, lambda: _live(services), course.within_s)
-        took.append(1000 * (post.arrivals.at[letter.number] - began))
-    if not took:
-        return {}
+    if not sent:
+        return []
     if len(post.arrivals.at) >= course.jobs + course.backlog + course.urgent:
         raise StackError(
             f"{contestant.name}: the backlog was done before the urgent jobs; take a larger one"
         )
-    return {
-        f"latency_p{share:.0%}_ms_at_high priority".replace("%", ""): percentile(took, share)
-        for share in (0.5, 0.99)
-    }
+    events = await _ended(calls)
+    return [
+        Load(
+            name=loads.URGENT,
+            sent=sent,
+            called=spans(events, sent),
+            arrived=post.arrivals.at,
+            freed=ends(events),
+        )
+    ]
 
 
 def _live(services: Sequence[Service]) -> bool:
@@ -194,10 +206,11 @@ def _live(services: Sequence[Service]) -> bool:
 
 
 def _figures(
-    drained: _Drained, called: Sequence[float], loads: Mapping[str, float], began: float
+    drained: _Drained, called: Sequence[float], seen: Sequence[Load], began: float
 ) -> Figures:
     """Make figures of what was seen."""
     first, last, count = drained.clock(called)
+    steady = next((each for each in seen if each.name != loads.URGENT), None)
     took = last - first
     used = {name: spent(them, first, last) for name, them in drained.watch.samples.items()}
     cores: dict[str, float] = {}
@@ -210,12 +223,13 @@ def _figures(
         rss_mb=drained.watch.rss_mb,
         pss_mb=drained.watch.pss_mb,
         start_ms=1000 * (drained.arrived[0] - began),
-        latency_p50_ms=loads.get("latency_p50_ms", 0),
-        latency_p99_ms=loads.get("latency_p99_ms", 0),
+        latency_p50_ms=steady.quantile("latency", 0.5) if steady else 0,
+        latency_p99_ms=steady.quantile("latency", 0.99) if steady else 0,
         calls_per_job=len(called) / len(drained.arrived),
         cores=cores,
         busiest_simulator=max(s for n, s in used.items() if n.startswith("simulator")) / took,
-        loads={name: value for name, value in loads.items() if "_at_" in name},
+        loads={name: value for each in seen for name, value in each.figures().items()},
+        curves={each.name: each.curve() for each in seen},
     )
 
 

@@ -1,12 +1,11 @@
-"""The figures of `./dev bench` as a table for a terminal and as plots."""
+"""The figures of `./dev bench` as tables: of everybody, of latencies, and of one contestant's sizes beside each other."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-from rich.table import Table
-
-from benchmarks.bars import Bar, svg
+from benchmarks.documents import Document, Row
+from benchmarks.grid import Grid
+from benchmarks.loads import WAYS, key_of
 
 # Column, figure, digits after the point.
 _COLUMNS: Final = (
@@ -22,81 +21,120 @@ _COLUMNS: Final = (
 _MAY_BE_MISSING: Final = frozenset(
     {"latency_p50_ms", "latency_p99_ms", "calls_per_job", "start_ms"}
 )
-_PLOTS: Final = {
-    "jobs_per_s": "Jobs a second",
-    "cpu_us_per_job": "CPU for each job, in microseconds",
-    "rss_mb": "Memory, RSS in MB",
-}
+# What entrants of one contestant may differ in, and how that is said.
+SIZES: Final = {"in_flight": "in flight", "backlog": "behind", "processes": "processes"}
+# What the figure says more of the benchmark than of the contestant.
+_ITS_OWN: Final = frozenset({"simulator", "collector", "machine"})
 
 
-def tables(
-    rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], caption: str
-) -> list[Table]:
+def grids(found: Document) -> list[Grid]:
     """Give the tables that there is something to say in."""
-    further = loads(rows, titles)
-    return [table(rows, titles, caption), *([] if further is None else [further])]
+    made = [everybody(found), loads(found), compared(found)]
+    return [each for each in made if each is not None]
 
 
-def table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], caption: str) -> Table:
-    """Give the table, the contestants in the order of `rows`."""
-    made = Table(title=caption, title_justify="left")
-    made.add_column("contestant", no_wrap=True)
-    for head, _, _ in _COLUMNS:
-        made.add_column(head, justify="right", no_wrap=True)
-    made.add_column("limited by", no_wrap=True)
-    for row in rows:
-        cells = [_cell(row, name, digits) for _, name, digits in _COLUMNS]
-        made.add_row(titles[row["name"]], *cells, row["bottleneck"])
-    return made
-
-
-def loads(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> Table | None:
-    """Give the table of latencies in ms at further rates; None where there were none."""
-    names = list(rows[0]["loads"]) if rows else []
-    if not names:
-        return None
-    made = Table(
-        title="ms from publish to reply, at a share of each one's own jobs/s or at a priority",
-        title_justify="left",
+def caption(found: Document) -> str:
+    """Say what was measured, in a line."""
+    in_flight = sorted({row["in_flight"] for row in found["contestants"]})
+    numbers = ", ".join(f"{each:,}" for each in in_flight)
+    return (
+        f"{found['measurement']}: {found['jobs']:,} jobs, {numbers} in flight, an upstream of "
+        f"{found['upstream_ms']:.0f} ms; median of {found['rounds']}, least to most"
     )
-    made.add_column("contestant", no_wrap=True)
-    for name in names:
-        made.add_column(_load_head(name), justify="right", no_wrap=True)
-    for row in rows:
-        made.add_row(titles[row["name"]], *(_cell(row, name, 1) for name in names))
-    return made
 
 
-def _load_head(name: str) -> str:
-    """Give "p99 at 90%" for "latency_p99_ms_at_90%"."""
-    return name.removeprefix("latency_").replace("_ms_at_", " at ")
+def limits(found: Document) -> list[str]:
+    """Tell of the figures that the benchmark bounded and not the contestant, a line each; of none, one line that says so."""
+    bounded = [row for row in found["contestants"] if row["bottleneck"] in _ITS_OWN]
+    if not bounded:
+        return ["No figure was bounded by the simulator, the collector or the machine."]
+    return [
+        f"{row['title']}: bounded by the {row['bottleneck']}, not by the contestant (cores busy: "
+        + ", ".join(f"{part} {busy:.2f}" for part, busy in row["cores"].items())
+        + ")"
+        for row in bounded
+    ]
+
+
+def everybody(found: Document) -> Grid:
+    """Give the table of all figures, the contestants in their order."""
+    return Grid(
+        title=caption(found),
+        heads=("contestant", *(head for head, _, _ in _COLUMNS), "limited by"),
+        rows=[
+            (
+                row["title"],
+                *(_cell(row, name, digits) for _, name, digits in _COLUMNS),
+                row["bottleneck"],
+            )
+            for row in found["contestants"]
+        ],
+    )
+
+
+def loads(found: Document) -> Grid | None:
+    """Give the table of latencies, a row for each contestant and rate; None where there are none."""
+    rows = [(row, load) for row in found["contestants"] for load in row["curves"]]
+    ways = {
+        way: said
+        for way, said in WAYS.items()
+        if any(key_of(way, "p50", load) in row for row, load in rows)
+    }
+    if not rows:
+        return None
+    columns = [(way, told) for way in ways for told in ("p50", "p99")]
+    return Grid(
+        title="latencies in ms, at a rate, at a share of each one's own jobs/s, or of high priority",
+        heads=("contestant", "at", *(f"{ways[way]} {told}" for way, told in columns)),
+        rows=[
+            (row["title"], load, *(_cell(row, key_of(*column, load), 1) for column in columns))
+            for row, load in rows
+        ],
+        words=2,
+    )
+
+
+def compared(found: Document) -> Grid | None:
+    """Give the table of each contestant's sizes against its first; None where there is one size."""
+    size = varied(found["contestants"])
+    if size is None:
+        return None
+    first: dict[str, Row] = {}
+    rows = []
+    for row in found["contestants"]:
+        base = first.setdefault(row["contestant"], row)
+        rows.append(
+            (
+                row["what"],
+                f"{row[size]:,}",
+                f"{row['jobs_per_s']:,.0f}",
+                f"{_ratio(row, base, 'jobs_per_s'):.2f}",
+                f"{row['cpu_us_per_job']:,.0f}",
+                f"{_ratio(row, base, 'cpu_us_per_job'):.2f}",
+                f"{row['rss_mb']:,.0f}",
+            )
+        )
+    heads = ("contestant", SIZES[size], "jobs/s", "x first", "CPU us/job", "x first", "RSS MB")
+    return Grid(title="each against its own first", heads=heads, rows=rows)
+
+
+def varied(rows: Sequence[Row]) -> str | None:
+    """Give what the entrants of one contestant differ in; None: in nothing."""
+    for size in SIZES:
+        if len({row[size] for row in rows}) > 1:
+            return size
+    return None
+
+
+def _ratio(row: Row, base: Row, name: str) -> float:
+    return float(row[name] / base[name]) if base[name] else 0.0
 
 
 def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
-    if name in _MAY_BE_MISSING and not row[name]:
+    if name not in row or (name in _MAY_BE_MISSING and not row[name]):
         return ""
     median = f"{row[name]:,.{digits}f}"
     least, most = row["spread"][name]
     if least == most:
         return median
     return f"{median}\n{least:,.{digits}f}-{most:,.{digits}f}"
-
-
-def plots(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], beside: Path) -> list[Path]:
-    """Write a plot of each main figure beside a file, and give where they are."""
-    written = []
-    for name, title in _PLOTS.items():
-        bars = [
-            Bar(
-                label=titles[row["name"]],
-                value=row[name],
-                least=row["spread"][name][0],
-                most=row["spread"][name][1],
-                ours=row["name"].startswith("warren"),
-            )
-            for row in rows
-        ]
-        path = beside.with_name(f"{beside.stem}-{name.replace('_', '-')}.svg")
-        path.write_text(svg(bars, title), encoding="utf-8")
-        written.append(path)
-    return written

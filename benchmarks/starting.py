@@ -11,23 +11,38 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.contestants import Contestant, Warren, edited
-from benchmarks.yard import Yard
+from benchmarks.yard import TIER, Yard
 from stack.bench import PEERS
+from stack.errors import StackError
 from stack.house import ROOT
 from stack.services import Service, free_port, spawn
+from worker.descriptors import allowed
 
 _STOP_S: Final = 5
+# Open files beside the calls in flight.
+_SPARE_FILES: Final = 200
+_SAMPLES_PER_S: Final = 200
 _BIN: Final = ROOT / PEERS / "bin"
 
 
 def start(
     contestant: Contestant | Warren, yard: Yard, in_flight: int, processes: int
 ) -> list[Service]:
-    """Start so many processes of a contestant, each with so many calls in flight; they are not ready yet."""
+    """Start so many processes of a contestant, each with so many calls in flight; they are not ready yet.
+
+    Raises:
+        StackError: so many files may not be open.
+    """
+    if allowed() < in_flight + _SPARE_FILES:
+        raise StackError(
+            f"{contestant.name}: {in_flight:,} calls in flight need as many open files, and {allowed():,} are allowed"
+            f" (ulimit -Hn): raise it, or take fewer by --in-flight"
+        )
     folder = yard.house.folder
     if isinstance(contestant, Warren):
         shutil.rmtree(folder / "store", ignore_errors=True)  # an empty ledger, as for the first one
-        text = edited(yard.text, contestant.settings)
+        measure = {f"tiers.{TIER}": (f"concurrency = {in_flight}",)}
+        text = edited(edited(yard.text, measure), contestant.settings)
         yard.house.config.write_text(text, encoding="utf-8")
     return [
         _started(contestant, yard, in_flight, folder / f"worker-{contestant.name}-{number}")
@@ -60,17 +75,18 @@ def stop(services: Sequence[Service]) -> None:
 
 
 @contextmanager
-def profiled(service: Service, name: str, into: Path | None) -> Iterator[None]:
-    """Let py-spy sample a process into a flame graph in the folder `into`, if one is given, until it is left.
+def profiled(service: Service, into: Path | None) -> Iterator[None]:
+    """Let py-spy sample a process into the file `into`, if one is given, until it is left: folded stacks.
 
-    It costs the machine something: figures of a profiled run are no results.
+    Only samples that hold the interpreter are taken, without stopping it: what it costs the process is little.
     """
     if into is None:
         yield
         return
-    into.mkdir(parents=True, exist_ok=True)
-    command = [str(_BIN / "py-spy"), "record", "--subprocesses", "--pid", str(service.pid)]
-    command += ["--output", str(into / f"{name}.svg")]
+    into.parent.mkdir(parents=True, exist_ok=True)
+    command = [str(_BIN / "py-spy"), "record", "--gil", "--nonblocking", "--subprocesses"]
+    command += ["--format", "raw", "--full-filenames", "--nolineno"]
+    command += ["--rate", str(_SAMPLES_PER_S), "--pid", str(service.pid), "--output", str(into)]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=quiet, stderr=quiet) as spy:  # noqa: S603  # a program of the lock
         try:

@@ -20,9 +20,7 @@ from stack.supply import Tell
 from stack.upstreams import Simulated
 
 _VHOST: Final = "bench"
-_TIER: Final = "standard"
-# As many jobs as a lane of Warren takes at once.
-_LANE: Final = 2000
+TIER: Final = "standard"
 _QUEUES: Final = tuple(
     f"warren.jobs.{tier}.{lane}"
     for tier in ("premium", "standard", "budget")
@@ -83,7 +81,7 @@ class Yard:
                 url=self.house.url("producer"),
                 user="producer",
                 exchange=REQUESTS_EXCHANGE,
-                key=f"{_TIER}.interactive",
+                key=f"{TIER}.interactive",
                 replies=reply_queue("producer", "bench"),
                 binding=(REPLIES_EXCHANGE, reply_route("producer", "bench")),
             )
@@ -97,7 +95,7 @@ class Yard:
         )
 
 
-def set_up(folder: Path, *, latency_s: float, simulators: int, in_flight: int, tell: Tell) -> Yard:
+def set_up(folder: Path, *, latency_s: float, simulators: int, tell: Tell) -> Yard:
     """Start everything but the contestants.
 
     Raises:
@@ -109,7 +107,7 @@ def set_up(folder: Path, *, latency_s: float, simulators: int, in_flight: int, t
         workers=1,
         tell=tell,
         simulators=(Simulated(options=options),),
-        tiers={_TIER: min(in_flight, _LANE)},
+        tiers={TIER: 16},  # each contestant is told its own
     )
     (worker,) = house.workers
     worker.stop()

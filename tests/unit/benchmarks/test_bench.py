@@ -1,7 +1,6 @@
 import json
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import bench, contestants, letters, measurements, observed, publishing, shown
+from benchmarks import bench, contestants, letters, measurements, observed, publishing
 from benchmarks.bars import Bar, svg
 from benchmarks.figures import Figures, Spread, as_json, interleaved, percentile, verdict
 from benchmarks.observed import Watch
@@ -197,11 +196,16 @@ def test_every_measurement_names_contestants_that_there_are() -> None:
 
 
 def _options(*arguments: str) -> measurements.Measurement:
-    return measurements.sized(bench._parser().parse_args(arguments))
+    options = bench._parser().parse_args(arguments)
+    return measurements.sized(options.measurements[0], options)
+
+
+def _tasks(*arguments: str) -> list[measurements.Task]:
+    return measurements.tasks(bench._parser().parse_args(arguments))
 
 
 def test_sizes_of_the_command_line_come_before_those_of_the_name_and_of_quick() -> None:
-    assert _options("memory").jobs == 12_000
+    assert _options("memory").jobs == 40_000
     assert _options("memory", "--quick").jobs == 800
     assert _options("memory", "--quick", "--jobs", "7").jobs == 7
     assert _options("--paced-s", "0").paced_s == 0
@@ -258,28 +262,21 @@ def test_a_long_label_has_room_before_its_bar() -> None:
     assert float(bar.attrib["x"]) > 6 * len(label)
 
 
-def test_latencies_at_further_rates_are_a_table_of_their_own() -> None:
-    none = [as_json("bare", 20, [_figures()], 2)]
-    loads = {"latency_p50_ms_at_25%": 50.0, "latency_p99_ms_at_25%": 60.0}
-    some = [as_json("bare", 20, [replace(_figures(), loads=loads)], 2)]
-
-    assert len(shown.tables(none, {"bare": "b"}, "c")) == 1
-    _, found = shown.tables(some, {"bare": "b"}, "c")
-    assert [column.header for column in found.columns] == ["contestant", "p50 at 25%", "p99 at 25%"]
-    assert some[0]["spread"]["latency_p99_ms_at_25%"] == [60, 60]
-
-
 def test_the_clock_runs_from_the_first_call_or_from_the_last_job_that_is_skipped() -> None:
     arrived = [10.0, 11.0, 12.0, 14.0]
     with Watch({}) as watch:
         pass
 
-    def clock(skipped: float, called: list[float]) -> tuple[float, float, int]:
-        return _Drained(arrived=arrived, watch=watch, skipped=skipped).clock(called)
+    def clock(skipped: float, called: list[float], at_once: int = 2) -> tuple[float, float, int]:
+        return _Drained(arrived=arrived, watch=watch, skipped=skipped, at_once=at_once).clock(
+            called
+        )
 
     assert clock(0, [9.5, 9.0]) == (9.0, 14.0, 4)
     assert clock(0, []) == (10.0, 14.0, 4)
     assert clock(0.5, [9.0]) == (11.0, 14.0, 2)
+    assert clock(0.25, [9.0]) == (10.0, 11.0, 1)
+    assert clock(0.25, [9.0], 3) == (10.0, 14.0, 3)
 
 
 def test_the_longest_whisker_stays_in_the_picture() -> None:
@@ -289,8 +286,52 @@ def test_the_longest_whisker_stays_in_the_picture() -> None:
     assert float(path.attrib["d"].partition("H")[2]) < 900
 
 
-def test_the_table_has_a_row_for_each_contestant() -> None:
-    rows = [as_json(name, 20, [_figures(), _figures(200)], 2) for name in ("bare", "warren")]
+def test_everything_is_asked_for_by_one_word_and_shares_an_upstream_where_it_can() -> None:
+    wanted = _tasks("all")
+    groups = measurements.by_upstream(wanted)
 
-    (table,) = shown.tables(rows, {"bare": "b", "warren": "w"}, "c")
-    assert table.row_count == 2
+    assert {task.name for task in wanted} == measurements.MEASUREMENTS.keys()
+    assert [[task.name for task in group] for group in groups][-1] == ["memory"]
+    assert sum(len(group) for group in groups) == len(wanted)
+    assert all(task.about_s > 60 for task in wanted)
+
+
+def test_several_measurements_may_be_named_and_an_unknown_one_may_not() -> None:
+    assert [task.name for task in _tasks("load", "peers", "load")] == ["load", "peers"]
+    with pytest.raises(SystemExit):
+        _tasks("laod")
+
+
+def test_jobs_go_by_the_calls_in_flight_where_they_are_to() -> None:
+    (task,) = _tasks("concurrency", "--only", "bare")
+
+    assert [(each.course.in_flight, each.course.jobs) for each in task.entrants] == [
+        (1, 100),
+        (16, 1600),
+        (200, 10_000),
+        (1000, 10_000),
+    ]
+    (given,) = _tasks("concurrency", "--only", "bare", "--jobs", "70")
+    assert {each.course.jobs for each in given.entrants} == {70}
+
+
+def test_a_profile_has_a_file_of_its_own_for_each_size() -> None:
+    (task,) = _tasks("backlog", "--only", "bare", "--profile", "p")
+    paths = {each.course.profile for each in task.entrants}
+
+    assert len(paths) == len(task.entrants)
+    assert Path("p/bare__1_000_behind.folded") in paths
+
+
+def test_a_setting_takes_the_place_of_one_with_its_key() -> None:
+    text = "[tiers.standard]\nconcurrency = 16\nendpoints = []\n\n[http]\nconcurrency = 1\n"
+    made = tomllib.loads(
+        contestants.edited(text, {"tiers.standard": ("concurrency = 5", "bulk_concurrency = 6")})
+    )
+
+    assert made["tiers"]["standard"] == {
+        "concurrency": 5,
+        "bulk_concurrency": 6,
+        "endpoints": [],
+    }
+    assert made["http"] == {"concurrency": 1}

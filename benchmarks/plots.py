@@ -1,0 +1,105 @@
+"""The pictures of a measurement: bars of everybody, lines over sizes, and the distribution of latencies."""
+
+import math
+from pathlib import Path
+from typing import Final
+
+from benchmarks import bars, lines
+from benchmarks.bars import Bar
+from benchmarks.documents import Document
+from benchmarks.lines import Axes, Line
+from benchmarks.shown import varied
+
+_PLOTS: Final = {
+    "jobs_per_s": "Jobs a second",
+    "cpu_us_per_job": "CPU for each job, in microseconds",
+    "rss_mb": "Memory, RSS in MB",
+}
+_BELOW: Final = {
+    "in_flight": "calls in flight",
+    "backlog": "jobs that wait behind",
+    "processes": "processes",
+}
+
+
+def plots(found: Document) -> dict[str, str]:
+    """Give the pictures as SVG, by the end of a file's name."""
+    size = varied(found["contestants"])
+    made = {
+        name.replace("_", "-"): _bars(found, name, title)
+        if size in (None, "processes")
+        else _over(found, name, title, str(size))
+        for name, title in _PLOTS.items()
+    }
+    if any(row["curves"] for row in found["contestants"]):
+        made["latency"] = distribution(found)
+    return made
+
+
+def written(found: Document, beside: Path) -> list[Path]:
+    """Write the pictures beside a file, and give where they are."""
+    paths = []
+    for end, drawn in plots(found).items():
+        path = beside.with_name(f"{beside.stem}-{end}.svg")
+        path.write_text(drawn, encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def distribution(found: Document) -> str:
+    """Draw what was added to each share of the jobs; the rarer the slow ones, the further to the right."""
+    shares = found["shares"]
+    return lines.svg(
+        [
+            Line(
+                label=f"{row['contestant']}, {load}",
+                points=[
+                    (_rare(share), max(ms, 0.01)) for share, ms in zip(shares, values, strict=True)
+                ],
+            )
+            for row in found["contestants"]
+            for load, values in row["curves"].items()
+        ],
+        Axes(
+            title="What is added to the upstream's time, publish to call and call to reply, in ms",
+            below="share of the jobs that took no longer",
+            ticks=[(_rare(share), f"{share:.1%}".replace(".0%", "%")) for share in shares[1:]],
+            log_x=False,
+            log_y=True,
+        ),
+    )
+
+
+def _rare(share: float) -> float:
+    """Give a place for a share: each further nine as far as the one before."""
+    return -math.log10(1 - share)
+
+
+def _over(found: Document, name: str, title: str, size: str) -> str:
+    rows = found["contestants"]
+    values = sorted({row[size] for row in rows})
+    return lines.svg(
+        [
+            Line(label=what, points=[(row[size], row[name]) for row in rows if row["what"] == what])
+            for what in dict.fromkeys(row["what"] for row in rows)
+        ],
+        Axes(
+            title=f"{title}, by {_BELOW[size]}",
+            below=_BELOW[size],
+            ticks=[(value, f"{value:,}") for value in values],
+        ),
+    )
+
+
+def _bars(found: Document, name: str, title: str) -> str:
+    made = [
+        Bar(
+            label=row["title"],
+            value=row[name],
+            least=row["spread"][name][0],
+            most=row["spread"][name][1],
+            ours=row["contestant"].startswith(("warren", "sdk")),
+        )
+        for row in found["contestants"]
+    ]
+    return bars.svg(made, title)

@@ -1,0 +1,241 @@
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from benchmarks import bench, documents, lines, measurements, page, plots, shown, targets
+from benchmarks.figures import SHARES, Figures
+from benchmarks.grid import Grid, markdown, terminal
+from benchmarks.lines import Axes, Line
+from benchmarks.loads import URGENT, key_of
+from benchmarks.remaining import Plan, said
+from benchmarks.targets import TARGETS, Target, Verdict
+
+
+def _figures(jobs_per_s: float = 100, cpu: float = 500, **loads: float) -> Figures:
+    rates = {name.rpartition("_at_")[2] for name in loads}
+    return Figures(
+        jobs_per_s=jobs_per_s,
+        cpu_us_per_job=cpu,
+        rss_mb=40,
+        pss_mb=35,
+        start_ms=200,
+        latency_p50_ms=50,
+        latency_p99_ms=60,
+        calls_per_job=1,
+        cores={"worker": 0.5, "simulator": 0.2},
+        busiest_simulator=0.2,
+        loads=loads,
+        curves={rate: [float(number) for number in range(len(SHARES))] for rate in rates},
+    )
+
+
+def _document(
+    name: str, found: Mapping[str, Figures] | None = None, *arguments: str
+) -> documents.Document:
+    (task,) = measurements.tasks(bench._parser().parse_args([name, *arguments]))
+    figures = found or {each.key: _figures() for each in task.entrants}
+    made: documents.Document = json.loads(
+        json.dumps(documents.document(task, {key: [each] for key, each in figures.items()}, name))
+    )
+    return made
+
+
+def _drawn(text: str) -> list[str]:
+    return [each.text for each in ET.fromstring(text).iter() if each.text and each.text.strip()]  # noqa: S314  # our own drawing
+
+
+@pytest.mark.parametrize("name", measurements.MEASUREMENTS)
+def test_every_measurement_becomes_tables_pictures_and_a_section(name: str) -> None:
+    document = _document(name)
+    rows = document["contestants"]
+
+    assert len(shown.everybody(document).rows) == len(rows)
+    assert all(terminal(grid).row_count == len(grid.rows) for grid in shown.grids(document))
+    assert all(_drawn(drawn) for drawn in plots.plots(document).values())
+    text = page.page({name: document}, "..")
+    assert all(row["title"] in text for row in rows)
+    assert f"bench-{name}-jobs-per-s.svg" in text
+
+
+def test_an_object_has_what_programs_read() -> None:
+    row = documents.row(_document("load"), contestant="warren")
+
+    assert row is not None
+    assert {"name", "in_flight", "jobs_per_s", "cpu_us_per_job", "rss_mb"} <= row.keys()
+    assert {"latency_p50_ms", "latency_p99_ms", "bottleneck", "spread", "rounds"} <= row.keys()
+
+
+def test_who_was_left_out_is_told() -> None:
+    document = _document("peers", {"bare": _figures()})
+
+    assert "Warren, everything on" in document["left_out"]
+    assert "Left out, as it failed: Warren, everything on." in page.page({"peers": document}, "..")
+
+
+def test_latencies_at_rates_are_a_table_of_their_own_with_what_is_known() -> None:
+    known = {
+        key_of(way, told, "50%"): 5.0 for way in ("latency", "there") for told in ("p50", "p99")
+    }
+    document = _document("load", {"bare": _figures(**known), "warren": _figures()})
+    grid = shown.loads(document)
+
+    assert grid is not None
+    assert grid.heads == ("contestant", "at", "reply p50", "reply p99", "call p50", "call p99")
+    assert len(grid.rows) == 1
+    assert shown.loads(_document("load")) is None
+
+
+def test_sizes_are_compared_with_the_first_of_the_same_contestant() -> None:
+    found = {
+        "bare, 1 process": _figures(100, 500),
+        "bare, 2 processes": _figures(180, 550),
+        "warren, 1 process": _figures(50, 800),
+        "warren, 2 processes": _figures(100, 800),
+    }
+    grid = shown.compared(_document("processes", found))
+
+    assert grid is not None
+    assert [(row[1], row[3], row[5]) for row in grid.rows] == [
+        ("1", "1.00", "1.00"),
+        ("2", "1.80", "1.10"),
+        ("1", "1.00", "1.00"),
+        ("2", "2.00", "1.00"),
+    ]
+    assert shown.compared(_document("peers")) is None
+
+
+def test_a_figure_that_the_simulator_bounded_is_told() -> None:
+    bounded = replace(_figures(), busiest_simulator=0.97)
+
+    (line,) = shown.limits(_document("peers", {"bare": bounded, "warren": _figures()}))
+    assert "bounded by the simulator" in line
+    assert shown.limits(_document("peers", {"warren": _figures()}))[0].startswith("No figure")
+
+
+def test_sizes_are_drawn_as_lines_and_latencies_as_a_distribution() -> None:
+    added = {key_of("added", "p50", "50%"): 5.0}
+    assert "calls in flight" in _drawn(plots.plots(_document("concurrency"))["jobs-per-s"])
+    drawn = plots.plots(_document("load", {"warren": _figures(**added)}))
+    assert {"99.9%", "warren, 50%"} <= set(_drawn(drawn["latency"]))
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_lines_stay_in_the_picture(*, log: bool) -> None:
+    points = [(1.0, 0.02), (10.0, 5.0), (1000.0, 900.0)]
+    axes = Axes(title="a < b", below="x", ticks=[(1, "1"), (1000, "1,000")], log_x=True, log_y=log)
+    drawn = ET.fromstring(lines.svg([Line(label="l & l", points=points)], axes))  # noqa: S314  # our own drawing
+
+    circles = list(drawn.iter("{http://www.w3.org/2000/svg}circle"))
+    assert len(circles) == 3
+    assert all(0 < float(each.attrib["cx"]) < 900 for each in circles)
+    assert all(0 < float(each.attrib["cy"]) < 420 for each in circles)
+
+
+def test_a_cell_cannot_break_a_table_of_markdown() -> None:
+    text = markdown(Grid(title="t", heads=("a", "b"), rows=[("x|y", "1\n0-2")]))
+
+    assert text.splitlines()[2:] == ["| a | b |", "| --- | ---: |", "| x\\|y | 1<br>0-2 |"]
+
+
+def _whole(**changes: documents.Document) -> dict[str, documents.Document]:
+    added = {key_of("added", "p50", "50%"): 3.0, key_of("added", "p99", "50%"): 30.0}
+    urgent = {key_of("slot", "p99", URGENT): 40.0}
+    peers = {
+        "bare": _figures(400, 500),
+        "faststream_aiohttp": _figures(100, 900),
+        "warren": _figures(130, 700),
+    }
+    made = {
+        "peers": _document("peers", peers),
+        "concurrency": _document("concurrency", {"warren, 200 in flight": _figures(130, 700)}),
+        "memory": _document("memory", {"warren": _figures(1300, 800)}),
+        "load": _document("load", {"warren": _figures(**added)}),
+        "priority": _document("priority", {"warren": _figures(**urgent)}),
+        "backlog": _document(
+            "backlog",
+            {
+                "warren, 1,000 behind": _figures(100, 700),
+                "warren, 1,000,000 behind": _figures(100, 740),
+            },
+        ),
+        "processes": _document(
+            "processes",
+            {"warren, 1 process": _figures(100), "warren, 2 processes": _figures(150)},
+        ),
+    }
+    return made | changes
+
+
+def test_targets_are_judged_by_what_was_measured() -> None:
+    said_of = {
+        target.name: (figure, verdict) for target, figure, verdict in targets.judged(_whole())
+    }
+    figures = [figure for figure, _ in said_of.values()]
+
+    assert figures == [
+        pytest.approx(1.3),
+        700,
+        pytest.approx(1.4),
+        1300,
+        40,
+        pytest.approx(800 / 700),
+        3,
+        30,
+        40,
+        pytest.approx(740 / 700),
+        pytest.approx(1.5),
+    ]
+    assert [target.name for target in targets.missed(_whole())] == [
+        "half load: added both ways, p99",
+        "two processes: jobs/s of one",
+    ]
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+    assert {verdict for _, _, verdict in targets.judged({})} == {Verdict.UNKNOWN}
+    assert not targets.missed({})
+    assert len(targets.grid({}).rows) == len(TARGETS)
+
+
+_MORE = Target(name="t", measured=lambda _: None, at_least=1.2, stretch=1.5)
+_LESS = Target(name="t", measured=lambda _: None, at_most=750, stretch=600, unit="us")
+_PLAIN = Target(name="t", measured=lambda _: None, at_most=50)
+
+
+@pytest.mark.parametrize(
+    ("target", "figure", "verdict"),
+    [
+        (_MORE, 1.19, Verdict.MISSED),
+        (_MORE, 1.2, Verdict.MET),
+        (_MORE, 1.5, Verdict.STRETCH),
+        (_LESS, 751, Verdict.MISSED),
+        (_LESS, 601, Verdict.MET),
+        (_LESS, 600, Verdict.STRETCH),
+        (_PLAIN, 50, Verdict.MET),
+    ],
+)
+def test_a_target_is_met_at_its_bound(target: Target, figure: float, verdict: Verdict) -> None:
+    assert target.verdict(figure) is verdict
+
+
+def test_the_page_is_made_of_all_that_is_kept(tmp_path: Path) -> None:
+    for name, document in _whole().items():
+        documents.write(documents.path_of(tmp_path, name), document)
+    text = page.write(tmp_path, "..").read_text(encoding="utf-8")
+
+    assert text.index("## Targets") < text.index("## peers") < text.index("## memory")
+    assert "| two processes: jobs/s of one | >= 1.6 x | 1.5 x | MISSED |" in text
+
+
+def test_what_is_left_goes_by_the_pace_until_now() -> None:
+    plan = Plan(about_s=[100, 200, 300])
+
+    assert plan.left_s(0, 0) == 600
+    assert plan.left_s(1, 50) == pytest.approx(250)
+    assert plan.left_s(1.5, 400) == pytest.approx(800)
+    assert plan.left_s(3, 900) == 0
+    assert (said(59), said(600), said(-1)) == ("59 s", "10 min", "0 s")
