@@ -220,13 +220,18 @@ async def _build(
         upstream=upstream,
         clock=clock,
         listener=listener,
+        # Neither logs nor metrics follow a job's steps.
+        steps=listener if listeners else None,
         slots=slots,
         gates=gates,
         pause=pause,
         spending=_spending(resources, settings, store, outage, clock=clock),
     )
     outlet = Outlet(
-        publisher=Publisher(connections.publish, troubles), listener=listener, clock=clock
+        publisher=Publisher(connections.publish, troubles),
+        listener=listener,
+        clock=clock,
+        steps=line.steps,
     )
     for tier, lane in parts.lanes_of(settings.tiers):
         key = request_key(tier, lane)
@@ -289,6 +294,7 @@ def _crew_and_line(
     upstream: Upstream,
     clock: Clock,
     listener: Listener,
+    steps: Listener | None,
     slots: Mapping[str, LaneSlots],
     gates: Mapping[str, Gate],
     pause: Callable[[TierPaused], None],
@@ -307,6 +313,7 @@ def _crew_and_line(
         upstream=upstream,
         clock=clock,
         listener=listener,
+        steps=steps,
         policy=parts.retry_policy(settings.retry),
         tries=settings.retry.tries,
         slots=slots,

@@ -39,12 +39,14 @@ NO_WORK: Final = Work()
 class Settling:
     """Records what was decided, and carries it out; the line begins before it. See `pipeline.Line`.
 
+    `steps` follows each job from step to step, as tests do; telemetry has no use for that, so mostly nobody is told.
     `late` is there where jobs are called for also while the store does not answer.
     """
 
     ledger: Ledger
     clock: Clock
     listener: Listener
+    steps: Listener | None = None
     late: LateRecords | None = None
 
     @property
@@ -148,4 +150,5 @@ class Settling:
         self._step(Step.ACKED, job)
 
     def _step(self, step: Step, job: Job) -> None:
-        self.listener.tell(StepReached(step=step, job_id=job.id))
+        if self.steps is not None:
+            self.steps.tell(StepReached(step=step, job_id=job.id))

@@ -209,7 +209,7 @@ async def open_worker(
     troubles = Troubles(ears, every=timedelta())
     connections = Connections.to(house.address(), troubles=troubles)
     publisher = Publisher(connections.publish, troubles, timeout=publish_timeout)
-    outlet = Outlet(publisher=publisher, listener=ears, clock=WallClock())
+    outlet = Outlet(publisher=publisher, listener=ears, clock=WallClock(), steps=ears)
     intake = TierIntake(
         rules=RULES,
         concurrency=concurrency,

@@ -82,6 +82,7 @@ class WorkerProcess(Process):
             upstream=upstream,
             clock=clock,
             listener=self,
+            steps=self,
             policy=POLICY,
             tries=TRIES,
             slots=self.slots,
@@ -103,6 +104,7 @@ class WorkerProcess(Process):
             publisher=Publisher(cast("Any", self.publish), troubles),
             listener=self,
             clock=self.world.clock,
+            steps=self,
         )
         common: dict[str, Any] = {
             "link": self.consume,

@@ -103,11 +103,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlet:
-    """Where deliveries publish and whom they tell; the same for all of a worker."""
+    """Where deliveries publish, whom they tell, and who follows their steps (mostly nobody); the same for all of a worker."""
 
     publisher: Publisher
     listener: Listener
     clock: Clock
+    steps: Listener | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +167,13 @@ class BrokerDelivery:
         self.place.left()
         await self.seat.ack(self.tag)
 
-    def _tell(self, copy: str) -> "partial[None]":
-        return partial(self._reached, copy)
+    def _tell(self, copy: str) -> Tell | None:
+        steps = self.outlet.steps
+        return None if steps is None else partial(_reached, steps, self.job.id, copy)
 
-    def _reached(self, copy: str, step: Step) -> None:
-        self.outlet.listener.tell(StepReached(step=step, job_id=self.job.id, copy=copy))
+
+def _reached(steps: Listener, job_id: str, copy: str, step: Step) -> None:
+    steps.tell(StepReached(step=step, job_id=job_id, copy=copy))
 
 
 async def publish_reply(

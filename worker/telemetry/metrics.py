@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final
 
 from prometheus_client import disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -15,15 +15,11 @@ from worker.core.events import (
     Event,
     JobEnded,
     JobParked,
-    LeaseRenewed,
     LimitSeen,
-    OfPool,
-    OfStore,
     Quarantined,
     RecordedLate,
     RetryDenied,
     SeatRefused,
-    StepReached,
     StoreBack,
     StoreLost,
     TierPaused,
@@ -32,6 +28,7 @@ from worker.core.events import (
 )
 from worker.ports import Clock
 from worker.telemetry.catalogue import Catalogue
+from worker.telemetry.fanout import Hears
 
 _NONE: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
@@ -56,6 +53,7 @@ class Metrics:
         self._all = Catalogue(tiers, models, clock)
         self.watch_ready = self._all.worker.watch_ready
         self.watch_in_flight = self._all.worker.watch_in_flight
+        self.hears = self._hearing()
 
     def page(self, accept: str = "") -> tuple[str, bytes]:
         """Give content type and text of all metrics, in the form that an `Accept` header asks for."""
@@ -64,46 +62,41 @@ class Metrics:
 
     def tell(self, event: Event) -> None:
         """Move what the event moves."""
-        match event:
-            case StepReached() | LeaseRenewed():
-                pass
-            case CallEnded():
-                self._all.calls.ended(event)
-                self._all.jobs.routed(event)
-            case JobEnded():
-                self._all.jobs.ended(event)
-                self._all.calls.completed(event)
-            case JobParked():
-                self._all.jobs.parked(event)
-            case EndpointHeld() | CircuitChanged() | LimitSeen() | SeatRefused() | RetryDenied():
-                self._pool(event)
-            case Quarantined():
-                self._all.worker.quarantined(event)
-            case TierPaused() | TierResumed():
-                self._all.worker.tier(event)
-            case StoreLost() | StoreBack() | CalledUnrecorded() | RecordedLate():
-                self._store(event)
-            case Trouble():
-                self._all.worker.trouble()
-            case _:
-                assert_never(event)
+        hear = self.hears.get(type(event))
+        if hear is not None:
+            hear(event)
 
-    def _pool(self, event: OfPool) -> None:
-        match event:
-            case EndpointHeld():
-                self._all.pool.held(event)
-            case CircuitChanged():
-                self._all.pool.circuit(event)
-            case LimitSeen():
-                self._all.pool.limit(event)
-            case SeatRefused():
-                self._all.pool.refused(event)
-            case RetryDenied():
-                self._all.calls.denied(event)
+    def _hearing(self) -> Hears:
+        everything = self._all
+        jobs, calls, pool, worker = (
+            everything.jobs,
+            everything.calls,
+            everything.pool,
+            everything.worker,
+        )
+        return {
+            CallEnded: self._called,
+            JobEnded: self._ended,
+            JobParked: jobs.parked,
+            EndpointHeld: pool.held,
+            CircuitChanged: pool.circuit,
+            LimitSeen: pool.limit,
+            SeatRefused: pool.refused,
+            RetryDenied: calls.denied,
+            Quarantined: worker.quarantined,
+            TierPaused: worker.tier,
+            TierResumed: worker.tier,
+            StoreLost: worker.store,
+            StoreBack: worker.store,
+            CalledUnrecorded: jobs.unrecorded,
+            RecordedLate: jobs.unrecorded,
+            Trouble: worker.trouble,
+        }
 
-    def _store(self, event: OfStore) -> None:
-        match event:
-            case StoreLost() | StoreBack():
-                self._all.worker.store(event)
-            case CalledUnrecorded() | RecordedLate():
-                self._all.jobs.unrecorded(event)
+    def _called(self, event: CallEnded) -> None:
+        self._all.calls.ended(event)
+        self._all.jobs.routed(event)
+
+    def _ended(self, event: JobEnded) -> None:
+        self._all.jobs.ended(event)
+        self._all.calls.completed(event)

@@ -1,9 +1,11 @@
-"""Where log lines go: one write for each, as JSON for machines or coloured for people."""
+"""Where log lines go: as JSON for machines, or coloured for people."""
 
+import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+import threading
+from collections.abc import Callable, MutableMapping
 from typing import Any, BinaryIO, Final, Literal, Protocol, TypeAlias
 
 import structlog
@@ -43,33 +45,105 @@ def open_sink(
 ) -> Sink:
     """Give a sink that writes to `stream`, or else to stdout.
 
-    `auto` writes for people if the stream is a terminal. Each line is written and flushed at once, also
-    from several threads. A reader that stops reading the stream stops the writer: give stdout to
-    something that always reads.
+    `auto` writes for people if the stream is a terminal. Lines may come from several threads. A reader that stops
+    reading the stream stops the writer: give stdout to something that always reads.
     """
     stream = sys.stdout.buffer if stream is None else stream
-    people = style == "console" or (style == "auto" and stream.isatty())
+    least = logging.getLevelNamesMapping()[level.upper()]
+    if style == "json" or (style == "auto" and not stream.isatty()):
+        return _JsonLines(stream, clock, least)
     bound: Sink = structlog.wrap_logger(
         structlog.BytesLogger(stream),
-        processors=[_stamp(clock), _for_people(colors=stream.isatty()) if people else _as_json],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
+        processors=[_stamp(clock), _for_people(colors=stream.isatty())],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         cache_logger_on_first_use=True,
     ).bind()
     return bound
 
 
+class _JsonLines:
+    """A line of JSON for each event.
+
+    Warnings and errors are written at once. What else the event loop writes in one of its turns goes out together at
+    the end of that turn: that is before any reply is confirmed, of which a line tells, so a process that is killed
+    leaves no job without its line that is not delivered again. Other threads, and code without a loop, write at once.
+    """
+
+    def __init__(self, stream: BinaryIO, clock: Clock, least: int) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._least = least
+        self._lock = threading.Lock()
+        self._waiting: list[bytes] = []
+        self._failed: Exception | None = None
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Write what only a search for a fault needs."""
+        if self._least <= logging.DEBUG:
+            self._soon("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Write what happened in the normal course of things."""
+        if self._least <= logging.INFO:
+            self._soon("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Write what an operator should know."""
+        if self._least <= logging.WARNING:
+            self._at_once("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """Write what an operator must look at."""
+        self._at_once("error", event, fields)
+
+    def _soon(self, level: str, event: str, fields: dict[str, object]) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._at_once(level, event, fields)
+            return
+        if self._failed is not None:
+            raise self._failed
+        line = self._line(level, event, fields)
+        with self._lock:
+            self._waiting.append(line)
+            first = len(self._waiting) == 1
+        if first:
+            loop.call_soon(self._end_turn)
+
+    def _at_once(self, level: str, event: str, fields: dict[str, object]) -> None:
+        line = self._line(level, event, fields)
+        with self._lock:
+            self._waiting.append(line)
+            self._write()
+
+    def _end_turn(self) -> None:
+        try:
+            with self._lock:
+                self._write()
+        except (OSError, ValueError) as error:  # whoever writes the next line hears of it
+            self._failed = error
+
+    def _write(self) -> None:
+        lines = b"".join(self._waiting)
+        self._waiting.clear()
+        self._stream.write(lines)
+        self._stream.flush()
+
+    def _line(self, level: str, event: str, fields: dict[str, object]) -> bytes:
+        at = _stamped(self._clock)
+        return _encode({"at": at, "level": level, **fields, "event": event}).encode() + b"\n"
+
+
+def _stamped(clock: Clock) -> str:
+    return clock.now().isoformat(timespec="milliseconds")
+
+
 def _stamp(clock: Clock) -> Callable[[object, str, _Fields], _Fields]:
     def stamp(_: object, level: str, fields: _Fields) -> _Fields:
-        at = clock.now().isoformat(timespec="milliseconds")
-        return {"at": at, "level": level, **fields}
+        return {"at": _stamped(clock), "level": level, **fields}
 
     return stamp
-
-
-def _as_json(_: object, __: str, fields: Mapping[str, Any]) -> bytes:
-    return _encode(fields).encode()
 
 
 def _for_people(*, colors: bool) -> Callable[[object, str, _Fields], bytes]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from worker.core.events import OfTier, Quarantined, StoreBack, StoreLost, TierPaused
+from worker.core.events import OfTier, Quarantined, StoreBack, StoreLost, TierPaused, Trouble
 from worker.core.lanes import Cause
 from worker.telemetry.binding import Binder, Known, each
 
@@ -61,6 +61,6 @@ class WorkerMetrics:
         """Count a message that was set aside."""
         self._quarantined[(event.tier,)].inc()
 
-    def trouble(self) -> None:
+    def trouble(self, _: Trouble) -> None:
         """Count a warning."""
         self._troubles.inc()

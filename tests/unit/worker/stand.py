@@ -317,6 +317,7 @@ class Stand:
             upstream=self.upstream,
             clock=self.clock,
             listener=self.ear,
+            steps=self.ear,
             policy=policy or RetryPolicy(max_attempts=3),
             tries=2,
             slots={"small.interactive": LaneSlots.of(CONCURRENCY, timedelta(minutes=2))},

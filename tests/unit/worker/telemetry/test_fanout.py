@@ -1,6 +1,10 @@
-from tests.unit.worker.telemetry.samples import CANARY, every_event, trouble
-from worker.core.events import Event, Trouble
+from typing import get_args
+
+from tests.unit.worker.telemetry.samples import CANARY, HandClock, Paper, every_event, trouble
+from worker.core.events import Event, StepReached, Trouble
 from worker.telemetry.fanout import Fanout
+from worker.telemetry.logs import Logs
+from worker.telemetry.metrics import Metrics
 
 
 class Ear:
@@ -23,6 +27,33 @@ def test_every_listener_hears_every_event_in_order() -> None:
     for event in every_event():
         fanout.tell(event)
     assert first.heard == second.heard == every_event()
+
+
+class Choosy:
+    """Hears of troubles alone, and says so."""
+
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+        self.hears = {Trouble: self.heard.append}
+
+    def tell(self, event: Event) -> None:
+        raise AssertionError(event)
+
+
+def test_a_listener_that_chooses_is_told_what_it_hears_and_nothing_else() -> None:
+    choosy, ear = Choosy(), Ear()
+    fanout = Fanout(choosy, ear)
+    for event in every_event():
+        fanout.tell(event)
+    assert choosy.heard == [event for event in every_event() if isinstance(event, Trouble)]
+    assert ear.heard == every_event()
+
+
+def test_logs_and_metrics_hear_every_kind_of_event_but_steps() -> None:
+    clock = HandClock()
+    logs, metrics = Logs(Paper(clock).sink, clock), Metrics({}, clock)
+    heard = {*logs.hears, *metrics.hears}
+    assert {StepReached, *heard} == set(get_args(Event)) == {type(each) for each in every_event()}
 
 
 def test_a_listener_that_raises_is_told_nothing_more_and_the_others_hear_of_it() -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 from decimal import Decimal
@@ -235,3 +236,63 @@ def test_a_line_is_one_write(clock: HandClock) -> None:
     for number in range(3):
         sink.info("hello", number=number)
     assert stream.writes == 3
+
+
+class Pipe(io.BytesIO):
+    """A stream that counts the writes, and may be broken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+        self.broken = False
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # bytes alone come here
+        if self.broken:
+            raise BrokenPipeError
+        self.writes += 1
+        return super().write(data)
+
+
+async def test_what_the_loop_writes_in_one_turn_goes_out_together_at_its_end(
+    clock: HandClock,
+) -> None:
+    pipe = Pipe()
+    sink = open_sink(clock, stream=pipe)
+    for number in range(3):
+        sink.info("job", number=number)
+    assert pipe.writes == 0
+    await asyncio.sleep(0)
+    assert pipe.writes == 1
+    numbers = [json.loads(line)["number"] for line in pipe.getvalue().splitlines()]
+    assert numbers == [0, 1, 2]
+
+
+async def test_a_warning_goes_out_at_once_behind_what_was_told_before(clock: HandClock) -> None:
+    pipe = Pipe()
+    sink = open_sink(clock, stream=pipe)
+    sink.info("job")
+    sink.warning("trouble")
+    assert [json.loads(line)["event"] for line in pipe.getvalue().splitlines()] == [
+        "job",
+        "trouble",
+    ]
+    await asyncio.sleep(0)
+    assert pipe.getvalue().count(b"\n") == 2
+
+
+async def test_another_thread_writes_at_once(clock: HandClock) -> None:
+    pipe = Pipe()
+    sink = open_sink(clock, stream=pipe)
+    sink.info("job")
+    await asyncio.to_thread(sink.info, "scrape")
+    assert pipe.getvalue().count(b"\n") == 2
+
+
+async def test_who_writes_after_the_stream_broke_hears_of_it(clock: HandClock) -> None:
+    pipe = Pipe()
+    sink = open_sink(clock, stream=pipe)
+    pipe.broken = True
+    sink.info("job")
+    await asyncio.sleep(0)
+    with pytest.raises(BrokenPipeError):
+        sink.info("job")
