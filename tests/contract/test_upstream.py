@@ -19,6 +19,7 @@ from worker.core.retrybudget import BudgetPolicy
 from worker.upstream.client import UpstreamClient
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec, Http
+from worker.upstream.transport import PyqwestTransport
 
 ONCE = TryPolicy(tries=1)
 QUICK = TryPolicy(tries=3, base_s=0, cap_s=0)
@@ -33,6 +34,7 @@ class World:
     http: Http = "1.1"
     sim: Simulator | None = None
     memory: PlannedUpstream | None = None
+    through_httpx: bool = False
     told: Memory = field(default_factory=Memory)
     made: list[UpstreamClient] = field(default_factory=list)
 
@@ -45,7 +47,12 @@ class World:
             read_timeout_s=read_timeout_s,
             max_response_bytes=CAP,
         )
-        endpoint = Endpoint(spec, clock=SystemClock(), transport=self.memory)
+        through = (
+            PyqwestTransport(http=self.http, read_timeout_s=read_timeout_s)
+            if self.through_httpx
+            else self.memory
+        )
+        endpoint = Endpoint(spec, clock=SystemClock(), transport=through)
         made = UpstreamClient(
             {"small": [endpoint]},
             policy=policy,
@@ -93,14 +100,15 @@ class World:
             await self.sim.wait_for(lambda calls: calls[-1].how is How.CLIENT_CLOSED, timeout_s=5)
 
 
-@pytest.fixture(params=["memory", "1.1", "2"])
+@pytest.fixture(params=["memory", "1.1", "2", "1.1 through httpx", "2 through httpx"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
         made = World(url="http://127.0.0.1:9", memory=PlannedUpstream())
         yield made
     else:
         async with Simulator() as sim:
-            made = World(url=sim.url, http=request.param, sim=sim)
+            http, _, through = request.param.partition(" ")
+            made = World(url=sim.url, http=http, sim=sim, through_httpx=bool(through))
             yield made
             for client in made.made:
                 await client.aclose()

@@ -16,9 +16,10 @@ from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed
 from worker.upstream.endpoint import Endpoint
 from worker.upstream.spec import EndpointSpec
+from worker.upstream.wire import Request
 
 _LIMIT: Final = 4096
-_REQUEST: Final = httpx.Request("POST", "http://127.0.0.1/v1/chat/completions")
+_REQUEST: Final = Request(url="http://127.0.0.1/v1/chat/completions", headers=(), body=b"")
 _CODES: Final = (
     "insufficient_quota",
     "context_length_exceeded",

@@ -11,8 +11,6 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
-import httpx
-
 from tests.simulation.journal import Call
 from worker.core.kinds import Kind
 from worker.core.model import Completed, Failed, Job, Outcome
@@ -21,6 +19,7 @@ from worker.upstream.bearing import Bearing
 from worker.upstream.endpoint import Endpoint, Heard, nobody
 from worker.upstream.spec import EndpointSpec
 from worker.upstream.standing import Standing
+from worker.upstream.wire import Request
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -108,12 +107,12 @@ class SimulatedEndpoint(Endpoint):
         *,
         number: int,  # noqa: ARG002  # the journal numbers them
         model: str | None = None,  # noqa: ARG002  # it serves the one
-    ) -> httpx.Request | Failed:
-        return cast("httpx.Request", job)
+    ) -> Request | Failed:
+        return cast("Request", job)
 
     async def call(
         self,
-        request: httpx.Request,
+        request: Request,
         path: str,  # noqa: ARG002  # every answer is of one kind
         *,
         heard: Heard = nobody,  # noqa: ARG002  # nobody asks a simulated call for its headers

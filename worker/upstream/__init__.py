@@ -18,7 +18,8 @@
 | `reasons` | why an upstream refused, from details and known wordings |
 | `body` | reads and unpacks a body under a byte cap |
 | `breaks` | the HTTP library's exceptions to `Break`; the one place that knows them |
-| `transport` | an httpx transport over pyqwest; translates pyqwest's exceptions |
+| `wire` | a request out and its answer in, without httpx's objects; over any httpx transport too |
+| `transport` | the wire over pyqwest, an httpx transport as well; translates pyqwest's exceptions |
 | `alpn` | asks a TLS server once whether it speaks HTTP/2 |
 
 What kind of failure something is, which endpoint takes the next try and how long to pause is decided in

@@ -3,7 +3,7 @@
 import zlib
 from typing import Final
 
-import httpx
+from worker.upstream.wire import Answer
 
 ENCODINGS: Final = "gzip"
 """What `accept-encoding` may offer: what can be unpacked here piece by piece, under the cap."""
@@ -19,38 +19,41 @@ class Undecodable(Exception):  # noqa: N818  # see TooLarge
     """The body is packed in a way that was not asked for, or its packing is damaged or cut short."""
 
 
-async def read(response: httpx.Response, *, limit: int) -> bytes:
-    """Give the unpacked body, at most `limit` bytes of it. Does not close the response.
+async def read(answer: Answer, *, limit: int) -> bytes:
+    """Give the unpacked body, at most `limit` bytes of it. Does not close the answer.
 
     Raises:
         TooLarge, Undecodable: as they say.
-        httpx.TransportError: the connection failed on the way.
+        httpx.RequestError: the connection failed on the way.
     """
-    match response.headers.get("content-encoding", "identity").strip().lower():
+    encoding = answer.headers.get("content-encoding")
+    if encoding is None:
+        return await _plain(answer, limit)
+    match encoding.strip().lower():
         case "" | "identity":
-            return await _plain(response, limit)
+            return await _plain(answer, limit)
         case "gzip" | "x-gzip":
-            return await _gzip(response, limit)
+            return await _gzip(answer, limit)
         case _:
             raise Undecodable
 
 
-async def _plain(response: httpx.Response, limit: int) -> bytes:
+async def _plain(answer: Answer, limit: int) -> bytes:
     body = bytearray()
-    async for chunk in _chunks(response):
-        body += chunk
+    while (piece := await answer.piece()) is not None:
+        body += piece
         if len(body) > limit:
             raise TooLarge
     return bytes(body)
 
 
-async def _gzip(response: httpx.Response, limit: int) -> bytes:
+async def _gzip(answer: Answer, limit: int) -> bytes:
     unpacker = zlib.decompressobj(_GZIP)
     body = bytearray()
-    async for chunk in _chunks(response):
+    while (piece := await answer.piece()) is not None:
         try:
-            # One byte beyond the cap is enough to know; zlib makes no more of the chunk than that.
-            body += unpacker.decompress(chunk, limit + 1 - len(body))
+            # One byte beyond the cap is enough to know; zlib makes no more of the piece than that.
+            body += unpacker.decompress(piece, limit + 1 - len(body))
         except zlib.error:
             raise Undecodable from None
         if len(body) > limit:
@@ -60,11 +63,3 @@ async def _gzip(response: httpx.Response, limit: int) -> bytes:
     if not unpacker.eof:
         raise Undecodable
     return bytes(body)
-
-
-def _chunks(response: httpx.Response) -> httpx.AsyncByteStream:
-    # The stream itself instead of `aiter_bytes`, which unpacks without a bound.
-    stream = response.stream
-    if not isinstance(stream, httpx.AsyncByteStream):
-        raise TypeError("the transport gave a response without an asynchronous stream")
-    return stream

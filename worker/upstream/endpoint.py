@@ -23,9 +23,10 @@ from worker.upstream import body, reading
 from worker.upstream.bearing import Bearing
 from worker.upstream.breaks import how_it_broke
 from worker.upstream.site import key_header
-from worker.upstream.spec import EndpointSpec, is_header_value
+from worker.upstream.spec import EndpointSpec, KeyProvider, is_header_value
 from worker.upstream.standing import Standing
 from worker.upstream.transport import PyqwestTransport
+from worker.upstream.wire import Answer, HttpxWire, Request, Wire
 
 ERROR_BODY_BYTES: Final = 64 * 1024
 ERROR_BODY_S: Final = 5.0
@@ -46,7 +47,7 @@ def nobody(headers: Mapping[str, str]) -> None:
 class Endpoint:
     """Makes calls to one endpoint, owns its connections, and keeps what is known of it: its standing, what it bears.
 
-    Tiers may share it. `transport` is for tests and then not checked: an endpoint makes its own.
+    Tiers may share it. `transport` is for tests, any of httpx's, and then not checked: an endpoint makes its own wire.
 
     Raises:
         SettingsError: `ca_file` cannot be read or holds no certificate.
@@ -65,21 +66,24 @@ class Endpoint:
         self.standing = Standing(recheck=key_recheck, chance=random.random, policy=circuit)
         self.bearing = Bearing(configured=spec.concurrency, most=spec.max_concurrency)
         self._clock = clock
-        self._transport = _transport(spec) if transport is None else transport
+        self._wire: Wire = _wire(spec) if transport is None else HttpxWire(transport)
         self.serving = spec.serving
         self._site = spec.site
         self._key_header = self._site.sends_key_in
         self._by_deployment = self._site.by_deployment
-        self._urls: dict[tuple[str, str], httpx.URL] = {}
-        self._headers = (
+        self._urls: dict[tuple[str, str], str] = {}
+        self._plain_headers = (
             ("accept", "application/json"),
             ("accept-encoding", body.ENCODINGS),
             ("content-type", "application/json"),
             ("user-agent", "warren"),
             *spec.extra_headers.items(),
         )
+        self._key: str | None = None
+        self._headers = self._plain_headers
+        """Those of every call, with the last good key."""
 
-    def prepare(self, job: Job, *, number: int, model: str | None = None) -> httpx.Request | Failed:
+    def prepare(self, job: Job, *, number: int, model: str | None = None) -> Request | Failed:
         """Give the request that carries the job's body, or why there is none.
 
         That is: no usable key, or nothing here that serves the job. `model` is the one to answer with, where it is
@@ -90,20 +94,15 @@ class Endpoint:
         name = self.serving.name_of(job.path, job.model if model is None else model)
         if name is None:
             return replace(unserved(job.path, [self.serving]), endpoint=self.spec.name)
-        key = self._key()
-        if isinstance(key, Break):
-            return self._broken(key)
-        headers = [*self._headers, ("x-client-request-id", _call_id(job, number))]
-        if key is not None:
-            headers.append(key_header(self._key_header, key))
-        return httpx.Request(
-            "POST",
-            self._url(job.path, name),
-            headers=headers,
-            content=job.body if name == job.model else renamed(job.body, name),
+        if self.spec.key is not None and not self._has_key(self.spec.key):
+            return self._broken(Break.NO_KEY)
+        return Request(
+            url=self._url(job.path, name),
+            headers=(*self._headers, ("x-client-request-id", _call_id(job, number))),
+            body=job.body if name == job.model else renamed(job.body, name),
         )
 
-    async def call(self, request: httpx.Request, path: str, *, heard: Heard = nobody) -> Outcome:
+    async def call(self, request: Request, path: str, *, heard: Heard = nobody) -> Outcome:
         """Send a prepared request and give what came of it. Raises nothing for what the endpoint does.
 
         `path` says which kind of answer is expected; `heard` is told the headers as soon as they are there.
@@ -117,99 +116,100 @@ class Endpoint:
                 return replace(outcome, kind=Kind.KEY_REPLACED, retry_after=timedelta())
         return outcome
 
-    async def _called(self, request: httpx.Request, path: str, heard: Heard) -> Outcome:
+    async def _called(self, request: Request, path: str, heard: Heard) -> Outcome:
         try:
-            response = await self._transport.handle_async_request(request)
-            heard(response.headers)
+            answer = await self._wire.send(request)
             try:
-                return await self._judge(path, response)
+                heard(answer.headers)
+                return await self._judge(path, answer)
             finally:
-                await response.aclose()
+                await answer.aclose()
         except httpx.RequestError as error:
             return self._broken(how_it_broke(error))
 
     async def aclose(self) -> None:
         """Close the connections; calls still in flight break."""
-        await self._transport.aclose()
+        await self._wire.aclose()
 
-    def _url(self, path: str, name: str) -> httpx.URL:
-        """Give the parsed address: there are only as many as paths and configured deployments."""
+    def _url(self, path: str, name: str) -> str:
+        """Give the normal address: there are only as many as paths and configured deployments."""
         place = (path, name if self._by_deployment else "")
         if (url := self._urls.get(place)) is None:
-            url = self._urls[place] = httpx.URL(self._site.url(path, name))
+            url = self._urls[place] = str(httpx.URL(self._site.url(path, name)))
         return url
 
-    def _key(self) -> str | Break | None:
-        if self.spec.key is None:
-            return None
+    def _has_key(self, key: KeyProvider) -> bool:
+        """Put the key into the headers, where it is a new one; tell whether there is a usable one."""
         try:
-            key = self.spec.key()
+            found = key()
         except (OSError, LookupError):
-            return Break.NO_KEY
-        return key if is_header_value(key) else Break.NO_KEY
+            return False
+        if found != self._key:
+            if not is_header_value(found):
+                return False
+            self._key = found
+            self._headers = (*self._plain_headers, key_header(self._key_header, found))
+        return True
 
-    def _key_in(self, request: httpx.Request) -> str:
+    def _key_in(self, request: Request) -> str:
         """Give the key that a prepared request carries; "" without one."""
         name, before = key_header(self._key_header, "")
-        sent: str = request.headers.get(name, "")
-        return sent.removeprefix(before)
+        return dict(request.headers).get(name, "").removeprefix(before)
 
-    async def _judge(self, path: str, response: httpx.Response) -> Outcome:
-        if response.status_code // 100 != _SUCCESS:
-            return await self._refused(response)
+    async def _judge(self, path: str, answer: Answer) -> Outcome:
+        if answer.status // 100 != _SUCCESS:
+            return await self._refused(answer)
         try:
-            received = await body.read(response, limit=self.spec.max_response_bytes)
+            received = await body.read(answer, limit=self.spec.max_response_bytes)
         except body.TooLarge:
-            return self._unread(response, Shape.TOO_LARGE)
+            return self._unread(answer, Shape.TOO_LARGE)
         except body.Undecodable:
-            return self._unread(response, Shape.ENCODED)
+            return self._unread(answer, Shape.ENCODED)
         read = reading.completion(path, received)
-        kind = kind_of_answer(response.status_code, shape=read.shape)
+        kind = kind_of_answer(answer.status, shape=read.shape)
         if kind is None:
             return Completed(
                 body=received, endpoint=self.spec.name, model=read.model, usage=read.usage
             )
-        failed = self._failed(kind, response, code=read.code or read.error_type, why=read.shape)
+        failed = self._failed(kind, answer, code=read.code or read.error_type, why=read.shape)
         return replace(failed, usage=read.usage, model=read.model)
 
-    async def _refused(self, response: httpx.Response) -> Failed:
+    async def _refused(self, answer: Answer) -> Failed:
         said = reading.Refusal()
-        if response.status_code // 100 >= _CLIENT_ERROR:
-            said = reading.refusal(await _error_body(response))
+        if answer.status // 100 >= _CLIENT_ERROR:
+            said = reading.refusal(await _error_body(answer))
         kind = kind_of_answer(
-            response.status_code,
+            answer.status,
             code=said.code,
             error_type=said.error_type,
             reason=said.reason,
-            should_retry=response.headers.get("x-should-retry"),
+            should_retry=answer.headers.get("x-should-retry"),
         )
-        failed = self._failed(
-            kind or Kind.BAD_RESPONSE, response, code=said.code or said.error_type
-        )
+        failed = self._failed(kind or Kind.BAD_RESPONSE, answer, code=said.code or said.error_type)
         if failed.retry_after is None and said.retry_after is not None:
             return replace(failed, retry_after=said.retry_after)
         return failed
 
-    def _unread(self, response: httpx.Response, shape: Shape) -> Failed:
-        kind = kind_of_answer(response.status_code, shape=shape) or Kind.BAD_RESPONSE
-        return self._failed(kind, response, why=shape)
+    def _unread(self, answer: Answer, shape: Shape) -> Failed:
+        kind = kind_of_answer(answer.status, shape=shape) or Kind.BAD_RESPONSE
+        return self._failed(kind, answer, why=shape)
 
     def _failed(
         self,
         kind: Kind,
-        response: httpx.Response,
+        answer: Answer,
         *,
         code: str | None = None,
         why: Shape | None = None,
     ) -> Failed:
         return Failed(
             kind=kind,
-            status=response.status_code,
+            status=answer.status,
             code=code,
             endpoint=self.spec.name,
-            retry_after=retry_after(response.headers, now=self._clock.now()),
+            retry_after=retry_after(answer.headers, now=self._clock.now()),
             detail=why and why.value,
-            cost=cost_of_refusal(response.status_code),
+            cost=cost_of_refusal(answer.status),
         )
 
     def _broken(self, broken: Break) -> Failed:
@@ -222,7 +222,7 @@ class Endpoint:
         )
 
 
-def _transport(spec: EndpointSpec) -> PyqwestTransport:
+def _wire(spec: EndpointSpec) -> PyqwestTransport:
     try:
         return PyqwestTransport(
             http=spec.http,
@@ -237,11 +237,11 @@ def _transport(spec: EndpointSpec) -> PyqwestTransport:
         ) from None
 
 
-async def _error_body(response: httpx.Response) -> bytes:
+async def _error_body(answer: Answer) -> bytes:
     """Give the body of an error, or nothing if it is too large, too slow or broken."""
     try:
         async with asyncio.timeout(ERROR_BODY_S):
-            return await body.read(response, limit=ERROR_BODY_BYTES)
+            return await body.read(answer, limit=ERROR_BODY_BYTES)
     except (TimeoutError, httpx.RequestError, body.TooLarge, body.Undecodable):
         return b""
 
@@ -249,5 +249,7 @@ async def _error_body(response: httpx.Response) -> bytes:
 def _call_id(job: Job, number: int) -> str:
     """Give at most 512 ASCII characters, as OpenAI asks for; of an overlong or odd job id what fits."""
     tail = f".{job.run}.{job.generation}.{number}"
-    plain = "".join(char if char.isascii() and char.isprintable() else "?" for char in job.id)
+    plain = job.id
+    if not (plain.isascii() and plain.isprintable()):
+        plain = "".join(char if char.isascii() and char.isprintable() else "?" for char in plain)
     return plain.strip()[: _LONGEST_ID - len(tail)] + tail

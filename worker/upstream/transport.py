@@ -1,8 +1,7 @@
-"""An httpx transport over pyqwest, and the one place that knows pyqwest's exceptions."""
+"""The connections of an endpoint, which are pyqwest's, and the one place that knows pyqwest and its exceptions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import httpx
@@ -10,6 +9,7 @@ import pyqwest
 
 from worker.upstream import alpn
 from worker.upstream.spec import Http
+from worker.upstream.wire import Answer, Piece, Request
 
 # pyqwest reads proxies from the environment unless it is given one. This one is used for no host at
 # all, and if that should ever fail, nobody listens there: better no call than a key sent elsewhere.
@@ -47,7 +47,9 @@ class NotTaken(httpx.RemoteProtocolError):
 
 
 class PyqwestTransport(httpx.AsyncBaseTransport):
-    """Sends requests of one endpoint through pyqwest's connections.
+    """Sends requests of one endpoint through pyqwest's connections: a `Wire`, and an httpx transport too.
+
+    Both ways do the same. `send` makes none of httpx's objects, which cost more than a request itself; only its errors.
 
     Follows no redirect, keeps no cookie, unpacks no body, uses no proxy, and verifies TLS, against `ca_pem` if
     given and the system's authorities else. Its timeouts are the constructor's; those of a request's
@@ -81,22 +83,22 @@ class PyqwestTransport(httpx.AsyncBaseTransport):
         self._tls = alpn.context(ca_pem)
         self._closed = False
 
+    async def send(self, request: Request) -> Answer:
+        """Give the answer as soon as its head is there. Raises httpx's errors only."""
+        return PyqwestAnswer(
+            await self._executed("POST", request.url, request.headers, request.body)
+        )
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Give the response as soon as its head is there; its body streams. Raises httpx's errors only."""
-        if self._closed:
-            raise RuntimeError("the transport is closed: nothing may call any more")
-        sent = _translate(request, await request.aread())
-        pool = self._pool(http2=await self._is_http2(request.url))
-        try:
-            with _translated(), _not_taken():
-                response = await pool.execute(sent)
-        except (httpx.ConnectError, httpx.RemoteProtocolError):
-            self._asking = None  # another server may stand there by now: ask again
-            raise
+        pairs = [pair for pair in request.headers.multi_items() if pair[0] not in _ITS_HEADERS]
+        response = await self._executed(
+            request.method, str(request.url), pairs, await request.aread()
+        )
         return httpx.Response(
             response.status,
             headers=list(response.headers.items()),
-            stream=_Body(response),
+            stream=_Stream(PyqwestAnswer(response)),
         )
 
     async def aclose(self) -> None:
@@ -107,16 +109,36 @@ class PyqwestTransport(httpx.AsyncBaseTransport):
         for pool in self._pools.values():
             await pool.aclose()
 
-    async def _is_http2(self, url: httpx.URL) -> bool:
+    async def _executed(
+        self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> pyqwest.Response:
+        if self._closed:
+            raise RuntimeError("the transport is closed: nothing may call any more")
+        pool = self._pool(http2=await self._is_http2(url))
+        try:
+            request = pyqwest.Request(method, url, pyqwest.Headers(headers), body)
+        except ValueError:
+            # Its text quotes the header's value, which may be the key; so neither text nor cause is kept.
+            raise httpx.LocalProtocolError("a header or the URL cannot be sent") from None
+        try:
+            return await pool.execute(request)
+        except _ERROR_TYPES as error:
+            broken = _unanswered(error)
+            if isinstance(broken, httpx.ConnectError | httpx.RemoteProtocolError):
+                self._asking = None  # another server may stand there by now: ask again
+            raise broken from error
+
+    async def _is_http2(self, url: str) -> bool:
         if self._http != "auto":
             return self._http == "2"
-        if url.scheme != "https":
+        if not url.startswith("https:"):
             return False
         # All calls of a burst wait for one handshake; one of them being cancelled must not end it.
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask(url.host, url.port or 443))
+            asked = httpx.URL(url)
+            self._asking = asyncio.create_task(self._ask(asked.host, asked.port or 443))
         asking = self._asking
-        answer = await asyncio.shield(asking)
+        answer = asking.result() if asking.done() else await asyncio.shield(asking)
         if isinstance(answer, httpx.TransportError):
             if self._asking is asking:
                 self._asking = None
@@ -153,54 +175,82 @@ class PyqwestTransport(httpx.AsyncBaseTransport):
         return self._pools[http2]
 
 
-class _Body(httpx.AsyncByteStream):
-    """A response's body as it arrives."""
+class PyqwestAnswer:
+    """An answer as it arrives. Of a complete one nothing is awaited: each way to the engine's thread costs time."""
 
     def __init__(self, response: pyqwest.Response) -> None:
+        self.status = response.status
+        self.headers = _headers(response)
         self._response = response
-        self._complete = False
+        self._pieces = response.content
+        self._left = _length(response, self.headers)
+        self._complete = self._left == 0
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _translated():
-            async for chunk in self._response.content:
-                yield bytes(chunk)
-        self._complete = True
+    async def piece(self) -> Piece | None:
+        """Give the next piece of the body."""
+        if self._complete:
+            return None
+        try:
+            piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            self._complete = True
+            return None
+        except _ERROR_TYPES as error:
+            raise _translated(error) from error
+        self._left -= len(piece)
+        self._complete = self._left == 0
+        return piece
 
     async def aclose(self) -> None:
-        """End the response; if it is not complete, the server sees that at once."""
-        if (
-            not self._complete
-        ):  # else there is nothing to close, and the way to the engine's thread costs time
+        """End the answer; if it is not complete, the server sees that at once."""
+        if not self._complete:
             await self._response.aclose()
 
 
-def _translate(request: httpx.Request, content: bytes) -> pyqwest.Request:
-    try:
-        headers = pyqwest.Headers(
-            [pair for pair in request.headers.multi_items() if pair[0] not in _ITS_HEADERS]
-        )
-        return pyqwest.Request(request.method, str(request.url), headers, content)
-    except ValueError:
-        # Its text quotes the header's value, which may be the key; so neither text nor cause is kept.
-        raise httpx.LocalProtocolError("a header or the URL cannot be sent") from None
+class _Stream(httpx.AsyncByteStream):
+    """An answer's body for httpx."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (piece := await self._answer.piece()) is not None:
+            yield bytes(piece)
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
 
 
-@contextmanager
-def _not_taken() -> Iterator[None]:
-    """Only where no head has come yet: a stream that is refused after that was worked on, whatever its code says."""
-    try:
-        yield
-    except pyqwest.StreamError as error:
-        if error.code is pyqwest.StreamErrorCode.REFUSED_STREAM:
-            raise NotTaken(str(error)) from error
-        raise
+def _headers(response: pyqwest.Response) -> dict[str, str]:
+    pairs = list(response.headers.items())
+    headers = dict(pairs)
+    if len(headers) < len(pairs):
+        headers = {name: ", ".join(response.headers.getall(name)) for name in headers}
+    return headers
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except _ERROR_TYPES as error:
-        raise next(ours for theirs, ours in ERRORS if isinstance(error, theirs))(
-            str(error)
-        ) from error
+def _length(response: pyqwest.Response, headers: Mapping[str, str]) -> int:
+    """Give how many bytes come, where that tells the body's end; else -1, which no count comes down to.
+
+    Over HTTP/1.1 a connection is free again as soon as so many have come. An HTTP/2 stream is not: it ends by a flag,
+    without which leaving it would reset it.
+    """
+    length = headers.get("content-length", "")
+    counts = (
+        response.http_version == pyqwest.HTTPVersion.HTTP1 and "transfer-encoding" not in headers
+    )
+    return int(length) if counts and length.isdecimal() else -1
+
+
+def _unanswered(error: Exception) -> httpx.RequestError:
+    """Give httpx's counterpart of an error before any head: a stream that is refused later was worked on, whatever its code says."""
+    if (
+        isinstance(error, pyqwest.StreamError)
+        and error.code is pyqwest.StreamErrorCode.REFUSED_STREAM
+    ):
+        return NotTaken(str(error))
+    return _translated(error)
+
+
+def _translated(error: Exception) -> httpx.RequestError:
+    return next(ours for theirs, ours in ERRORS if isinstance(error, theirs))(str(error))
