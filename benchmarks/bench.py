@@ -41,7 +41,7 @@ reading the table:
   start ms        from the start of the process to the first reply
   calls/job       more than 1: some were made twice
   limited by      worker: its CPU; waiting: nothing was busy, so it waited for the upstream or for itself;
-                  simulator, collector, machine: the figure says more of the benchmark than of the contestant
+                  simulator, collector, machine: the figure says more of the benchmark, or of what else ran, than of the contestant
   reply           of latencies: from publish to reply, the upstream's time included
   call, back      from publish to the call, and from the call's end to the reply
   added           both together: what is added to the upstream's own time
@@ -60,7 +60,7 @@ examples:
   ./dev bench features --json features.json
   ./dev bench memory --only bare,warren            10,000 calls in flight
   ./dev bench backlog --backlogs 1000,50000        the same jobs before so many others
-  ./dev bench --only warren --rounds 1 --profile profiles/    a flame graph, and a table by layer
+  ./dev bench --only warren --rounds 1 --jobs 20000 --profile profiles/    a flame graph, and a table by layer
 
 contestants:
 {contestants}

@@ -18,7 +18,7 @@ class Figures:
 
     `start_ms` is from the start of its process to the first reply; the latencies are those of the paced jobs, from
     their publish to the arrival of their replies, the upstream's own time included. `cores` is how many cores each part
-    kept busy, and `busiest_simulator` that of the busiest of the simulator's processes. `loads` has latencies by
+    kept busy, and all that has no part in it, and `busiest_simulator` that of the busiest of the simulator's processes. `loads` has latencies by
     name and rate, `curves` what was added at each rate: the value at each of `SHARES` of the jobs.
     """
 

@@ -167,7 +167,7 @@ def _jobs_of(named: Measurement) -> Iterator[int]:
 
 
 def tasks(options: argparse.Namespace) -> list[Task]:
-    """Give what the command line asks for, those with the same upstream side by side.
+    """Give what the command line asks for, those with the same upstream side by side; of several only those in which somebody takes part.
 
     Raises:
         ValueError: it names a contestant whom there is not.
@@ -178,6 +178,11 @@ def tasks(options: argparse.Namespace) -> list[Task]:
     for name in names:
         sizes = sized(name, options)
         only = options.only
+        if only and len(names) > 1:  # of each measurement those who take part in it
+            chosen = {each.name for each in contestants.chosen(only)}
+            only = ",".join(each for each in sizes.names if each in chosen)
+            if not only:
+                continue
         taking_part = entrants(sizes, only, options.within_s, options.profile)
         made.append(Task(name=name, sizes=sizes, entrants=tuple(taking_part)))
     latencies = list(dict.fromkeys(task.sizes.latency_s for task in made))

@@ -46,6 +46,17 @@ def parse_cpu(stat: str) -> int:
     return sum(int(each) for each in fields[11:15])
 
 
+def busy_s() -> float:
+    """Give for how long this machine's processors were busy, with whatever, in seconds since it started."""
+    return parse_busy(Path("/proc/stat").read_text(encoding="ascii")) / _TICKS
+
+
+def parse_busy(stat: str) -> int:
+    """Give the clock ticks of /proc/stat that were neither idle nor waiting for a disk, also those that another machine took."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.split()[1:9])
+    return user + nice + system + irq + softirq + steal
+
+
 def memory_mb(pid: int) -> tuple[float, float]:
     """Give what a process has in memory, in MB: RSS, and PSS, which counts shared pages once; 0 if it has ended."""
     try:
@@ -88,6 +99,7 @@ class Watch:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.samples: dict[str, list[Sample]] = {name: [] for name in pids}
+        self.busy: list[Sample] = []
         self.rss_mb = self.pss_mb = 0.0
 
     def __enter__(self) -> Self:
@@ -121,6 +133,7 @@ class Watch:
         now = time.time()
         for name, pids in self._pids.items():
             self.samples[name].append((now, sum(map(cpu_s, pids))))
+        self.busy.append((now, busy_s()))
 
     def _look(self) -> None:
         self._pids |= {name: list(family(pid)) for name, pid in self._roots.items()}

@@ -72,8 +72,7 @@ async def run(contestant: Contestant | Warren, yard: Yard, course: Course) -> Fi
         began = time.time()
         services = start(contestant, yard, course.in_flight, course.processes)
         try:
-            with profiled(services[0], course.profile):
-                drained = await _drained(post, services, yard, course)
+            drained = await _drained(post, services, yard, course)
             called = starts(await asyncio.to_thread(calls.read))
             if course.backlog:  # the calls are also those of jobs that nobody waits for
                 urgent = await _overtaking(contestant, post, services, yard=yard, course=course)
@@ -133,7 +132,9 @@ async def _drained(
     """Wait for the replies to the jobs that were waiting."""
     workers = {f"worker {number}": each.pid for number, each in enumerate(services)}
     with Watch({**workers, "collector": os.getpid(), **yard.pids}) as watch:
-        await post.collected(course.jobs, lambda: _live(services), course.within_s)
+        await post.collected(1, lambda: _live(services), course.within_s)
+        with profiled(services[0], course.profile):  # of the work, not of the imports
+            await post.collected(course.jobs, lambda: _live(services), course.within_s)
     arrived = sorted(post.arrivals.at.values())[: course.jobs]
     return _Drained(arrived=arrived, watch=watch, skipped=course.skipped, at_once=course.at_once)
 
@@ -217,6 +218,8 @@ def _figures(
     for name, seconds in used.items():
         part = name.partition(" ")[0]
         cores[part] = cores.get(part, 0) + seconds / took
+    busy = spent(drained.watch.busy, first, last) / took
+    cores["others"] = max(busy - sum(cores.values()), 0)
     return Figures(
         jobs_per_s=drained.per_s(called),
         cpu_us_per_job=cores["worker"] * took / count * 1e6,

@@ -74,6 +74,7 @@ def test_a_percentile_is_one_of_the_values() -> None:
         ({"worker": 0.4, "collector": 0.97, "simulator": 0.3}, 0.3, "collector"),
         ({"worker": 0.7, "broker": 0.8, "simulator": 0.4}, 0.4, "machine"),
         ({"worker": 0.7, "simulator": 1.0}, 0.5, "waiting"),
+        ({"worker": 0.4, "simulator": 0.1, "others": 1.4}, 0.1, "machine"),
     ],
 )
 def test_the_verdict_names_what_was_busy(
@@ -95,6 +96,13 @@ def test_cpu_is_read_behind_a_name_with_blanks_and_brackets() -> None:
     stat = "12 (a (b) c) S 1 12 12 0 -1 4194560 100 0 0 0 30 12 5 7 20 0 1 0 99 0 0"
 
     assert observed.parse_cpu(stat) == 54
+
+
+def test_a_machine_is_busy_with_all_but_idling_and_waiting() -> None:
+    stat = "cpu  100 10 20 5000 300 4 5 6 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n"
+
+    assert observed.parse_busy(stat) == 145
+    assert observed.busy_s() > 0
 
 
 def test_memory_is_read_in_millions_of_bytes() -> None:
@@ -300,6 +308,20 @@ def test_several_measurements_may_be_named_and_an_unknown_one_may_not() -> None:
     assert [task.name for task in _tasks("load", "peers", "load")] == ["load", "peers"]
     with pytest.raises(SystemExit):
         _tasks("laod")
+
+
+def test_of_several_measurements_those_remain_in_which_somebody_takes_part() -> None:
+    found = {
+        task.name: [each.contestant.name for each in task.entrants]
+        for task in _tasks("all", "--only", "sdk_one,echo")
+    }
+
+    assert found == {"peers": ["echo"], "publish": ["sdk_one"]}
+    assert [each.contestant.name for each in _tasks("load", "--only", "echo")[0].entrants][:1] == [
+        "echo"
+    ]
+    with pytest.raises(ValueError, match="no contestant nobody"):
+        _tasks("all", "--only", "nobody")
 
 
 def test_jobs_go_by_the_calls_in_flight_where_they_are_to() -> None:
