@@ -1,6 +1,7 @@
 """One attempt under its time limits: the call lives as long as somebody may still want its answer."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -84,49 +85,127 @@ async def attempt(
         calls += may
         return may
 
-    call = asyncio.ensure_future(
-        upstream.attempt(job, calls_left=tries, may_call=may_call, seat=seat)
-    )
-    ending: set[asyncio.Future[Any]] = {call, called_off}
+    watch = _Watch(called_off, lambda: _wanted_s(job, claims, clock), clock=clock, last=last)
+    watch.begin(until)
     try:
-        while not await _first(ending, until - clock.monotonic()) and until < last:
-            asking = asyncio.ensure_future(_wanted_s(job, claims, clock))
-            try:
-                # The call may end while the ledger is asked, or is down: its answer is not thrown away.
-                await _first({*ending, asking}, last - clock.monotonic())
-                if call.done() or called_off.done() or not asking.done():
-                    break
-                if not (wait := asking.result()):
-                    break
-                until = min(last, clock.monotonic() + wait)
-            finally:
-                asking.cancel()
+        return await upstream.attempt(job, calls_left=tries, may_call=may_call, seat=seat)
+    except asyncio.CancelledError:
+        if not watch.closed_it():
+            raise
     finally:
-        if not call.done():
-            late = clock.monotonic() >= last and not called_off.done()
-            call.cancel(OUT_OF_TIME if late else None)
-            await asyncio.wait({call})
-    if not call.cancelled():
-        return call.result()
-    if called_off.done():
-        kind = Kind.CANCELLED
-    else:
-        kind = Kind.TIMEOUT if clock.monotonic() >= last else Kind.EXPIRED
-    return Attempted(
-        outcome=Failed(kind=kind),
-        # A call that was closed may be charged for all the same.
-        work=Work(
-            calls=calls, upstream=timedelta(seconds=clock.monotonic() - began), unpriced=calls
-        ),
-    )
+        watch.end()
+    # A call that was closed may be charged for all the same.
+    upstream_s = clock.monotonic() - began
+    work = Work(calls=calls, upstream=timedelta(seconds=upstream_s), unpriced=calls)
+    return Attempted(outcome=Failed(kind=watch.why()), work=work)
 
 
-async def _first(futures: set[asyncio.Future[Any]], seconds: float) -> bool:
-    """Wait for the first of the futures, for so long; tell whether there is one."""
-    done, _ = await asyncio.wait(
-        futures, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED
+class _Watch:
+    """Closes the current task's call when its time is up or it is called off, by cancelling what the task waits for.
+
+    Most calls end before, and then this was a timer and a callback. `wanted_s` is asked when the call may end, and not
+    before `last`: for how many seconds somebody still wants its answer. The call goes on while that is being asked.
+    """
+
+    __slots__ = (
+        "_asking",
+        "_called_off",
+        "_cancelled_before",
+        "_clock",
+        "_closed",
+        "_error",
+        "_last",
+        "_late",
+        "_loop",
+        "_task",
+        "_timer",
+        "_until",
+        "_wanted_s",
     )
-    return bool(done)
+
+    def __init__(
+        self,
+        called_off: asyncio.Future[None],
+        wanted_s: Callable[[], Coroutine[Any, Any, float]],
+        *,
+        clock: Clock,
+        last: float,
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # a coroutine always runs in a task
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._loop = task.get_loop()
+        self._called_off = called_off
+        self._wanted_s = wanted_s
+        self._clock = clock
+        self._last = last
+        self._asking: asyncio.Task[float] | None = None
+        self._closed = self._late = False
+        self._error: BaseException | None = None
+
+    def begin(self, until: float) -> None:
+        """Watch the call from now on; `until` is when it is asked who wants its answer, or `last`."""
+        self._called_off.add_done_callback(self._close)
+        self._wait(until)
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._timer.cancel()
+        self._called_off.remove_done_callback(self._close)
+        if self._asking is not None:
+            self._asking.cancel()
+        if self._closed:
+            self._task.uncancel()
+
+    def closed_it(self) -> bool:
+        """Tell whether the call was closed here, and nobody else has cancelled the task."""
+        return self._closed and self._task.cancelling() == self._cancelled_before + 1
+
+    def why(self) -> Kind:
+        """Tell what closed the call.
+
+        Raises:
+            Exception: nobody could say whether the answer is still wanted, by a bug of ours.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._called_off.done():
+            return Kind.CANCELLED
+        return Kind.TIMEOUT if self._late else Kind.EXPIRED
+
+    def _wait(self, until: float) -> None:
+        self._until = until
+        self._timer = self._loop.call_later(max(until - self._clock.monotonic(), 0), self._ring)
+
+    def _ring(self) -> None:
+        if self._until >= self._last:
+            self._late = True
+            self._close()
+        else:
+            # The call may end while the ledger is asked, or is down: its answer is not thrown away.
+            self._asking = self._loop.create_task(self._wanted_s())
+            self._asking.add_done_callback(self._asked)
+            self._wait(self._last)
+
+    def _asked(self, asking: "asyncio.Task[float]") -> None:
+        self._asking = None
+        if asking.cancelled() or self._closed:
+            return
+        self._timer.cancel()
+        self._error = asking.exception()
+        if self._error is None and (wait := asking.result()):
+            self._wait(min(self._last, self._clock.monotonic() + wait))
+        else:
+            self._late = self._clock.monotonic() >= self._last
+            self._close()
+
+    def _close(self, _: "asyncio.Future[None] | None" = None) -> None:
+        if self._closed or self._task.cancelling() > self._cancelled_before:
+            return  # once is enough
+        self._closed = True
+        out_of_time = self._late and not self._called_off.done()
+        self._task.cancel(OUT_OF_TIME if out_of_time else None)
 
 
 async def _wanted_s(job: Job, claims: Claims, clock: Clock) -> float:

@@ -45,6 +45,7 @@ class Gate:
         self._clock = clock
         self._orders: Orders | None = None
         self._shut: tuple[datetime, Closed] | None = None
+        self._always_open = False
         self.rules = rules
 
     def order(self, orders: Orders) -> None:
@@ -53,6 +54,7 @@ class Gate:
             self._orders = orders
             self._shut = None
             self.rules = under(self._configured, orders)
+            self._always_open = not orders.paused and not self.rules.windows
 
     @property
     def rationed(self) -> bool:
@@ -61,6 +63,8 @@ class Gate:
 
     def closed(self) -> Closed | None:
         """Tell why no call may start, and until when; None: it is open."""
+        if self._always_open:  # as most lanes: it is asked several times for each job
+            return None
         if self._orders is None:
             return Closed(reason="its orders are not known yet", until=None)
         now = self._clock.now()

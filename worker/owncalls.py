@@ -1,8 +1,7 @@
 """The calls that this process makes now: who holds each, for whose message, and the word to close it."""
 
 import asyncio
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,15 +34,11 @@ class OwnCalls:
         call = self._calls[job.id] = OwnCall(task, job.submission.id, called_off)
         return call
 
-    @contextmanager
-    def ending(self, job: Job) -> Iterator[None]:
-        """Forget the job's call afterwards, if the current task has made it."""
-        try:
-            yield
-        finally:
-            call = self._calls.get(job.id)
-            if call is not None and call.task is asyncio.current_task():
-                del self._calls[job.id]
+    def end(self, job: Job) -> None:
+        """Forget the job's call, if the current task has made it."""
+        call = self._calls.get(job.id)
+        if call is not None and call.task is asyncio.current_task():
+            del self._calls[job.id]
 
     def get(self, job: Job) -> OwnCall | None:
         """Give the job's call; None: this process makes none."""

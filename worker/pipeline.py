@@ -45,14 +45,17 @@ from worker.core.model import (
     Beginning,
     CalledOff,
     Completed,
+    Conflict,
     Decided,
     Early,
     Exhausted,
     Failed,
     Follow,
     Job,
+    Joined,
     Retry,
     Snooze,
+    Stale,
     Started,
     Tally,
 )
@@ -68,6 +71,10 @@ from worker.slots import LaneSlots
 from worker.spending import Purse, Spending, unbudgeted
 from worker.unrecorded import LateRecords, Unrecorded, spent
 
+# What of a found decision says that this delivery has nothing to do with the job's call.
+_NOT_OURS: Final = (Conflict, Joined, Stale)
+# What there is instead of the right to begin.
+_NO_RIGHT: Final = (NoPermit, NoSeat, Wait, Refuse)
 _CANCELLED: Final = Failed(kind=Kind.CANCELLED)
 _NO_ENDPOINT: Final = "no endpoint takes calls"
 # How long a job waits for a lane that somebody has paused, before it looks again.
@@ -116,10 +123,12 @@ class Line(Settling):
     async def handle(self, delivery: Delivery) -> None:
         """Carry one delivery down to its one settlement; one that is gone stays unsettled."""
         self._step(Step.TAKEN, delivery.job)
-        with self._own.ending(delivery.job):
+        try:
             decided = await self._decide(delivery)
             if decided is not None:
                 await self._carry(delivery, decided)
+        finally:
+            self._own.end(delivery.job)
 
     async def set_aside(self, delivery: Delivery) -> None:
         """End a job on which the line itself failed: dead letter, and the caller hears."""
@@ -168,7 +177,11 @@ class Line(Settling):
         followed = False
         while True:
             try:
-                found = await self._without_ledger(delivery) or await self._look(delivery)
+                found: Decided | Unrecorded | Follow | _Look | None = None
+                if self.late is not None or not self.outage.answering:
+                    found = await self._without_ledger(delivery)
+                if found is None:
+                    found = await self._look(delivery)
                 if isinstance(found, Follow):
                     found = await self._follow(delivery, found, again=followed)
                     followed = True
@@ -183,13 +196,17 @@ class Line(Settling):
         """Go down the line once."""
         job = delivery.job
         known = await self.ledger.find(job)
-        return (
-            (None if isinstance(known, CalledOff) else known)
-            or await self._join(delivery)
-            or (await self._finish(job, _CANCELLED) if known is not None else None)
-            or await self._answer_or_postpone(delivery)
-            or await self._begin(delivery)
-        )
+        if isinstance(known, _NOT_OURS):
+            return known
+        if (running := self._own_call(job)) is not None:
+            # What it has recorded already it carries out itself, and once.
+            return await self._join(running, delivery)
+        if isinstance(known, CalledOff):
+            return await self._finish(job, _CANCELLED)
+        if known is not None:
+            return known
+        found = await self._answer_or_postpone(delivery)
+        return await self._begin(delivery) if found is None else found
 
     async def _without_ledger(self, delivery: Delivery) -> "Unrecorded | _Look | None":
         """While the store does not answer: wait for it, or call all the same. None: it answers."""
@@ -199,8 +216,8 @@ class Line(Settling):
                 return None
             # What this process did without the ledger comes before what is done with it.
             return await self._wait(writing.wait(), delivery)
-        if (joined := await self._join(delivery)) is not None:
-            return joined
+        if (running := self._own_call(job)) is not None:
+            return await self._join(running, delivery)
         if self.late is not None and (answer := self.late.answered(job)) is not None:
             return answer
         calls_on = self.calls_on(job.queue_key) and not self.spending.holds(job)
@@ -258,10 +275,8 @@ class Line(Settling):
             waiting.cancel()
             quiet.cancel()
 
-    async def _join(self, delivery: Delivery) -> "_Look | None":
-        """Wait for the task of this process that holds the job's call already, if there is one."""
-        if (running := self._own_call(delivery.job)) is None:
-            return None
+    async def _join(self, running: "asyncio.Task[Any]", delivery: Delivery) -> "_Look":
+        """Wait for the task of this process that holds the job's call already."""
         delivery.let_next()
         await _first_of(running, delivery)
         return _Look.AGAIN if running.done() else _Look.GONE
@@ -290,9 +305,10 @@ class Line(Settling):
             cached = await self.cache.get(job.fingerprint)
             if cached is not None:
                 return await self._finish(job, cached)
-        match self._admit(job, now):
-            case Go():
-                return None
+        verdict = self._admit(job, now)
+        if isinstance(verdict, Go):
+            return None
+        match verdict:
             case Expired():
                 return await self._finish(job, Failed(kind=Kind.EXPIRED))
             case Hold(wait=wait):
@@ -370,9 +386,13 @@ class Line(Settling):
 
     async def _begin(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | _Look":
         """Call for the job, or wait for the right to do so: a moment in place, longer in a parking queue."""
-        job, left = delivery.job, HOLD
+        job, left, fresh = delivery.job, HOLD, True
         while True:
-            match await self._begin_in_slot(delivery):
+            found = await self._begin_in_slot(delivery, fresh=fresh)
+            if not isinstance(found, _NO_RIGHT):
+                return found
+            fresh = False
+            match found:
                 case NoPermit(wait=wait):
                     return await self._hold(delivery, wait)
                 case Wait() | Refuse() as no_money:
@@ -387,8 +407,6 @@ class Line(Settling):
                         return await self._make_room(job)
                     if looked is _Look.GONE or left <= _LEAST_WAIT or not self._asks_again(job):
                         return looked
-                case begun:
-                    return begun
 
     async def _go_without_money(self, job: Job, no_money: NoMoney) -> Decided | Follow:
         match no_money:
@@ -407,12 +425,19 @@ class Line(Settling):
         return self.outage.answering and not rationed and job.dedupe is not Dedupe.CACHE
 
     async def _begin_in_slot(
-        self, delivery: Delivery
+        self, delivery: Delivery, *, fresh: bool
     ) -> "Decided | Unrecorded | Follow | NoPermit | NoSeat | NoMoney | _Look":
-        """Claim, count, call and record, all under one of the lane's call slots, a permit, a seat and money for one call."""
-        job, gate = delivery.job, self.gates[delivery.job.queue_key]
-        async with self.slots[job.queue_key].calls:
-            if self._has_changed(job):
+        """Claim, count, call and record, all under one of the lane's call slots, a permit, a seat and money for one call.
+
+        `fresh`: the job has just been looked at, and has changed only if it waits for a slot.
+        """
+        job, key = delivery.job, delivery.job.queue_key
+        gate, slots = self.gates[key], self.slots[key].calls
+        if not slots.take():
+            await slots.turn()
+            fresh = False
+        try:
+            if not fresh and self._has_changed(job):
                 return _Look.AGAIN
             permit = await gate.permit()
             if isinstance(permit, NoPermit):
@@ -431,6 +456,8 @@ class Line(Settling):
                 await gate.give_back(permit)
                 return purse
             return await self._begin_anew(delivery, begun) if isinstance(begun, _Begun) else begun
+        finally:
+            slots.leave()
 
     async def _begin_anew(
         self, delivery: Delivery, begun: "_Begun"

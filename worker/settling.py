@@ -5,6 +5,7 @@ is published is marked as carried only after the broker has confirmed it; and on
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,8 +22,10 @@ from worker.core.model import (
     Outcome,
     Park,
     Parked,
+    Record,
     Snooze,
     Stale,
+    Submission,
     Terminal,
     Work,
     next_generation,
@@ -122,16 +125,11 @@ class Settling:
                 if letter:
                     # Before the replies: whoever hears of a dead letter must find it there to replay.
                     await delivery.publish_dead(job, decided.record, decided.history)
-                await asyncio.gather(
-                    *(
-                        delivery.publish_reply(reply(decided.record, each), each.reply_to)
-                        for each in hear
-                        if each.reply_to is not None
-                    )
-                )
+                await _reply(delivery, decided.record, hear)
                 if letter or hear:
+                    run = decided.record.run
                     # Of the record's run, which for a late submission is not its delivery's.
-                    of_run = replace(job, run=decided.record.run)
+                    of_run = job if job.run == run else replace(job, run=run)
                     await self.ledger.carried(of_run, hear, letter=letter)
                     self._step(Step.CARRIED, job)
             case Parked(carried=False, until=until):
@@ -152,3 +150,18 @@ class Settling:
     def _step(self, step: Step, job: Job) -> None:
         if self.steps is not None:
             self.steps.tell(StepReached(step=step, job_id=job.id))
+
+
+async def _reply(delivery: Delivery, record: Record, hear: Sequence[Submission]) -> None:
+    """Let all hear at once who want to; most runs have one submission."""
+    told = [each for each in hear if each.reply_to is not None]
+    if len(told) == 1:
+        await _reply_to(delivery, record, told[0])
+    elif told:
+        await asyncio.gather(*(_reply_to(delivery, record, each) for each in told))
+
+
+async def _reply_to(delivery: Delivery, record: Record, submission: Submission) -> None:
+    route = submission.reply_to
+    if route is not None:
+        await delivery.publish_reply(reply(record, submission), route)

@@ -33,20 +33,35 @@ class Slots:
         self._size = size
         self._wake()
 
-    async def __aenter__(self) -> None:
-        if not self.locked():
-            self._taken += 1
-            return
+    def take(self) -> bool:
+        """Come in at once if there is room; False: wait for a `turn`. Whoever is inside has to `leave`."""
+        if self._taken >= self._size or self._waiting:
+            return False
+        self._taken += 1
+        return True
+
+    async def turn(self) -> None:
+        """Wait until there is room, and come in; cancelled: not in."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
             await turn  # whoever ends it has counted us in
         except asyncio.CancelledError:
             if not turn.cancelled():
-                self._leave()  # the turn had come
+                self.leave()  # the turn had come
             with suppress(ValueError):
                 self._waiting.remove(turn)
             raise
+
+    def leave(self) -> None:
+        """Give the room to whoever waits longest."""
+        self._taken -= 1
+        if self._waiting:
+            self._wake()
+
+    async def __aenter__(self) -> None:
+        if not self.take():
+            await self.turn()
 
     async def __aexit__(
         self,
@@ -54,11 +69,7 @@ class Slots:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
-        self._taken -= 1
-        self._wake()
+        self.leave()
 
     def _wake(self) -> None:
         while self._waiting and self._taken < self._size:

@@ -36,6 +36,9 @@ class Postpone:
     shared: bool
 
 
+_GO: Final = Go()
+_EXPIRED: Final = Expired()
+
 Verdict: TypeAlias = Go | Expired | Hold | Postpone
 
 
@@ -55,7 +58,7 @@ def admit(
     back then, to expire and be answered.
     """
     if now >= deadline:
-        return Expired()
+        return _EXPIRED
     if not_before is not None and now < not_before:
         return _wait(min(not_before, deadline) - now, shared=False)
     if opens_at is not None and now < opens_at:
@@ -63,7 +66,7 @@ def admit(
     if unready is not None and now < unready.until:
         wait, shared = min(unready.until, deadline) - now, unready.shared
         return _wait(wait, shared=shared, alone=not shared)
-    return Go()
+    return _GO
 
 
 def _wait(wait: timedelta, *, shared: bool, alone: bool = False) -> Verdict:

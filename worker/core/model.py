@@ -68,7 +68,7 @@ class Job:
     @property
     def queue_key(self) -> str:
         """The routing key `<tier>.<lane>` of the queue that the job belongs to."""
-        return f"{self.tier}.{self.lane.value}"
+        return f"{self.tier}.{self.lane}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,8 +240,9 @@ class Tally:
 
     def plus(self, work: Work) -> "Tally":
         """Give the tally with an attempt's work added."""
-        return replace(
-            self,
+        return Tally(
+            attempts=self.attempts,
+            snoozes=self.snoozes,
             calls=self.calls + work.calls,
             refusals=self.refusals + work.refusals,
             spent=plus(self.spent, work.spent),

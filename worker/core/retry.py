@@ -31,6 +31,8 @@ FOLLOWER_SNOOZE: Final = timedelta(seconds=2)
 # What an endpoint that an operator must mend costs its jobs per look, when it named no time itself.
 OPERATOR_SNOOZE: Final = timedelta(seconds=15)
 
+# What becomes of a job that has its answer, whatever that cost.
+ANSWERED: Final = Reply(status=Status.COMPLETED)
 _STATUS: Final = {Kind.EXPIRED: Status.EXPIRED, Kind.CANCELLED: Status.CANCELLED}
 
 
@@ -84,7 +86,7 @@ def settle(
     ends the job now: the caller need not wait for what cannot come.
     """
     if isinstance(outcome, Completed):
-        return Reply(status=Status.COMPLETED)
+        return ANSWERED
     settlement = _settle_failure(outcome, tally, policy, chance)
     if isinstance(settlement, Retry | Snooze) and now + settlement.after >= deadline:
         return Reply(status=Status.EXPIRED)
@@ -94,7 +96,7 @@ def settle(
 def settle_uncalled(outcome: Outcome) -> Terminal:
     """Tell how a job ends that needed no call of its own: answered by another's, expired or impossible."""
     if isinstance(outcome, Completed):
-        return Reply(status=Status.COMPLETED)
+        return ANSWERED
     if RULES[outcome.kind].cure is Cure.END:
         return Reply(status=_STATUS.get(outcome.kind, Status.REFUSED))
     return DeadLetter(reason=outcome.kind)

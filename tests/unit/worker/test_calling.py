@@ -180,3 +180,66 @@ async def test_no_further_try_is_made_while_the_store_cannot_tell_of_the_claim(
     job = make_job(deadline=soon(60))
     attempted = await attempt(stand, job, upstream=Trying(), claims=Away())
     assert attempted.outcome == Failed(kind=Kind.OVERLOADED)
+
+
+@pytest.mark.parametrize("limit_s", [0.05, 60])
+async def test_a_task_whose_call_was_closed_goes_on_as_if_nobody_had_cancelled_it(
+    stand: Stand, limit_s: float
+) -> None:
+    called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.1, called_off.set_result, None)
+    await attempt(stand, make_job(deadline=soon(60)), limit=limit_s, called_off=called_off)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    async with asyncio.timeout(5):  # as whoever records the outcome waits
+        await asyncio.sleep(0.01)
+
+
+async def test_cancelling_the_attempt_stays_that_when_its_call_is_called_off_too(
+    stand: Stand,
+) -> None:
+    called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    job = make_job(deadline=soon(60))
+    running = asyncio.create_task(attempt(stand, job, called_off=called_off))
+    await stand.upstream.begun.wait()
+    called_off.set_result(None)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert stand.upstream.closed == [job.id]
+
+
+async def test_an_answer_that_comes_while_followers_are_asked_for_is_not_thrown_away(
+    stand: Stand,
+) -> None:
+    asked = asyncio.Event()
+
+    class Slow:
+        async def holds(self, job: Job) -> bool:
+            del job
+            return True
+
+        async def wanted_until(self, claim_key: str) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError(claim_key)
+
+    running = asyncio.create_task(attempt(stand, make_job(deadline=soon(0.05)), claims=Slow()))
+    await asked.wait()
+    stand.upstream.gate.set()
+    assert (await running).outcome == ANSWER
+
+
+async def test_a_bug_in_asking_for_followers_closes_the_call_and_is_told(stand: Stand) -> None:
+    class Broken:
+        async def holds(self, job: Job) -> bool:
+            del job
+            return True
+
+        async def wanted_until(self, claim_key: str) -> None:
+            raise LookupError(claim_key)
+
+    with pytest.raises(LookupError):
+        await attempt(stand, make_job(deadline=soon(0.05)), claims=Broken())
+    assert len(stand.upstream.closed) == 1
