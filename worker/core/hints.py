@@ -76,6 +76,8 @@ _TOKENS: Final[tuple[_Names, ...]] = (
         "anthropic-ratelimit-output-tokens-reset",
     ),
 )
+_BEGINNINGS: Final = ("x-ratelimit", "anthropic-ratelimit-")
+"""What all these names begin with, so that one look at each header of an answer tells whether it says anything."""
 _TWO_MINUTES: Final = timedelta(minutes=2)
 
 
@@ -114,12 +116,18 @@ class LimitsTold:
     tokens: Told | None = None
 
 
+_NOTHING_TOLD: Final = LimitsTold()
+
+
 def limits_told(headers: Mapping[str, str], *, now: datetime) -> LimitsTold:
-    """Give what the headers say of limits. `headers` and `now` as for `retry_after`."""
-    return LimitsTold(
-        requests=_told(headers, _REQUESTS, now),
-        tokens=_told(headers, _TOKENS, now),
-    )
+    """Give what the headers say of limits. `headers` has lower-case names; `now` is aware."""
+    for name in headers:
+        if name.startswith(_BEGINNINGS):
+            return LimitsTold(
+                requests=_told(headers, _REQUESTS, now),
+                tokens=_told(headers, _TOKENS, now),
+            )
+    return _NOTHING_TOLD
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:

@@ -26,19 +26,11 @@ async def read(answer: Answer, *, limit: int) -> bytes:
         TooLarge, Undecodable: as they say.
         httpx.RequestError: the connection failed on the way.
     """
-    encoding = answer.headers.get("content-encoding")
-    if encoding is None:
-        return await _plain(answer, limit)
-    match encoding.strip().lower():
-        case "" | "identity":
-            return await _plain(answer, limit)
-        case "gzip" | "x-gzip":
-            return await _gzip(answer, limit)
-        case _:
-            raise Undecodable
-
-
-async def _plain(answer: Answer, limit: int) -> bytes:
+    encoding = answer.headers.get("content-encoding", "").strip().lower()
+    if encoding in {"gzip", "x-gzip"}:
+        return await _gzip(answer, limit)
+    if encoding not in {"", "identity"}:
+        raise Undecodable
     body = bytearray()
     while (piece := await answer.piece()) is not None:
         body += piece

@@ -109,23 +109,21 @@ class Endpoint:
         Cancelling closes the call at once. Whether the endpoint is held is the caller's business. A refused key is read
         anew at once: if it is another by now, the kind is `KEY_REPLACED`, and the next try carries the other.
         """
-        outcome = await self._called(request, path, heard)
+        outcome: Outcome
+        try:
+            answer = await self._wire.send(request)
+            try:
+                heard(answer.headers)
+                outcome = await self._judge(path, answer)
+            finally:
+                await answer.aclose()
+        except httpx.RequestError as error:
+            outcome = self._broken(how_it_broke(error))
         if isinstance(outcome, Failed) and outcome.kind is Kind.UNAUTHORIZED:
             replaced, refused = self.spec.key_replaced, self._key_in(request)
             if replaced is not None and refused and await replaced(refused):
                 return replace(outcome, kind=Kind.KEY_REPLACED, retry_after=timedelta())
         return outcome
-
-    async def _called(self, request: Request, path: str, heard: Heard) -> Outcome:
-        try:
-            answer = await self._wire.send(request)
-            try:
-                heard(answer.headers)
-                return await self._judge(path, answer)
-            finally:
-                await answer.aclose()
-        except httpx.RequestError as error:
-            return self._broken(how_it_broke(error))
 
     async def aclose(self) -> None:
         """Close the connections; calls still in flight break."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from pydantic_core import from_json
+
 from worker.core.classify import Reason, Shape, short_code
 from worker.core.model import Usage
 from worker.upstream import reasons
@@ -35,12 +37,9 @@ class Reading:
 
 def completion(path: str, body: bytes) -> Reading:
     """Read the body of a 2xx answer, decoding it once. Never raises for what is in it."""
-    if not body.strip():
-        return Reading(shape=Shape.NOTHING)
     content = _decode(body)
     if content is None:
-        page = body.lstrip()[:1] == b"<"
-        return Reading(shape=Shape.PAGE if page else Shape.NOT_JSON)
+        return Reading(shape=_shape_of_no_json(body))
     if not isinstance(content, dict):
         return Reading(shape=Shape.INCOMPLETE)
     model = _model(content.get("model"))
@@ -96,9 +95,23 @@ def _error(content: Mapping[str, object]) -> Mapping[str, object]:
 def _decode(body: bytes) -> object:
     """Give the JSON value, or None for what is none (or `null`, which is no answer either)."""
     try:
+        # A third of the time, a fifth with many numbers. It keeps no text for the next answer, but names of members.
+        return from_json(body, cache_strings="keys")
+    except ValueError:
+        pass
+    try:
+        # The standard library reads all that the other reads, and more: halves of surrogate pairs, UTF-16, a byte order
+        # mark, deep nesting. No answer is lost for the sake of speed.
         return json.loads(body)
     except (ValueError, RecursionError):  # bad bytes, bad JSON, absurd numbers; absurd nesting
         return None
+
+
+def _shape_of_no_json(body: bytes) -> Shape:
+    begins = body.lstrip()[:1]
+    if not begins:
+        return Shape.NOTHING
+    return Shape.PAGE if begins == b"<" else Shape.NOT_JSON
 
 
 def _codes(content: Mapping[str, object]) -> tuple[str | None, str | None]:
@@ -132,21 +145,21 @@ def _usage(value: object, service_tier: object) -> Usage | None:
     prompt, made = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens", 0))
     if prompt is None or made is None:
         return None
-    details = value.get("prompt_tokens_details")
-    if not isinstance(details, dict):
-        details = {}
-    total = _count(value.get("total_tokens")) or 0
+    cached = written = 0
+    if isinstance(details := value.get("prompt_tokens_details"), dict):
+        cached = _count(details.get("cached_tokens")) or 0
+        written = _count(details.get("cache_write_tokens")) or 0
+    hidden = (_count(value.get("total_tokens")) or 0) - prompt - made
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=made,
-        cached_tokens=_count(details.get("cached_tokens")) or 0,
-        cache_write_tokens=_count(details.get("cache_write_tokens")) or 0,
-        hidden_tokens=max(0, total - prompt - made),
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        hidden_tokens=max(0, hidden),
         service_tier=short_code(service_tier),
     )
 
 
 def _count(value: object) -> int | None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return value if 0 <= value <= _MOST_TOKENS else None
+    # No bool, which is an int to `isinstance`.
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core import hints
 from worker.core.hints import LONGEST, LONGEST_RESET, LimitsTold, Told, limits_told, retry_after
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -218,6 +219,17 @@ texts = (
     | st.lists(st.sampled_from(["1h", "2m", "3.5s", "4ms", "5", "d", "."])).map("".join)
 )
 names = st.sampled_from([*OPENAI, *ANTHROPIC, *ANTHROPIC_INPUT, *MISTRAL, *MISTRAL_OLDER])
+
+
+def test_every_name_that_is_looked_for_has_one_of_the_beginnings() -> None:
+    for family in (*hints._REQUESTS, *hints._TOKENS):
+        assert all(name.startswith(hints._BEGINNINGS) for name in family)
+
+
+def test_one_telling_header_among_others_is_enough() -> None:
+    headers = {"date": "now", "x-ratelimitbysize-remaining-minute": "5", "server": "x-ratelimit"}
+    assert limits_told(headers, now=NOW) == LimitsTold(tokens=told(None, 5))
+    assert limits_told({"server": "x-ratelimit"}, now=NOW) == LimitsTold()
 
 
 @given(st.dictionaries(names, texts))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from worker.core.classify import Shape
 from worker.core.model import Usage
+from worker.upstream import reading
 from worker.upstream.reading import completion, refusal
 
 CHAT = "/v1/chat/completions"
@@ -148,6 +149,27 @@ def test_codes_are_found_in_every_known_shape(
 def test_no_body_makes_the_reader_raise(path: str, body: bytes) -> None:
     completion(path, body)
     refusal(body)
+
+
+ODD = (
+    *(b'"\\ud800"', b'{"\\udfff": 1}', b'"\xed\xa0\x80"', b"\xef\xbb\xbf{}", b'"\x7f"', b'"\t"'),
+    *(b"NaN", b"-Infinity", b"1e999", b"-0", b"1.", b"01", b"9" * 5000, b"null", b""),
+    *(b'{"a": 1, "a": 2}', b"[1,]", b"{}x", b"\x0b1", b"[" * 300 + b"]" * 300),
+    *('{"a": "\u00e9"}'.encode("utf-16"), '{"a": 1}'.encode("utf-32")),
+)
+
+
+@given(
+    st.binary() | st.sampled_from(ODD) | json_values.map(lambda value: json.dumps(value).encode())
+)
+def test_the_quick_parser_takes_nothing_that_the_standard_library_refuses_and_finds_the_same(
+    body: bytes,
+) -> None:
+    try:
+        expected = repr(json.loads(body))
+    except (ValueError, RecursionError):
+        expected = repr(None)
+    assert repr(reading._decode(body)) == expected
 
 
 @pytest.mark.parametrize("content", ['"choices": []', '"error": {"code": "oops"}'])
