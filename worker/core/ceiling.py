@@ -18,6 +18,7 @@ UNASKED_OUTPUT: Final = 8192
 # What a picture costs at most, whatever its bytes: 2833 + 8 x 5667 for 8 tiles at gpt-4o-mini, and less elsewhere.
 PICTURE: Final = 50_000
 _BOUNDS: Final = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+_CHOICES: Final = ("n", "best_of")
 _NO_OUTPUT: Final = frozenset({"/v1/embeddings"})
 _MOST: Final = 1 << 53
 
@@ -70,18 +71,18 @@ def _at(price: Price, bounds: Ceiling) -> Decimal | None:
     for rate in (price.cached_input, price.cache_write):
         if rate is not None and rate > dearest:
             dearest = rate
-    if output is None:
-        return None if bounds.output_tokens else charge([(dearest, bounds.prompt_tokens)])
-    return charge([(dearest, bounds.prompt_tokens), (output, bounds.output_tokens)])
+    if output is None and bounds.output_tokens:
+        return None
+    return charge(dearest, bounds.prompt_tokens, output, bounds.output_tokens)
 
 
 def _output(asked: Mapping[str, object]) -> int:
-    bounds = [found for name in _BOUNDS if (found := _count(asked.get(name)))]
-    choices = max(_count(asked.get("n")) or 1, _count(asked.get("best_of")) or 1)
+    bound = _highest(asked, _BOUNDS) or UNASKED_OUTPUT
+    choices = _highest(asked, _CHOICES) or 1
     prompts = asked.get("prompt")
     # One prompt as a list of tokens is one prompt; to take it for several errs upwards.
     several = max(len(prompts), 1) if isinstance(prompts, list) else 1
-    return max(bounds, default=UNASKED_OUTPUT) * choices * several
+    return bound * choices * several
 
 
 def _pictures(asked: object) -> int:
@@ -100,7 +101,11 @@ def _pictures(asked: object) -> int:
     return tokens
 
 
-def _count(value: object) -> int | None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        return None
-    return value if 0 < value <= _MOST else None
+def _highest(asked: Mapping[str, object], names: Sequence[str]) -> int:
+    """Give the highest of the numbers under these names; 0: none of them is one that counts."""
+    highest = 0
+    for name in names:
+        value = asked.get(name)
+        if isinstance(value, int) and not isinstance(value, bool) and highest < value <= _MOST:
+            highest = value
+    return highest

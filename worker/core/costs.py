@@ -1,6 +1,6 @@
 """What a call costs: usage times price, exact to the last digit. Money is `Decimal`, never `float`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Context, Decimal
@@ -45,23 +45,23 @@ def cost(prices: Sequence[Price], usage: Usage) -> Decimal | None:
     made = usage.completion_tokens + usage.hidden_tokens
     if price is None or plain < 0 or (made and price.output is None):
         return None
-    amounts = [(price.input, plain)]
-    if usage.cached_tokens:
-        rate = price.input if price.cached_input is None else price.cached_input
-        amounts.append((rate, usage.cached_tokens))
-    if usage.cache_write_tokens:
-        rate = price.input if price.cache_write is None else price.cache_write
-        amounts.append((rate, usage.cache_write_tokens))
-    if price.output is not None:
-        amounts.append((price.output, made))
-    return charge(amounts)
+    more = _NOTHING
+    for rate, tokens in (
+        (price.cached_input, usage.cached_tokens),
+        (price.cache_write, usage.cache_write_tokens),
+    ):
+        if tokens:
+            more = _EXACT.fma(price.input if rate is None else rate, tokens, more)
+    return charge(price.input, plain, price.output, made, more=more)
 
 
-def charge(amounts: Iterable[tuple[Decimal, int]]) -> Decimal:
-    """Give in US dollars what so many tokens cost at each of these rates per million."""
-    total = _NOTHING
-    for rate, tokens in amounts:
-        total = _EXACT.fma(rate, tokens, total)
+def charge(
+    rate: Decimal, prompt: int, output: Decimal | None, made: int, *, more: Decimal = _NOTHING
+) -> Decimal:
+    """Give in US dollars what so many tokens cost at these rates per million, and `more`, which is in millionths too."""
+    total = _EXACT.fma(rate, prompt, more)
+    if made and output is not None:
+        total = _EXACT.fma(output, made, total)
     return _EXACT.normalize(_EXACT.scaleb(total, _MILLION))
 
 

@@ -39,7 +39,7 @@ class Observed:
         """Take note of a call that began: its answer is awaited before anybody looks again for being long silent."""
         if self.unanswered_since is None:
             self.unanswered_since = at
-        self.began_at = max(at, self.began_at)
+        self.began_at = max(self.began_at, at)
 
     def ended(self, *, seconds: float, failed: bool, at: float) -> None:
         """Take note of a call that ended: `failed` if the endpoint, not the request, was at fault.
@@ -52,8 +52,9 @@ class Observed:
         if at > self.told_at:
             fresh = 1 - math.exp((self.told_at - at) / MEMORY_S)
             self.told_at = at
-        weight = min(max(fresh, ERROR_ALPHA), _MOST_OF_AN_ERROR)
-        self.error_rate += weight * (failed - self.error_rate)
+        if failed or self.error_rate:
+            weight = min(max(fresh, ERROR_ALPHA), _MOST_OF_AN_ERROR)
+            self.error_rate += weight * (failed - self.error_rate)
         self.unanswered_since = None
         if failed:
             self._takes_at_least(seconds)

@@ -27,7 +27,7 @@ def dollars(units: int) -> Decimal:
 
 def plus(one: Decimal, other: Decimal) -> Decimal:
     """Give the exact sum of two amounts."""
-    return plain(_WIDE.add(one, other))
+    return _WIDE.normalize(_WIDE.add(one, other))
 
 
 def times(count: int, usd: Decimal) -> Decimal:

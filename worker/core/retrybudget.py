@@ -42,20 +42,19 @@ class RetryBudget:
 
     def first_try(self, now: float) -> None:
         """Let a first try fill it."""
-        self._fill(now, self.policy.share)
+        self.balance += self.policy.share
+        self._fill(now)
 
     def retry(self, now: float) -> bool:
         """Take a retry out of it; False: it allows none now."""
-        self._fill(now, 0.0)
+        self._fill(now)
         if self.balance < 1:
             return False
         self.balance -= 1
         return True
 
-    def _fill(self, now: float, deposit: float) -> None:
-        policy = self.policy
-        balance = self.balance + deposit
+    def _fill(self, now: float) -> None:
         if now > self.at:
-            balance += (now - self.at) * policy.reserve_per_s
+            self.balance += (now - self.at) * self.policy.reserve_per_s
             self.at = now
-        self.balance = min(policy.most, balance)
+        self.balance = min(self.balance, self.policy.most)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -93,7 +94,9 @@ class Caller:
             first = spent.tries == 1  # a hedge counts as a try, but begins after this
             retry = not (first or hedge)
             try:
-                answered = await post.endpoint.call(request, job.path, heard=place.hear)
+                answered = await post.endpoint.call(
+                    request, job.path, heard=partial(post.heard, place)
+                )
                 outcome = charged(
                     answered, asked=place.model, at=at, price=self._price, fallback=place.fallback
                 )
@@ -105,14 +108,16 @@ class Caller:
                 post.cut_off(place, seconds=seconds, hung=late and first)
                 spent.cut_off(seconds)
                 raise
-            seconds = self._clock.monotonic() - place.began
+            now = self._clock.monotonic()
+            seconds = now - place.began
             saved = self._pool.saved(job, place, outcome, at)
             self._tell(job, place, seconds, outcome, saved=saved, retry=retry, hedge=hedge)
-            outcome = post.ended(place, outcome, seconds=seconds)
+            outcome = post.ended(place, outcome, seconds=seconds, now=now)
             spent.add(outcome, seconds)
             return outcome
         finally:
-            post.leave(place)  # where something of ours has failed before its call
+            if not place.given_up:  # something of ours has failed before its call
+                post.leave(place)
 
     def _tell(
         self,

@@ -152,7 +152,10 @@ class UpstreamClient:
         spent = Spent(most=min(self._policy.tries, calls_left))
         self._tiers[job.tier].budget.first_try(self._clock.monotonic())
         place = seat if isinstance(seat, Place) else await self._place(job)
-        outcome = await self._try(job, place, spent, may_call)
+        if isinstance(place, Place):
+            outcome = await self._try(job, place, spent, may_call)
+        else:
+            outcome = _unseated(place)
         if isinstance(outcome, Failed):
             if spent.tries:
                 outcome = await self._try_again(job, outcome, spent, may_call)
@@ -170,17 +173,15 @@ class UpstreamClient:
     async def _place(self, job: Job, avoid: Collection[str] = ()) -> Place | NoSeat:
         return await self.pools[job.tier].take(job, avoid=avoid)
 
-    async def _try(
-        self, job: Job, place: Place | NoSeat, spent: Spent, may_call: MayCall
-    ) -> Outcome:
+    def _try(
+        self, job: Job, place: Place, spent: Spent, may_call: MayCall
+    ) -> Coroutine[Any, Any, Outcome]:
         """Make one try, and beside it a hedge where the tier has them and the first call keeps silent for long."""
-        if isinstance(place, NoSeat):
-            return _unseated(place)
         spent.tries += 1
         tier = self._tiers[job.tier]
         if tier.hedges.after_s is None:
-            return await tier.caller.call(job, place, spent)
-        return await tier.hedges.race(
+            return tier.caller.call(job, place, spent)
+        return tier.hedges.race(
             lambda: tier.caller.call(job, place, spent),
             lambda: self._hedge(job, place, spent, may_call),
         )
@@ -225,7 +226,9 @@ class UpstreamClient:
                 place = await self._place(job, tried)
             except StoreUnavailable:  # nobody can say whether the limits have room
                 raise _MayNotError from None
-            if isinstance(place, Place) and not await _permitted(place, may_call):
+            if isinstance(place, NoSeat):
+                return _unseated(place)
+            if not await _permitted(place, may_call):
                 raise _MayNotError
             return await self._try(job, place, spent, may_call)
 

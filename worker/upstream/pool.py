@@ -122,22 +122,24 @@ class Pool:
         `StoreUnavailable`.
         """
         groups = self._groups(job)
-        while (found := self._choose(groups, avoid)) is not None:
+        while True:
+            now = self._clock.monotonic()
+            found = self._choose(groups, avoid, now)
+            if found is None:
+                return self._no_seat(groups)
             group, post = found
-            place = await post.sit(job, model=group.model, fallback=group.fallback)
+            place = await post.sit(job, model=group.model, fallback=group.fallback, now=now)
             if place is not None:
                 return place
-        return self._no_seat(groups)
 
     def _choose(
-        self, groups: Iterable[_Group], avoid: Collection[str]
+        self, groups: Iterable[_Group], avoid: Collection[str], now: float
     ) -> tuple[_Group, Post] | None:
         """Choose among those that can answer; None: nobody takes a call now.
 
         An endpoint that was tried in this attempt, or that fails too often, is taken only where no other one is left,
         not even one with another model.
         """
-        now = self._clock.monotonic()
         last_resort: tuple[_Group, Post] | None = None
         for group in groups:
             post = self._choose_of(group, avoid, now)

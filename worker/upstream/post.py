@@ -44,10 +44,6 @@ class Place(Seat):
     began: float = 0.0
     first_byte_s: float | None = None
 
-    def hear(self, headers: Mapping[str, str]) -> None:
-        """Hear the headers of an answer to its call."""
-        self.post.heard(self, headers)
-
 
 class Post:
     """An endpoint that serves a tier. What the choice goes by is kept for each tier: how long a call takes is the model's doing too.
@@ -117,13 +113,13 @@ class Post:
             taking=self.takes(now),
         )
 
-    async def sit(self, job: Job, *, model: str, fallback: bool) -> Place | None:
-        """Take a place, which `takes` allowed, for a call with this model; None: the limits have no room.
+    async def sit(self, job: Job, *, model: str, fallback: bool, now: float) -> Place | None:
+        """Take a place now, which `takes` allowed, for a call with this model; None: the limits have no room.
 
         What others must see (the call in flight, the probe) is noted before the store is asked. Errors:
         `StoreUnavailable`.
         """
-        start, quota = self._started(job.id), self._quota
+        start, quota = self._started(job.id, now), self._quota
         asked: Extent | None = None
         taken = _UNCOUNTED
         if quota.known:
@@ -185,14 +181,13 @@ class Post:
         self._bearing.failed(Kind.TIMEOUT, began=start.began, now=now)
         self._noted(Failed(kind=Kind.TIMEOUT), start, now)
 
-    def ended(self, place: Place, outcome: Outcome, *, seconds: float) -> Outcome:
-        """Take note of how the place's call ended.
+    def ended(self, place: Place, outcome: Outcome, *, seconds: float, now: float) -> Outcome:
+        """Take note of how the place's call ended now.
 
         Give the outcome with what the endpoint's standing says to it: a failure after which no call is taken tells for
         how long. A failed probe says nothing against its job where others' calls failed too: it is `UNAVAILABLE` then.
         """
         place.given_up = True
-        now = self._clock.monotonic()
         noted = outcome
         if isinstance(outcome, Completed):
             self._completed(place.start, seconds, now)
@@ -245,8 +240,8 @@ class Post:
             return replace(failed, retry_after=timedelta(seconds=standing.left_s(now)))
         return failed
 
-    def _started(self, job_id: str) -> Start:
-        before, now = self._standing.state, self._clock.monotonic()
+    def _started(self, job_id: str, now: float) -> Start:
+        before = self._standing.state
         start = self._standing.started(now, job_id=job_id)
         if before is not _CLOSED:
             self._tell_circuit(before, now)

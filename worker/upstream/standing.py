@@ -129,7 +129,8 @@ class Standing:
         if sign is Sign.NOTHING:
             self.abandoned(start, now=now)
             return None
-        self._end(start)
+        if self._probe is start:
+            self._probe = None
         held_s = self._hold.failed(failed, began=start.began, now=now)
         chance = self._chance()
         self._circuit.failed(failed.kind, began=start.began, now=now, chance=chance)
@@ -145,7 +146,8 @@ class Standing:
     def succeeded(self, start: Start, *, now: float) -> None:
         """Take note of a call that completed."""
         began, hold = start.began, self._hold
-        self._end(start)
+        if self._probe is start:
+            self._probe = None
         if hold.doubted or hold.in_a_row:
             hold.succeeded(began=began, now=now)
         self._circuit.completed(began=began, now=now)
@@ -167,10 +169,6 @@ class Standing:
         A job that fails alone may be what breaks the endpoint, and then it must come to an end.
         """
         return start.probe and len(self._failed_jobs) >= _SHARED
-
-    def _end(self, start: Start) -> None:
-        if self._probe is start:
-            self._probe = None
 
     def _is_doubted(self, now: float) -> bool:
         """Tell whether a hold was, or is, and no call has shown that it is over."""
