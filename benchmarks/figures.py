@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any, Final
 
 # Where the distribution of latencies is looked at.
-SHARES: Final = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999)
+SHARES: Final = (0.1, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999)
 # A process that computes for this share of its time has no time left to wait: it is what the others wait for.
 _BUSY: Final = 0.9
 

@@ -36,7 +36,7 @@ LAYERS: Final = (
     ("core's decisions", ("/worker/core/",)),
     ("pipeline", ("/worker/",)),
     (
-        "framework",
+        "framework, pydantic",
         ("/faststream/", "/taskiq", "/celery/", "/dramatiq/", "/fast_depends/", "/pydantic"),
     ),
     ("the peer's own", ("/benchmarks/peers/",)),

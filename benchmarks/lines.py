@@ -8,15 +8,22 @@ from xml.sax.saxutils import escape
 
 _WIDE, _HIGH = 900, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 250, 44, 50
-_COLOURS: Final = ("#1f6feb", "#8c959f", "#bf8700", "#8250df", "#1a7f37", "#cf222e", "#0a3069")
+_COLOURS: Final = (
+    *("#1f6feb", "#8c959f", "#bf8700", "#8250df", "#1a7f37"),
+    *("#cf222e", "#0a3069", "#bf3989", "#1b7c83", "#6e4b00"),
+)
+# Whole, broken, dotted, and so on.
+_DASHES: Final = ("none", "8 4", "2 4", "12 4 2 4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One row of points (x, y) and its name."""
+    """One row of points (x, y) and its name; lines of one `kin` have one colour, those of one `dash` are broken alike."""
 
     label: str
     points: Sequence[tuple[float, float]]
+    kin: str = ""
+    dash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +59,14 @@ def svg(lines: Sequence[Line], axes: Axes) -> str:
             f'<path d="M{x(at):.1f},{_HIGH - _BOTTOM} v5" stroke="#57606a"/>',
             f'<text x="{x(at):.1f}" y="{_HIGH - _BOTTOM + 20}" text-anchor="middle">{escape(said)}</text>',
         ]
+    kin = list(dict.fromkeys(line.kin or line.label for line in lines))
+    dashes = list(dict.fromkeys(line.dash for line in lines))
     for number, line in enumerate(lines):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = _COLOURS[kin.index(line.kin or line.label) % len(_COLOURS)]
+        dash = _DASHES[dashes.index(line.dash) % len(_DASHES)]
         points = [(x(at), y(max(value, low))) for at, value in line.points]
         parts += [
-            f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" fill="none" stroke="{colour}" stroke-width="2"/>',
+            f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>',
             *(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in points),
             f'<text x="{_WIDE - _RIGHT + 16}" y="{_TOP + 18 * number + 10}" fill="{colour}">{escape(line.label)}</text>',
         ]

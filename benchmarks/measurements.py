@@ -183,7 +183,8 @@ def tasks(options: argparse.Namespace) -> list[Task]:
             only = ",".join(each for each in sizes.names if each in chosen)
             if not only:
                 continue
-        taking_part = entrants(sizes, only, options.within_s, options.profile)
+        folder = options.profile and options.profile / name
+        taking_part = entrants(sizes, only, options.within_s, folder)
         made.append(Task(name=name, sizes=sizes, entrants=tuple(taking_part)))
     latencies = list(dict.fromkeys(task.sizes.latency_s for task in made))
     return sorted(made, key=lambda task: latencies.index(task.sizes.latency_s))

@@ -1,6 +1,7 @@
 """The pictures of a measurement: bars of everybody, lines over sizes, and the distribution of latencies."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -53,21 +54,28 @@ def distribution(found: Document) -> str:
         [
             Line(
                 label=f"{row['contestant']}, {load}",
+                kin=row["contestant"],
+                dash=load,
                 points=[
                     (_rare(share), max(ms, 0.01)) for share, ms in zip(shares, values, strict=True)
                 ],
             )
             for row in found["contestants"]
-            for load, values in row["curves"].items()
+            for load, values in _told(row["curves"]).items()
         ],
         Axes(
             title="What is added to the upstream's time, publish to call and call to reply, in ms",
             below="share of the jobs that took no longer",
-            ticks=[(_rare(share), f"{share:.1%}".replace(".0%", "%")) for share in shares[1:]],
+            ticks=[(_rare(share), f"{share:.1%}".replace(".0%", "%")) for share in shares],
             log_x=False,
             log_y=True,
         ),
     )
+
+
+def _told(curves: Mapping[str, Sequence[float]]) -> Mapping[str, Sequence[float]]:
+    """Give those at a share of what each can do, where there are some, and else all."""
+    return {load: values for load, values in curves.items() if load.endswith("%")} or curves
 
 
 def _rare(share: float) -> float:

@@ -342,7 +342,7 @@ def test_a_profile_has_a_file_of_its_own_for_each_size() -> None:
     paths = {each.course.profile for each in task.entrants}
 
     assert len(paths) == len(task.entrants)
-    assert Path("p/bare__1_000_behind.folded") in paths
+    assert Path("p/backlog/bare__1_000_behind.folded") in paths
 
 
 def test_a_setting_takes_the_place_of_one_with_its_key() -> None:
