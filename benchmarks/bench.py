@@ -104,7 +104,7 @@ class _Told:
 
     def done(self, task: Task, found: Found) -> None:
         """Tell of a measurement; one in which everybody failed leaves what was kept of an earlier one."""
-        document = documents.document(task, found, " ".join(sys.argv[1:]))
+        document = documents.document(task, found, sys.argv[1:])
         if not document["contestants"]:
             self.complete = False
             return

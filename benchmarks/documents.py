@@ -14,15 +14,18 @@ Document = Mapping[str, Any]
 Row = Mapping[str, Any]
 
 _PREFIX: Final = "bench-"
+_FILES: Final = frozenset({"--json", "--profile"})
 
 
-def document(task: Task, rounds: Mapping[str, Sequence[Figures]], arguments: str) -> Document:
-    """Give the document; an entrant without a round was left out."""
+def document(
+    task: Task, rounds: Mapping[str, Sequence[Figures]], arguments: Sequence[str]
+) -> Document:
+    """Give the document; an entrant without a round was left out. Where its files went is not in the command that it tells."""
     cores = os.cpu_count() or 1
     entrants = {each.key: each for each in task.entrants}
     return {
         "measurement": task.name,
-        "command": f"./dev bench {arguments}".strip(),
+        "command": " ".join(["./dev bench", *_without_files(arguments)]),
         "jobs": task.sizes.jobs,
         "upstream_ms": task.sizes.latency_s * 1000,
         "rounds": task.sizes.rounds,
@@ -42,6 +45,15 @@ def document(task: Task, rounds: Mapping[str, Sequence[Figures]], arguments: str
             if figures
         ],
     }
+
+
+def _without_files(arguments: Sequence[str]) -> list[str]:
+    kept, after = [], ""
+    for each in arguments:
+        if after not in _FILES and each.partition("=")[0] not in _FILES:
+            kept.append(each)
+        after = each
+    return kept
 
 
 def path_of(folder: Path, name: str) -> Path:

@@ -39,7 +39,7 @@ def _document(
     (task,) = measurements.tasks(bench._parser().parse_args([name, *arguments]))
     figures = found or {each.key: _figures() for each in task.entrants}
     made: documents.Document = json.loads(
-        json.dumps(documents.document(task, {key: [each] for key, each in figures.items()}, name))
+        json.dumps(documents.document(task, {key: [each] for key, each in figures.items()}, [name]))
     )
     return made
 
@@ -67,6 +67,13 @@ def test_an_object_has_what_programs_read() -> None:
     assert row is not None
     assert {"name", "in_flight", "jobs_per_s", "cpu_us_per_job", "rss_mb"} <= row.keys()
     assert {"latency_p50_ms", "latency_p99_ms", "bottleneck", "spread", "rounds"} <= row.keys()
+
+
+def test_the_command_is_told_without_the_files_of_this_machine() -> None:
+    (task,) = measurements.tasks(bench._parser().parse_args([]))
+    arguments = ["load", "--json", "/a/b.json", "--rounds", "3", "--profile=/c"]
+
+    assert documents.document(task, {}, arguments)["command"] == "./dev bench load --rounds 3"
 
 
 def test_who_was_left_out_is_told() -> None:
