@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache, partial
+from itertools import count
 from typing import Any, Final
 
 from worker.core.budgets import Budget, NoMoney, budgets_of, no_money, unpriced
@@ -20,7 +22,9 @@ from worker.errors import StoreUnavailable
 from worker.ports import Clock, Spend
 
 _NOTHING: Final = Decimal(0)
-_NAME_BYTES: Final = 12
+_NAME_BYTES: Final = 9
+# Tenants come from messages: whoever has many of them gets no more room.
+_MOST_KEPT: Final = 1024
 # How long a worker that stops waits for what it has to settle; what is left stays counted as reserved.
 _LAST_S: Final = 5.0
 
@@ -30,7 +34,8 @@ class Purse:
     """What is reserved for one attempt. `estimate` is the most that one of its calls costs; None: not known.
 
     A call of unknown cost counts as that, or as nothing. `reckoned` is reserved where it is more.
-    `counted`: what was spent is counted, and what is still held goes back.
+    `counted`: what was spent is counted, and what is still held goes back. `name` gives names of reservations, which
+    nobody else gives.
     """
 
     estimate: Decimal | None
@@ -39,6 +44,7 @@ class Purse:
     reckoned: Decimal = _NOTHING
     held: list[Reserved] = field(default_factory=list)
     counted: bool = False
+    name: Callable[[], str]
 
     async def more(self) -> bool:
         """Reserve for one more call; False: there is no money for it, or the store does not answer."""
@@ -55,7 +61,7 @@ class Purse:
         """
         if not self.caps:
             return None
-        name, amount = secrets.token_hex(_NAME_BYTES), max(self.estimate or _NOTHING, self.reckoned)
+        name, amount = self.name(), max(self.estimate or _NOTHING, self.reckoned)
         try:
             found = await self.spend.reserve(name, self.caps, amount)
         except (StoreUnavailable, asyncio.CancelledError):
@@ -72,8 +78,10 @@ class Purse:
 
         Not to be called for an attempt that was cancelled: what it cost is not known, and stays reserved.
         """
-        unknown = times(work.unpriced, self.estimate or _NOTHING)
-        await self._settle(plus(work.spent, unknown))
+        total = work.spent
+        if work.unpriced:
+            total = plus(total, times(work.unpriced, self.estimate or _NOTHING))
+        await self._settle(total)
 
     async def give_back(self) -> None:
         """Take all back: no call was made."""
@@ -108,12 +116,15 @@ class Spending:
         reckon: Callable[[Job], tuple[Decimal | None, Decimal | None]] = lambda _: (None, None),
     ) -> None:
         self._reckon = reckon
-        self._budgets = tuple(budgets)
+        self._held_to = lru_cache(maxsize=_MOST_KEPT)(partial(_held_to, tuple(budgets)))
         self._spend = spend
         self._estimate = estimate
         self._clock = clock
         self._chance = chance
         self._settling: set[asyncio.Task[None]] = set()
+        # The process's own part of a reservation's name is drawn once: randomness for each job would be a system call.
+        self._process = secrets.token_hex(_NAME_BYTES)
+        self._numbers = count(1)
 
     def settle(self, purse: Purse, work: Work) -> None:
         """Let what the attempt's calls cost be counted; see `Purse.settle`."""
@@ -134,7 +145,10 @@ class Spending:
 
     def free(self) -> Purse:
         """Give the purse of a job that no budget holds."""
-        return Purse(estimate=None, caps=(), spend=self._spend)
+        return Purse(estimate=None, caps=(), spend=self._spend, name=self._name)
+
+    def _name(self) -> str:
+        return f"{self._process}.{next(self._numbers)}"
 
     def _soon(self, purse: Purse, work: Coroutine[Any, Any, None]) -> None:
         if not purse.held:
@@ -146,7 +160,7 @@ class Spending:
 
     def holds(self, job: Job) -> bool:
         """Tell whether the job has a budget: then it is never called for while the store does not answer."""
-        return bool(budgets_of(self._budgets, job.tenant, job.tier))
+        return bool(self._held_to(job.tenant, job.tier)[0])
 
     async def reserve(self, job: Job) -> Purse | NoMoney:
         """Reserve the cost of one call of the job, or tell what becomes of it without.
@@ -154,7 +168,7 @@ class Spending:
         Raises:
             StoreUnavailable: nobody can tell now; nothing is to be called.
         """
-        budgets = budgets_of(self._budgets, job.tenant, job.tier)
+        budgets, caps = self._held_to(job.tenant, job.tier)
         if not budgets:
             return self.free()
         estimate, reckoned = self._estimate(job), _NOTHING
@@ -163,8 +177,9 @@ class Spending:
                 return refused
             estimate, known = self._reckon(job)
             reckoned = known or _NOTHING
-        caps = [each.cap(job.tenant) for each in budgets]
-        purse = Purse(estimate=estimate, caps=caps, spend=self._spend, reckoned=reckoned)
+        purse = Purse(
+            estimate=estimate, caps=caps, spend=self._spend, reckoned=reckoned, name=self._name
+        )
         try:
             full = await purse.open()
         except (StoreUnavailable, asyncio.CancelledError):
@@ -180,6 +195,14 @@ class Spending:
             deadline=job.deadline,
             chance=self._chance(),
         )
+
+
+def _held_to(
+    budgets: Sequence[Budget], tenant: str, tier: str
+) -> tuple[tuple[Budget, ...], tuple[Cap, ...]]:
+    """Give the budgets that a job is paid from, and what each of them holds it to."""
+    found = budgets_of(budgets, tenant, tier)
+    return found, tuple(each.cap(tenant) for each in found)
 
 
 class _Unasked:

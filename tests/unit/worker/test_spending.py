@@ -217,3 +217,12 @@ async def test_a_job_without_a_budget_asks_nobody() -> None:
 async def test_a_job_with_a_budget_is_held_to_it() -> None:
     assert House().spending.holds(make_job())
     assert House(tenant="*").spending.holds(make_job(tenant="initech"))
+
+
+async def test_no_two_reservations_have_the_same_name_in_any_process() -> None:
+    houses = [House(), House()]
+    for house in houses:
+        for _ in range(4):
+            await house.purse()
+    names = [name for house in houses for name in house.till.reserved]
+    assert len(set(names)) == len(names) == 8
