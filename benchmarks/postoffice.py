@@ -32,6 +32,22 @@ class Route:
     binding: tuple[str, str] | None = None
 
 
+def properties(route: Route, letter: Letter) -> aiormq.spec.Basic.Properties:
+    """Give the properties of a letter, which is persistent."""
+    return aiormq.spec.Basic.Properties(
+        content_type=letter.content_type,
+        content_encoding=letter.content_encoding,
+        headers=dict(letter.headers),
+        delivery_mode=2,
+        priority=letter.priority,
+        correlation_id=letter.number,
+        reply_to=letter.reply_to,
+        message_id=uuid.uuid4().hex,
+        message_type=letter.kind,
+        user_id=route.user,
+    )
+
+
 @dataclass(slots=True)
 class Arrivals:
     """When each reply arrived first, in seconds of the wall clock, and how many were no answer or came again."""
@@ -115,18 +131,7 @@ class PostOffice:
             letter.body,
             exchange=self._route.exchange,
             routing_key=letter.key or self._route.key,
-            properties=aiormq.spec.Basic.Properties(
-                content_type=letter.content_type,
-                content_encoding=letter.content_encoding,
-                headers=dict(letter.headers),
-                delivery_mode=2,
-                priority=letter.priority,
-                correlation_id=letter.number,
-                reply_to=letter.reply_to,
-                message_id=uuid.uuid4().hex,
-                message_type=letter.kind,
-                user_id=self._route.user,
-            ),
+            properties=properties(self._route, letter),
         )
 
     async def paced(self, letters: Iterable[Letter], per_s: float) -> dict[str, float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from benchmarks import letters, loads
+from benchmarks import bulk, letters, loads
 from benchmarks.contestants import Contestant, Warren
 from benchmarks.figures import Figures
 from benchmarks.letters import Letter
@@ -66,8 +66,10 @@ async def run(contestant: Contestant | Warren, yard: Yard, course: Course) -> Fi
     """
     mark = b'"choices"' if contestant.calls else b'"messages"'
     await asyncio.to_thread(yard.purge)  # what an earlier run left
-    async with PostOffice(yard.route(contestant), mark) as post:
-        await post.fill(_letters(contestant, course.jobs + course.backlog))
+    route = yard.route(contestant)
+    async with PostOffice(route, mark) as post:
+        waiting = _letters(contestant, course.jobs + course.backlog)
+        await bulk.filled(route, waiting)
         calls = CallLogs(yard.logs)
         began = time.time()
         services = start(contestant, yard, course.in_flight, course.processes)
