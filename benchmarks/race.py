@@ -112,14 +112,13 @@ class _Drained:
         """Give when the clock begins and ends, and how many jobs were replied to meanwhile.
 
         It begins at the first call, without one at the first reply, and where some jobs are skipped at the reply to the last of
-        them; then it ends when no more wait than are in flight, if by then as many were replied to.
+        them; then it ends when no more wait than are in flight. Too few jobs for that have their clock from the first call on.
         """
-        skipped, whole = round(len(self.arrived) * self.skipped), len(self.arrived)
-        if not skipped:
-            first, last = min(called, default=self.arrived[0]), whole
+        skipped, last = round(len(self.arrived) * self.skipped), len(self.arrived)
+        if skipped and last - self.at_once >= 2 * skipped:
+            first, last = self.arrived[skipped - 1], last - self.at_once
         else:
-            first, last = self.arrived[skipped - 1], whole - self.at_once
-            last = last if last >= 2 * skipped else whole
+            first, skipped = min(called, default=self.arrived[0]), 0
         return first, max(self.arrived[last - 1], first + 1e-3), last - skipped
 
     def per_s(self, called: Sequence[float]) -> float:

@@ -11,6 +11,8 @@ from typing import Final
 from stack.bootstrap import ROOT, ensure
 
 PEERS: Final = ".warren/peers"
+# What needs no peer.
+_MEASURES_NOTHING: Final = frozenset({"-h", "--help", "targets"})
 _BENCH: Final = (sys.executable, "-m", "benchmarks.bench")
 
 
@@ -20,7 +22,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         StackError: the peers' packages cannot be had; the text says why.
     """
-    if not {"-h", "--help"} & set(arguments):
+    if not _MEASURES_NOTHING & set(arguments):
         with redirect_stdout(sys.stderr):  # a program may read what the benchmark prints
             ensure(ROOT, place=PEERS, lock_name="peers")
     sys.stdout.flush()

@@ -282,9 +282,9 @@ def test_the_clock_runs_from_the_first_call_or_from_the_last_job_that_is_skipped
 
     assert clock(0, [9.5, 9.0]) == (9.0, 14.0, 4)
     assert clock(0, []) == (10.0, 14.0, 4)
-    assert clock(0.5, [9.0]) == (11.0, 14.0, 2)
     assert clock(0.25, [9.0]) == (10.0, 11.0, 1)
-    assert clock(0.25, [9.0], 3) == (10.0, 14.0, 3)
+    assert clock(0.25, [9.0], 3) == (9.0, 14.0, 4)
+    assert clock(0.5, [9.0], 1) == (9.0, 14.0, 4)
 
 
 def test_the_longest_whisker_stays_in_the_picture() -> None:
