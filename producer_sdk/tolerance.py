@@ -15,14 +15,20 @@ Both sides of the wire read through this module.
 
 import asyncio
 import struct
-from asyncio import StreamReader, StreamWriter
+from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, TypeAlias, cast
 
-from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
+from aiormq.connection import SSLContextProvider, TransportFactory
+from aiormq.exceptions import AMQPConnectionError
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 from yarl import URL
+
+# Is told of a frame's kind and payload, as they came, and says whether it took the frame: the library never sees it then.
+# It must not raise.
+Taker: TypeAlias = Callable[[int, bytes], bool]
 
 # The payload of the content header's frame: class, weight, size of the body, flags, properties.
 WIRE: Final = "x-warren-wire"
@@ -30,13 +36,17 @@ WIRE: Final = "x-warren-wire"
 UNDECODABLE: Final = "x-warren-undecodable"
 
 # A frame: type, channel and length, then so many bytes, then an end mark.
-_HEAD: Final = struct.Struct(">BHI")
-_METHOD: Final = 1
-_CONTENT_HEADER: Final = 2
+HEAD: Final = struct.Struct(">BHI")
+METHOD, CONTENT_HEADER, CONTENT_BODY = 1, 2, 3
+END: Final = 0xCE
+_AROUND: Final = HEAD.size + 1
 _PROTOCOL: Final = b"AMQP"
+_HEARTBEAT: Final = HEAD.pack(8, 0, 0) + bytes([END])
+# Seconds, far fewer than any heartbeat: what the library is not shown is a sign of life all the same.
+_SIGN_OF_LIFE_S: Final = 1.0
 # Class and method of what comes before a message that was consumed or fetched.
-_DELIVER: Final = struct.pack(">HH", 60, 60)
-_GET_OK: Final = struct.pack(">HH", 60, 71)
+DELIVER: Final = struct.pack(">HH", 60, 60)
+GET_OK: Final = struct.pack(">HH", 60, 71)
 _TAG_AND_FLAG: Final = 9
 _FLAGS_AT: Final = 12
 _PROPERTIES_AT: Final = 14
@@ -53,54 +63,113 @@ _OF_A_LENGTH: Final = b"SxFA"
 
 
 class TolerantTransport(TransportFactory):
-    """Connects like the library, plain or with TLS, with a `TolerantReader` in between."""
+    """Connects like the library, plain or with TLS, with a `TolerantProtocol` in between.
+
+    `takers` are asked first, by the number of their channel; they may come and go while the connection stands.
+    """
+
+    def __init__(self, takers: Mapping[int, Taker] | None = None) -> None:
+        self._takers: Mapping[int, Taker] = {} if takers is None else takers
 
     async def create(self, url: URL, **kwargs: object) -> tuple[StreamReader, StreamWriter]:
         """Connect and give what the library reads from and writes to."""
-        plain = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
-        reader, writer = await plain.create(url, **kwargs)
-        return TolerantReader(reader), writer
+        loop = asyncio.get_running_loop()
+        provider = cast("SSLContextProvider", kwargs.pop("ssl_context_provider"))
+        tls = await provider.get_context() if url.scheme == "amqps" else None
+        reader = StreamReader(loop=loop)
+        protocol = TolerantProtocol(reader, self._takers)
+        try:
+            transport, _ = await loop.create_connection(
+                lambda: protocol, url.host or "", url.port or 0, ssl=tls, **cast("Any", kwargs)
+            )
+        except OSError as error:
+            raise AMQPConnectionError(*error.args) from error
+        return reader, StreamWriter(transport, protocol, reader, loop)
 
 
-class TolerantReader(StreamReader):
-    """Reads whole frames from another reader and hands them on piecemeal, made decodable."""
+class TolerantProtocol(StreamReaderProtocol):
+    """Cuts what is read into frames, and feeds a reader with those that no taker takes, made decodable."""
 
-    def __init__(self, source: StreamReader) -> None:
-        super().__init__(loop=asyncio.get_running_loop())
-        self._source = source
-        self._frame = b""
-        self._position = 0
+    def __init__(self, reader: StreamReader, takers: Mapping[int, Taker]) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(reader, loop=loop)
+        self._reader = reader
+        self._takers = takers
+        self._time = loop.time
+        self._told_at = self._time()
+        self._began = False
+        # The beginning of a frame whose end has not come, and how long the frame is, or at least is.
+        self._rest = bytearray()
+        self._wanted = 0
 
-    def at_eof(self) -> bool:
-        """Tell whether nothing more will come."""
-        return self._position == len(self._frame) and self._source.at_eof()
-
-    async def readexactly(self, n: int) -> bytes:
-        """Give the next `n` bytes; a piece never spans two frames."""
-        if self._position == len(self._frame):
-            self._frame = await self._next()
-            self._position = 0
-        start = self._position
-        self._position = min(start + n, len(self._frame))
-        return self._frame[start : self._position]
-
-    async def _next(self) -> bytes:
-        head = await self._source.readexactly(_HEAD.size)
-        if head.startswith(_PROTOCOL):  # the broker speaks another version: the library says so
-            return head
-        kind, channel, length = _HEAD.unpack(head)
-        rest = await self._source.readexactly(length + 1)
-        if kind == _CONTENT_HEADER:
-            made = _made_decodable(rest[:-1])
-        elif kind == _METHOD and rest.startswith((_DELIVER, _GET_OK)):
-            made = _readable(rest[:-1])
+    def data_received(self, data: bytes) -> None:
+        """Take what was read: all whole frames at once, in their order."""
+        rest = self._rest
+        if rest:
+            rest += data
+            if len(rest) < self._wanted:
+                return
+            data = bytes(rest)
+            rest.clear()
+        at, size, takers, took = 0, len(data), self._takers, False
+        while size - at >= _AROUND:
+            if not self._began:
+                if data.startswith(
+                    _PROTOCOL
+                ):  # the broker speaks another version: the library says so
+                    self._reader.feed_data(data)
+                    return
+                self._began = True
+            kind, channel, length = HEAD.unpack_from(data, at)
+            end = at + length + _AROUND
+            if end > size:
+                self._wanted = end - at
+                break
+            payload = data[at + HEAD.size : end - 1]
+            taker = takers.get(channel)
+            if taker is not None and data[end - 1] == END and taker(kind, payload):
+                took = True
+            else:
+                self._feed(data[at:end], kind, payload)
+            at = end
         else:
-            return head + rest
-        return _HEAD.pack(kind, channel, len(made)) + made + rest[-1:]
+            self._wanted = _AROUND
+        if at < size:
+            rest += data[at:]
+        if took:
+            self._live()
+
+    def eof_received(self) -> bool | None:
+        """Hand on what is left, so that the library sees where it broke off."""
+        self._reader.feed_data(bytes(self._rest))
+        self._rest.clear()
+        return super().eof_received()
+
+    def _feed(self, frame: bytes, kind: int, payload: bytes) -> None:
+        """Let the library have a frame, so that it can decode it."""
+        self._told_at = self._time()
+        made = payload
+        try:
+            if kind == CONTENT_HEADER:
+                made = decodable(payload)
+            elif kind == METHOD and payload.startswith((DELIVER, GET_OK)):
+                made = readable(payload)
+        except (IndexError, struct.error):
+            pass  # too short for what it says it is: the library says so
+        if made is not payload:
+            frame = frame[:3] + struct.pack(">I", len(made)) + made + frame[-1:]
+        self._reader.feed_data(frame)
+
+    def _live(self) -> None:
+        """Show the library that the broker lives, when all that came was taken."""
+        now = self._time()
+        if now - self._told_at >= _SIGN_OF_LIFE_S:
+            self._told_at = now
+            self._reader.feed_data(_HEARTBEAT)
 
 
-def _made_decodable(payload: bytes) -> bytes:
-    """Give the payload as the library is to have it, and can: it is decoded here once, to be sure."""
+def decodable(payload: bytes) -> bytes:
+    """Give a content header's payload as the library is to have it, and can: it is decoded here once, to be sure."""
     try:
         if _bearable(payload):
             made = _with_wire(payload)
@@ -189,10 +258,10 @@ def _replaced(payload: bytes) -> bytes:
     return replaced
 
 
-def _readable(payload: bytes) -> bytes:
-    """Give the method with names that are UTF-8: a producer chooses the routing key, whatever its bytes."""
+def readable(payload: bytes) -> bytes:
+    """Give the payload of DELIVER or GET_OK with names in UTF-8: a producer chooses the routing key, whatever its bytes."""
     at = 4
-    if payload.startswith(_DELIVER):
+    if payload.startswith(DELIVER):
         at += 1 + payload[at]
     at += _TAG_AND_FLAG
     exchange = payload[at + 1 : at + 1 + payload[at]]

@@ -12,11 +12,11 @@ from producer_sdk import tolerance
 from producer_sdk.wire import PATHS, CompletionReply, Dedupe, Envelope, Lane, WireError
 from tests.faults.noise import MARK, Noise
 from tests.faults.rawamqp import BITS, short
+from tests.properties import properties_of
 from worker.broker.asks import read_ask
 from worker.broker.codec import TierRules, parked_copy, read
 from worker.broker.deadletters import quarantined, read_letter
 from worker.broker.incoming import Incoming
-from worker.broker.publisher import _properties
 from worker.core.model import Job
 from worker.errors import Unreadable
 
@@ -67,7 +67,7 @@ def message(noise: Noise) -> DeliveredMessage:
     )
     payload = raw[:12] + noise.damaged(raw[12:], share=wild / 2)
     header = ContentHeader()
-    header.unmarshal(tolerance._made_decodable(payload))
+    header.unmarshal(tolerance.decodable(payload))
     exchange = noise.chance.choice(_EXCHANGES) if noise.often(0.4) else _EXCHANGES[0]
     delivery = Basic.Deliver(exchange=exchange, routing_key="standard.interactive")
     return DeliveredMessage(delivery=delivery, header=header, body=body, channel=None)  # type: ignore[arg-type]  # nothing is done on it
@@ -147,7 +147,7 @@ def _identity(job: Job) -> tuple[object, ...]:
 
 
 def _framed(envelope: Envelope) -> None:
-    raw: bytes = ContentHeader(properties=_properties(envelope, "id")).marshal()
+    raw: bytes = ContentHeader(properties=properties_of(envelope, "id")).marshal()
     assert len(raw) < _FRAME
 
 

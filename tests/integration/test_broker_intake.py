@@ -218,8 +218,9 @@ async def test_a_lane_changes_its_shape_while_it_runs(house: House) -> None:
         worker.intake.shape(concurrency=4, rationed=True)
         for delivery in worker.desk.taken:
             await delivery.ack()
-        for number in range(4, 7):
-            (await worker.desk.wait_for(number))[-1].let_next()
+        for number in range(4, 7):  # some may still come to the consumer before it is cancelled
+            for delivery in await worker.desk.wait_for(number):
+                delivery.let_next()
         assert len(set(by_name(worker.desk.taken))) == 6
         assert one.job.id
 

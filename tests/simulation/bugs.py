@@ -104,7 +104,7 @@ _carry_out: Final = Line._carry
 async def requeue(self: Line, delivery: Delivery, decided: Decided) -> None:
     if isinstance(decided, Parked) and isinstance(delivery, BrokerDelivery):
         await asyncio.sleep(0.5)
-        if not delivery.seat.channel.is_closed:
+        if not delivery.seat.channel.ended:
             await delivery.seat.channel.basic_nack(delivery.tag, requeue=True)
         return
     await _carry_out(self, delivery, decided)

@@ -6,20 +6,23 @@ the connection's pipes alone.
 
 import asyncio
 import itertools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
+from aiormq.exceptions import ChannelInvalidStateError, DeliveryError
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from producer_sdk.wire import Envelope
+from tests.properties import properties_of
 from tests.simulation.queues import Message, Queue
 from tests.simulation.wires import Connection
+from worker.broker.channels import Fetched
+from worker.broker.channels import Message as Arrived
 
 T = TypeVar("T")
 
-OnMessage = Callable[[DeliveredMessage], Coroutine[Any, Any, None]]
 _EMPTY: Final = ContentHeader()
 
 
@@ -34,8 +37,7 @@ class Channel:
         self._loop = loop
         self._broker = connection.broker
         self._pending: dict[asyncio.Future[Any], None] = {}
-        self._callbacks: dict[str, OnMessage] = {}
-        self._running: list[asyncio.Task[None]] = []
+        self._callbacks: dict[str, Callable[[Arrived], None]] = {}
         self._tags = itertools.count(1)
         # The broker's part.
         self._prefetch = 0
@@ -45,7 +47,7 @@ class Channel:
         connection.channels.append(self)
 
     @property
-    def is_closed(self) -> bool:
+    def ended(self) -> bool:
         return self.closing.done()
 
     # The client's coroutines
@@ -53,14 +55,18 @@ class Channel:
     async def basic_qos(self, *, prefetch_count: int) -> None:
         await self._ask(self._set_prefetch, prefetch_count)
 
-    async def basic_consume(
-        self, queue: str, callback: OnMessage, *, arguments: Mapping[str, object] | None = None
-    ) -> Basic.ConsumeOk:
+    async def consume(
+        self,
+        queue: str,
+        take: Callable[[Arrived], None],
+        *,
+        arguments: Mapping[str, object] | None = None,
+    ) -> str:
         assert arguments is None  # the queues are classic
         tag = f"c{next(self._tags)}"
-        self._callbacks[tag] = callback
+        self._callbacks[tag] = take
         await self._ask(self._consume, queue, tag)
-        return Basic.ConsumeOk(consumer_tag=tag)
+        return tag
 
     async def basic_cancel(self, tag: str) -> None:
         await self._ask(self._cancel, tag)
@@ -69,7 +75,7 @@ class Channel:
     async def basic_get(self, queue: str) -> DeliveredMessage:
         return await self._ask(self._get, queue)
 
-    async def basic_ack(self, tag: int) -> None:
+    def ack(self, tag: int) -> None:
         self._check()
         self.connection.up.send(self._settle, tag)
 
@@ -78,61 +84,51 @@ class Channel:
         assert requeue
         self.connection.up.send(self._give_back, tag)
 
-    async def basic_publish(
-        self,
-        body: bytes,
-        *,
-        exchange: str,
-        routing_key: str,
-        properties: Basic.Properties,
-        mandatory: bool,
-        wait: bool,
-    ) -> None:
-        assert mandatory
-        assert not wait
-        await self._ask(self._publish, exchange, routing_key, properties, body)
+    def publish(
+        self, exchange: str, routing_key: str, envelope: Envelope, body: bytes
+    ) -> "asyncio.Future[bool]":
+        properties = properties_of(envelope, f"m{next(self._tags)}")
+        return self._send(self._publish, exchange, routing_key, properties, body)
 
     async def close(self) -> None:
-        if not self.is_closed:
+        if not self.ended:
             await self._ask(self.leave)
             self.fail()
 
     def fail(self) -> None:
         """Be closed for the client: what waits fails, callbacks that still run are cancelled."""
-        if self.is_closed:
+        if self.ended:
             return
         self.closing.set_result(None)
         for future in list(self._pending):
             if not future.done():
                 future.set_exception(ConnectionResetError("the connection was lost"))
-        for task in self._running:
-            task.cancel()
 
     async def _ask(self, act: Callable[..., T], *args: object) -> T:
+        try:
+            return await self._send(act, *args)
+        except asyncio.CancelledError:  # the library closes a channel whose call was given up
+            self.connection.up.send(self.leave)
+            self.fail()
+            raise
+
+    def _send(self, act: Callable[..., T | Exception], *args: object) -> "asyncio.Future[T]":
         self._check()
         future: asyncio.Future[T] = self._loop.create_future()
         self._pending[future] = None
+        future.add_done_callback(lambda _: self._pending.pop(future, None))
         self.connection.up.send(self._answer, future, act, args)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if act != self._publish:  # the library closes a channel whose call was given up
-                self.connection.up.send(self.leave)
-                self.fail()
-            raise
-        finally:
-            self._pending.pop(future, None)
+        return future
 
     def _check(self) -> None:
-        if self.is_closed:
+        if self.ended:
             raise ChannelInvalidStateError("the channel is closed")
 
     def _deliver(self, tag: str, message: DeliveredMessage) -> None:
         callback = self._callbacks.get(tag)
-        if callback is None or self.is_closed:
+        if callback is None or self.ended:
             return
-        self._running = [task for task in self._running if not task.done()]
-        self._running.append(self._loop.create_task(callback(message)))
+        callback(Fetched(message))
 
     def _resolve(self, future: asyncio.Future[Any], value: object) -> None:
         if future.done():
@@ -184,15 +180,12 @@ class Channel:
 
     def _publish(
         self, exchange: str, key: str, properties: Basic.Properties, body: bytes
-    ) -> Exception | None:
+    ) -> bool | Exception:
         broker = self._broker
         if exchange == "warren.replies" and self.connection.process.world.weather.refuses():
             return DeliveryError(None, Basic.Nack())
         broker.journal.tell("broker", f"{exchange} {key} {properties.correlation_id} stored")
-        if broker.publish(exchange, key, properties, body):
-            return None
-        returned = Basic.Return(312, "NO_ROUTE", exchange, key)
-        return PublishError(DeliveredMessage(returned, _EMPTY, b"", None), returned)  # type: ignore[arg-type]
+        return broker.publish(exchange, key, properties, body)
 
     def _set_prefetch(self, count: int) -> None:
         self._prefetch = count

@@ -17,12 +17,12 @@ from producer_sdk.wire import (
     job_id,
     request_key,
 )
+from tests.properties import properties_of
 from tests.simulation.journal import Submitted
 from tests.simulation.process import TIER, ReplayProcess, tier_rules
 from worker.broker import names
 from worker.broker.codec import envelope, job_headers, read
 from worker.broker.incoming import Incoming
-from worker.broker.publisher import _properties
 from worker.core.content import inspect
 from worker.core.model import Job
 
@@ -183,7 +183,7 @@ class Clients:
             self.unsent += 1
             world.later(_AGAIN_S, self._publish_again, sending)
             return
-        properties = _properties(said, "m")
+        properties = properties_of(said, "m")
         properties.user_id = sending.tenant
         for _ in range(sending.copies):
             world.broker.publish(sending.exchange, sending.key, properties, sending.body)

@@ -51,6 +51,8 @@ class Pipe:
 class Connection:
     """One connection; `open` as the client sees it, `standing` as the broker does."""
 
+    blocked = False
+
     def __init__(self, broker: Broker, process: "Process") -> None:
         self.broker = broker
         self.process = process

@@ -7,6 +7,8 @@
 | `codec` | message to `Job` or `Unreadable`; `Job` to parked copy |
 | `deadletters` | dead letters, replay copies and quarantined messages: written and read |
 | `address` | where the broker is, and what its refusals mean |
+| `frames` | the bytes of what every job needs: delivery, publish, confirm, ack |
+| `channels` | the AMQP library's connections and channels, which those frames pass by |
 | `connection` | a connection that is made again when it is lost; its channels are not |
 | `trouble` | tells an operator what is wrong, at a bounded rate |
 | `publisher` | publishes until the broker has confirmed |
@@ -22,6 +24,6 @@
 | `inspection` | one look at a broker over AMQP, as its user sees it |
 | `management` | RabbitMQ's management API |
 
-A delivery may be settled only on the very channel that it came on. The channels here are the AMQP library's
-own objects, which live exactly as long as the broker's, so an ack can never go astray.
+A delivery may be settled only on the very channel that it came on. The channels here are made of the AMQP library's
+own, which live exactly as long as the broker's, so an ack can never go astray.
 """

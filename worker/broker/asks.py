@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiormq.abc import DeliveredMessage
-
 from producer_sdk.tolerance import UNDECODABLE
 from producer_sdk.wire import (
     REQUESTS_EXCHANGE,
@@ -18,11 +16,12 @@ from producer_sdk.wire import (
     job_id,
 )
 from worker.broker import names
+from worker.broker.channels import Message
 from worker.broker.codec import sender
 from worker.broker.connection import Link
 from worker.broker.delivery import Outlet, Place, Seat, publish_reply
 from worker.broker.incoming import Incoming, text
-from worker.broker.intake import Intake, Spawn, tag_of
+from worker.broker.intake import Intake, Spawn
 from worker.broker.trouble import Troubles
 from worker.core.model import Asked, Submission
 from worker.errors import Unreadable
@@ -52,7 +51,7 @@ class AskDelivery:
     async def ack(self) -> None:
         """Settle the ask on the channel that it came on; a lost channel: do nothing, it comes again."""
         self.place.left()
-        await self.seat.ack(self.tag)
+        self.seat.ack(self.tag)
 
 
 class AskIntake(Intake[AskDelivery]):
@@ -73,13 +72,13 @@ class AskIntake(Intake[AskDelivery]):
             spawn=spawn,
         )
 
-    def _read(self, message: DeliveredMessage, seat: Seat, place: Place) -> AskDelivery:
-        verb, asked = read_ask(Incoming.of(message))
+    def _read(self, message: Message, seat: Seat, place: Place) -> AskDelivery:
+        verb, asked = read_ask(message.incoming())
         return AskDelivery(
             verb=verb,
             asked=asked,
             seat=seat,
-            tag=tag_of(message),
+            tag=message.tag,
             outlet=self._outlet,
             place=place,
         )

@@ -1,7 +1,7 @@
 """A connection that is made again when it is lost; its channels are not.
 
-A channel is given out as the library's own object, which dies with its connection. Whoever uses one opens
-another when it is lost: so nothing that belongs to an old channel can ever be done on a new one.
+A channel dies with its connection. Whoever uses one opens another when it is lost: so nothing that belongs to an old
+channel can ever be done on a new one.
 """
 
 import asyncio
@@ -11,14 +11,12 @@ import secrets
 from collections import deque
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import Final, Self, cast
+from typing import Final, Self
 
 from aiormq.abc import ChannelFrame
-from aiormq.channel import Channel
-from aiormq.connection import Connection
 
-from producer_sdk.tolerance import TolerantTransport
 from worker.broker.address import Address, describe, explain, is_loss
+from worker.broker.channels import DirectChannel, DirectConnection
 from worker.broker.trouble import Troubles
 from worker.errors import BrokerUnavailable
 
@@ -28,8 +26,6 @@ RECONNECT_S: Final = 1.0
 CONNECT_TIMEOUT_S: Final = 10.0
 _SINK_PAUSE_S: Final = 0.02
 _SINK_TURNS: Final = 50
-# Frames that a channel holds before its connection stops reading.
-_FRAME_BUFFER: Final = 256
 
 
 class Link:
@@ -56,7 +52,7 @@ class Link:
         self._purpose = purpose
         self._troubles = troubles
         self._tls = tls
-        self._connection: Connection | None = None
+        self._connection: DirectConnection | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
 
@@ -65,7 +61,7 @@ class Link:
         """Tell whether the connection stands, as far as is known."""
         return self._connection is not None and not self._connection.is_closed
 
-    async def channel(self, *, confirms: bool) -> Channel:
+    async def channel(self, *, confirms: bool) -> DirectChannel:
         """Give a new channel, on a connection that is made if need be, however long that takes.
 
         With `confirms`, a publish on it returns once the broker has confirmed it.
@@ -76,19 +72,14 @@ class Link:
         """
         connection = await self.ready()
         try:
-            channel = await connection.channel(
-                publisher_confirms=confirms,
-                on_return_raises=confirms,
-                frame_buffer_size=_FRAME_BUFFER,
-            )
+            return await connection.open_channel(confirms=confirms)
         except RuntimeError as error:
             # That is how the library says that the connection closed while the channel was asked for.
             if connection.is_closed:
                 raise ConnectionResetError(str(error)) from error
             raise
-        return cast("Channel", channel)  # the library has one kind
 
-    async def ready(self) -> Connection:
+    async def ready(self) -> DirectConnection:
         """Give the connection; make it, and try every second until it is there. Failures are told.
 
         Raises:
@@ -138,10 +129,10 @@ class Link:
                 if not is_loss(error):
                     raise
 
-    def _standing(self) -> Connection | None:
+    def _standing(self) -> DirectConnection | None:
         return self._connection if self.connected else None
 
-    async def _made(self) -> Connection:
+    async def _made(self) -> DirectConnection:
         """Connect to the first node that lets us."""
         failures: list[BrokerUnavailable] = []
         for _ in range(len(self._nodes)):
@@ -155,11 +146,10 @@ class Link:
             raise failures[0]
         raise BrokerUnavailable("; ".join(map(str, failures))) from failures[-1]
 
-    async def _made_to(self, node: Address) -> Connection:
-        connection = Connection(
+    async def _made_to(self, node: Address) -> DirectConnection:
+        connection = DirectConnection(
             node.urls[0].update_query(heartbeat=self._heartbeat_s),
             context=self._tls,
-            transport_factory=TolerantTransport(),
             client_properties={
                 "product": "warren",
                 "connection_name": f"warren worker, {self._purpose}",
@@ -175,7 +165,7 @@ class Link:
         connection.closing.add_done_callback(lambda _: self._on_lost(connection))
         return connection
 
-    def _on_lost(self, connection: Connection) -> None:
+    def _on_lost(self, connection: DirectConnection) -> None:
         _sink(connection.write_queue)
         if not self._closed:
             self._troubles.tell(
@@ -200,7 +190,7 @@ def _sink(writes: asyncio.Queue[ChannelFrame], *, idle: int = 0) -> None:
         )
 
 
-def _reason(connection: Connection) -> str:
+def _reason(connection: DirectConnection) -> str:
     closing = connection.closing
     if closing.cancelled() or (error := closing.exception()) is None:
         return "it was closed"

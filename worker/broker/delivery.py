@@ -7,11 +7,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from aiormq.abc import AbstractChannel
-
 from producer_sdk.wire import REPLIES_EXCHANGE, CompletionReply
 from worker.broker import names
 from worker.broker.address import describe, is_loss
+from worker.broker.channels import DirectChannel
 from worker.broker.codec import parked_copy
 from worker.broker.deadletters import dead_letter
 from worker.broker.publisher import Publisher, Tell
@@ -31,7 +30,7 @@ DEAD: Final = "dead"
 class Seat:
     """A channel that deliveries come on, and the news of its end."""
 
-    def __init__(self, channel: AbstractChannel) -> None:
+    def __init__(self, channel: DirectChannel) -> None:
         self.channel = channel
         self.lost = asyncio.Event()
         channel.closing.add_done_callback(lambda _: self.lost.set())
@@ -52,11 +51,11 @@ class Seat:
             if not is_loss(error):
                 raise
 
-    async def ack(self, delivery_tag: int) -> None:
+    def ack(self, delivery_tag: int) -> None:
         """Acknowledge a delivery; if the channel is lost do nothing, since the message comes again."""
         try:
-            await self.channel.basic_ack(delivery_tag)
-        except (Exception, asyncio.CancelledError) as error:
+            self.channel.ack(delivery_tag)
+        except Exception as error:
             if not is_loss(error):
                 raise
 
@@ -165,7 +164,7 @@ class BrokerDelivery:
     async def ack(self) -> None:
         """Settle the delivery on the channel that it came on; a lost channel: do nothing, it comes again."""
         self.place.left()
-        await self.seat.ack(self.tag)
+        self.seat.ack(self.tag)
 
     def _tell(self, copy: str) -> Tell | None:
         steps = self.outlet.steps

@@ -5,20 +5,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelClosed
 from pamqp.commands import Basic
 
 from producer_sdk.wire import Lane
 from worker.broker import names
 from worker.broker.address import describe, is_loss
+from worker.broker.channels import Fetched, Message
 from worker.broker.codec import TierRules, read
 from worker.broker.connection import Link
 from worker.broker.deadletters import quarantined
 from worker.broker.delivery import BrokerDelivery, Outlet, Place, Room, Seat
-from worker.broker.incoming import Incoming
 from worker.broker.trouble import Troubles
 from worker.core.events import Quarantined, TierPaused, TierResumed
 from worker.core.lanes import Cause
@@ -212,21 +212,17 @@ class Intake(ABC, Generic[D]):
     async def _consume(self, seat: Seat, room: Room) -> None:
         self._reshaped = False
         self._idle.clear()
-
-        async def on_message(message: DeliveredMessage) -> None:
-            self._on_message(seat, room, message)
-
         # It holds for the consumers that start after it.
         await seat.channel.basic_qos(prefetch_count=min(self._concurrency, _MOST_PREFETCHED))
-        answer = await seat.channel.basic_consume(
+        consumer = await seat.channel.consume(
             self._queue,
-            on_message,
+            partial(self._on_message, seat, room),
             arguments=None
             if self._hold is None
             else {"x-consumer-timeout": self._hold // _MILLISECOND},
         )
         if not self._cancelled_by_broker:
-            self._consumer = answer.consumer_tag
+            self._consumer = consumer
 
     async def _fetch(self, seat: Seat, room: Room) -> None:
         """Take one message, or wait until there may be one to take."""
@@ -245,7 +241,7 @@ class Intake(ABC, Generic[D]):
                 async with asyncio.timeout(_EMPTY_S):
                     await self._changed.wait()
             return
-        self._on_message(seat, room, message)
+        self._on_message(seat, room, Fetched(message))
 
     def _on_room(self) -> None:
         if self._rationed:
@@ -258,10 +254,10 @@ class Intake(ABC, Generic[D]):
         self._changed.set()
 
     @abstractmethod
-    def _read(self, message: DeliveredMessage, seat: Seat, place: Place) -> D:
+    def _read(self, message: Message, seat: Seat, place: Place) -> D:
         """Give the delivery that a message is, or raise `Unreadable`."""
 
-    def _on_message(self, seat: Seat, room: Room, message: DeliveredMessage) -> None:
+    def _on_message(self, seat: Seat, room: Room, message: Message) -> None:
         place = room.enter()
         try:
             delivery = self._read(message, seat, place)
@@ -273,12 +269,10 @@ class Intake(ABC, Generic[D]):
         else:
             self._take(delivery)
 
-    async def _set_aside(
-        self, seat: Seat, message: DeliveredMessage, place: Place, reason: str
-    ) -> None:
+    async def _set_aside(self, seat: Seat, message: Message, place: Place, reason: str) -> None:
         """Put a message into quarantine, and only then take it off its queue."""
         envelope = quarantined(
-            message,
+            message.decoded(),
             tier=self.tier,
             lane=self.lane,
             reason=reason,
@@ -288,7 +282,7 @@ class Intake(ABC, Generic[D]):
             names.DEAD_EXCHANGE, names.QUARANTINE_KEY, envelope, message.body
         )
         place.left()
-        await seat.ack(tag_of(message))
+        seat.ack(message.tag)
         self._outlet.listener.tell(Quarantined(tier=self.tier, reason=reason))
 
 
@@ -321,13 +315,6 @@ class TierIntake(Intake[Delivery]):
         )
         self.rules = rules
 
-    def _read(self, message: DeliveredMessage, seat: Seat, place: Place) -> Delivery:
-        job = read(Incoming.of(message), rules=self.rules, now=self._outlet.clock.now())
-        return BrokerDelivery(
-            job=job, seat=seat, tag=tag_of(message), outlet=self._outlet, place=place
-        )
-
-
-def tag_of(message: DeliveredMessage) -> int:
-    """Give the delivery's tag; every message that was handed out has one."""
-    return message.delivery_tag or 0
+    def _read(self, message: Message, seat: Seat, place: Place) -> Delivery:
+        job = read(message.incoming(), rules=self.rules, now=self._outlet.clock.now())
+        return BrokerDelivery(job=job, seat=seat, tag=message.tag, outlet=self._outlet, place=place)

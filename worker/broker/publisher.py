@@ -1,31 +1,26 @@
 """Publishes until the broker has confirmed."""
 
 import asyncio
-import itertools
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, TypeAlias
 
-from aiormq.channel import Channel
-from aiormq.exceptions import ChannelPreconditionFailed, DeliveryError, PublishError
-from pamqp.commands import Basic
+from aiormq.exceptions import ChannelPreconditionFailed, DeliveryError
 
 from producer_sdk.wire import Envelope
 from worker.broker.address import describe, is_loss
+from worker.broker.channels import DirectChannel
 from worker.broker.connection import Link
 from worker.broker.trouble import Troubles
 from worker.core.events import Step
 from worker.errors import TopologyError
 
-_PERSISTENT: Final = 2
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 5.0
 _LONGEST_TIMEOUT_S: Final = 300.0
 _TOO_LARGE: Final = re.compile(r"message size \d+ is larger than configured max size (\d+)")
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +39,8 @@ class Refused:
 
 
 Published: TypeAlias = Confirmed | Unroutable | Refused
+CONFIRMED: Final = Confirmed()
+UNROUTABLE: Final = Unroutable()
 Tell: TypeAlias = Callable[[Step], None]
 
 
@@ -60,11 +57,8 @@ class Publisher:
         self._link = link
         self._troubles = troubles
         self._timeout_s = timeout.total_seconds()
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, DirectChannel] = {}
         self._opening = asyncio.Lock()
-        # Returned messages are told apart by their message ids, so each publish has a fresh one.
-        self._ids = itertools.count()
-        self._id_prefix = secrets.token_hex(8)
 
     async def publish(
         self,
@@ -90,12 +84,9 @@ class Publisher:
         pause_s, timeout_s, refusals = _FIRST_PAUSE_S, self._timeout_s, 0
         while True:
             try:
-                async with asyncio.timeout(timeout_s):
-                    await self._publish_once(
-                        exchange, routing_key, envelope, body, published=published
-                    )
-            except PublishError:
-                return Unroutable()
+                stored = await self._publish_once(
+                    exchange, routing_key, envelope, body, timeout_s=timeout_s, published=published
+                )
             except (Exception, asyncio.CancelledError) as error:
                 if not is_loss(error):  # a TimeoutError is an OSError
                     raise
@@ -107,10 +98,12 @@ class Publisher:
                     return Refused()
                 timeout_s = min(2 * timeout_s, _LONGEST_TIMEOUT_S)
             else:
+                if not stored:
+                    return UNROUTABLE
                 published.tell()
                 if reached is not None:
                     reached(Step.CONFIRMED)
-                return Confirmed()
+                return CONFIRMED
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -148,30 +141,34 @@ class Publisher:
         envelope: Envelope,
         body: bytes,
         *,
+        timeout_s: float,
         published: "_Once",
-    ) -> None:
-        channel = await self._channel(exchange)
-        properties = _properties(envelope, f"{self._id_prefix}{next(self._ids):x}")
+    ) -> bool:
+        """Publish, and tell whether the message is stored in a queue."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        channel = self._channels.get(exchange)
+        if channel is None or channel.ended or channel.connection.blocked:
+            async with asyncio.timeout_at(until):
+                channel = await self._channel(exchange)
+        stored = channel.publish(exchange, routing_key, envelope, body)
         published.soon()
-        await channel.basic_publish(
-            body,
-            exchange=exchange,
-            routing_key=routing_key,
-            properties=properties,
-            mandatory=True,
-            wait=False,  # the confirm is what counts; to drain would let publishes in one by one
-        )
+        timer = loop.call_at(until, _expire, stored)
+        try:
+            return await stored
+        finally:
+            timer.cancel()
 
-    async def _channel(self, exchange: str) -> Channel:
+    async def _channel(self, exchange: str) -> DirectChannel:
         """Give the exchange's channel, once no alarm blocks its connection.
 
         While one does, publishing would only pile up copies that are all stored in the end.
         """
         channel = self._channels.get(exchange)
-        if channel is None or channel.is_closed:
+        if channel is None or channel.ended:
             async with self._opening:
                 channel = self._channels.get(exchange)
-                if channel is None or channel.is_closed:
+                if channel is None or channel.ended:
                     channel = await self._link.channel(confirms=True)
                     self._channels[exchange] = channel
         await channel.connection.ready()
@@ -179,11 +176,7 @@ class Publisher:
 
 
 class _Once:
-    """Tells `PUBLISHED` once, soon after the message was handed to the library.
-
-    The library gives no sign when it writes. Measured in turns of the event loop: in the first its writer
-    wakes up and writes, in the second this one tells. Under load the writer may be later.
-    """
+    """Tells `PUBLISHED` once, in the turn of the event loop after the one that writes the message."""
 
     __slots__ = ("_pending",)
 
@@ -192,8 +185,7 @@ class _Once:
 
     def soon(self) -> None:
         if self._pending is not None:
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self.tell)
+            asyncio.get_running_loop().call_soon(self.tell)
 
     def tell(self) -> None:
         if self._pending is not None:
@@ -201,21 +193,9 @@ class _Once:
             pending(Step.PUBLISHED)
 
 
-def _properties(envelope: Envelope, message_id: str) -> Basic.Properties:
-    return Basic.Properties(
-        content_type=envelope.content_type,
-        headers=dict(envelope.headers),
-        delivery_mode=_PERSISTENT,
-        priority=envelope.priority,
-        correlation_id=envelope.correlation_id,
-        reply_to=envelope.reply_to,
-        expiration=None
-        if envelope.expiration is None
-        else str(max(1, envelope.expiration // _MILLISECOND)),
-        message_id=message_id,
-        message_type=envelope.kind,
-        timestamp=envelope.at,
-    )
+def _expire(stored: "asyncio.Future[bool]") -> None:
+    if not stored.done():
+        stored.set_exception(TimeoutError())
 
 
 def _is_too_large(error: BaseException, body: bytes) -> bool:

@@ -144,7 +144,7 @@ class Replay:
             if isinstance(published, Unroutable):
                 self._note(homeless=1)
             else:
-                await seat.ack(message.delivery_tag or 0)
+                seat.ack(message.delivery_tag or 0)
                 self._note(replayed=1)
         finally:
             self._slots.release()

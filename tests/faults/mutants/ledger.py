@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from aiormq.abc import DeliveredMessage
-
 from tests.faults.mutants.plant import plant
 from worker import pipeline
+from worker.broker.channels import Message
 from worker.broker.delivery import Place, Seat
 from worker.broker.intake import TierIntake
 from worker.core.model import CalledOff, Decided, Job, State
@@ -33,11 +32,9 @@ def takes_a_redelivery_for_a_death() -> None:
     lives, read = claims.lives, TierIntake._read
     came_again: set[str] = set()
 
-    def read_and_note(
-        self: TierIntake, message: DeliveredMessage, seat: Seat, place: Place
-    ) -> Delivery:
+    def read_and_note(self: TierIntake, message: Message, seat: Seat, place: Place) -> Delivery:
         delivery = read(self, message, seat, place)
-        if message.redelivered:
+        if message.decoded().redelivered:
             came_again.add(delivery.job.id)
         return delivery
 

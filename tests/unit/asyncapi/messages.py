@@ -15,7 +15,7 @@ from producer_sdk.wire import (
     Verb,
     job_id,
 )
-from worker.broker.publisher import _properties
+from tests.properties import properties_of
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=2)
@@ -87,7 +87,7 @@ def sdk_properties(envelope: Envelope) -> dict[str, object]:
 
 def worker_properties(envelope: Envelope) -> dict[str, object]:
     """Give the properties of a message as the worker makes it."""
-    message = _properties(envelope, "m1")
+    message = properties_of(envelope, "m1")
     return {_amqp(name): value for name, value in message if name != "headers" and value}
 
 

@@ -12,11 +12,11 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from producer_sdk.wire import Envelope, Lane
+from tests.properties import properties_of
 from tests.unit.worker.broker.jobs import NOW, RULES, arrived, jobs
 from worker.broker.codec import read
 from worker.broker.deadletters import dead_letter, quarantined, read_letter, replay_copy
 from worker.broker.incoming import Incoming
-from worker.broker.publisher import _properties
 from worker.core.kinds import Kind
 from worker.core.model import Failed, HistoryEntry, Job, Outcome, Record, State, Tally
 from worker.errors import Unreadable
@@ -155,5 +155,5 @@ def test_a_quarantined_message_keeps_the_bytes_of_its_properties_and_fits_a_fram
 
 
 def worker_frame(envelope: Envelope) -> bytes:
-    raw: bytes = ContentHeader(properties=_properties(envelope, "id")).marshal()
+    raw: bytes = ContentHeader(properties=properties_of(envelope, "id")).marshal()
     return raw
