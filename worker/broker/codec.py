@@ -9,16 +9,19 @@ from the job. Instants are kept to the millisecond, as they travel.
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from producer_sdk.tolerance import UNDECODABLE
 from producer_sdk.wire import (
+    PATHS,
     REQUESTS_EXCHANGE,
+    VERSION,
     CompletionRequest,
     Dedupe,
     Envelope,
     HeaderValue,
     Lane,
+    Priority,
     WireError,
     from_ms,
     job_id,
@@ -31,6 +34,14 @@ from worker.core.model import Job, Submission
 from worker.errors import Unreadable
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# As in the wire contract, which says what is wrong with what does not fit.
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ROUTE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}")
+_LONGEST_KEY: Final = 256
+_LAST_MS: Final = 253_370_764_800_000
+_HIGHEST: Final = 9
+_NORMAL: Final = int(Priority.NORMAL)
+_DEDUPES: Final = {dedupe.value: dedupe for dedupe in Dedupe}
 _OURS: Final = frozenset({names.RETURN_EXCHANGE, names.REPLAY_EXCHANGE})
 
 
@@ -46,6 +57,19 @@ class TierRules:
     dedupe: Dedupe
     default_deadline: timedelta
     max_deadline: timedelta
+
+
+class _Claims(NamedTuple):
+    """What a request says, as far as its job needs it."""
+
+    submission_id: str
+    path: str
+    key: str | None
+    reply_to: str | None
+    submitted_at: datetime
+    deadline: datetime | None
+    dedupe: Dedupe | None
+    priority: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +92,7 @@ def read(incoming: Incoming, *, rules: TierRules, now: datetime) -> Job:
     """
     if UNDECODABLE in incoming.headers:
         raise Unreadable("its properties cannot be decoded")
-    now = from_ms(to_ms(now))
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     if incoming.exchange == REQUESTS_EXCHANGE:
         standing = Standing(tenant=sender(incoming), received_at=now)
     elif incoming.exchange in _OURS:
@@ -84,30 +108,33 @@ def build(incoming: Incoming, standing: Standing, *, rules: TierRules) -> Job:
     Raises:
         Unreadable: it does not follow the wire contract.
     """
-    request = _request(incoming)
-    if request.reply_to is not None and not request.reply_to.startswith(f"{standing.tenant}."):
+    claims = _claims(incoming)
+    reply_to, path, dedupe = claims.reply_to, claims.path, claims.dedupe
+    tenant, received_at = standing.tenant, standing.received_at
+    if reply_to is not None and not reply_to.startswith(f"{tenant}."):
         raise Unreadable("reply_to of another tenant")
-    content = inspect(request.path, request.body)
-    dedupe = rules.dedupe if request.dedupe is None else request.dedupe
-    received_at = standing.received_at
+    content = inspect(path, incoming.body)
+    key = claims.key or claims.submission_id
+    deadline = claims.deadline or received_at + rules.default_deadline
     latest = received_at + rules.max_deadline
-    key = request.idempotency_key or request.submission_id
+    if not content.shareable:
+        dedupe = Dedupe.OFF
     return Job(
-        id=job_id(standing.tenant, key),
-        tenant=standing.tenant,
+        id=job_id(tenant, key),
+        tenant=tenant,
         key=key,
         tier=rules.tier,
         lane=rules.lane,
-        path=request.path,
+        path=path,
         model=content.model,
-        body=request.body,
+        body=incoming.body,
         content_hash=content.content_hash,
-        dedupe=dedupe if content.shareable else Dedupe.OFF,
-        priority=request.priority,
-        submission=Submission(id=request.submission_id, reply_to=request.reply_to),
-        submitted_at=request.submitted_at,
+        dedupe=rules.dedupe if dedupe is None else dedupe,
+        priority=claims.priority,
+        submission=Submission(id=claims.submission_id, reply_to=reply_to),
+        submitted_at=claims.submitted_at,
         received_at=received_at,
-        deadline=min(request.deadline or received_at + rules.default_deadline, latest),
+        deadline=min(deadline, latest),
         run=standing.run,
         generation=standing.generation,
         first=standing.first,
@@ -197,7 +224,51 @@ def sender(incoming: Incoming) -> str:
     return user
 
 
-def _request(incoming: Incoming) -> CompletionRequest:
+def _claims(incoming: Incoming) -> _Claims:
+    """Give what a message claims as a request; what is not plainly right is judged by the wire contract itself.
+
+    Raises:
+        Unreadable: it does not follow the wire contract.
+    """
+    return _plain_claims(incoming) or _judged_claims(incoming)
+
+
+def _plain_claims(incoming: Incoming) -> _Claims | None:
+    """Give the claims of a message that is right at first sight, as nearly all are."""
+    get = incoming.headers.get
+    submission_id, reply_to = incoming.correlation_id, incoming.reply_to
+    version, path, key = get("x-warren-version"), get("x-warren-path"), get("x-warren-key")
+    submitted, deadline = get("x-warren-submitted"), get("x-warren-deadline")
+    dedupe, priority = get("x-warren-dedupe"), incoming.priority
+    if (
+        type(version) is int
+        and version == VERSION
+        and type(submission_id) is str
+        and _NAME.fullmatch(submission_id)
+        and type(path) is str
+        and path in PATHS
+        and (key is None or (type(key) is str and 0 < len(key) <= _LONGEST_KEY and key.isascii()))
+        and (reply_to is None or (type(reply_to) is str and _ROUTE.fullmatch(reply_to)))
+        and type(submitted) is int
+        and 0 <= submitted <= _LAST_MS
+        and (deadline is None or (type(deadline) is int and 0 <= deadline <= _LAST_MS))
+        and (dedupe is None or (type(dedupe) is str and dedupe in _DEDUPES))
+        and (priority is None or (type(priority) is int and 0 <= priority <= _HIGHEST))
+    ):
+        return _Claims(
+            submission_id=submission_id,
+            path=path,
+            key=key,
+            reply_to=reply_to,
+            submitted_at=from_ms(submitted),
+            deadline=None if deadline is None else from_ms(deadline),
+            dedupe=None if dedupe is None else _DEDUPES[dedupe],
+            priority=_NORMAL if priority is None else priority,
+        )
+    return None
+
+
+def _judged_claims(incoming: Incoming) -> _Claims:
     headers: dict[str, HeaderValue] = {}
     for name in ("x-warren-path", "x-warren-key", "x-warren-dedupe"):
         if (said := incoming.text(name)) is not None:
@@ -212,6 +283,16 @@ def _request(incoming: Incoming) -> CompletionRequest:
         priority=number("priority", incoming.priority),
     )
     try:
-        return CompletionRequest.parse(claimed, incoming.body)
+        request = CompletionRequest.parse(claimed, incoming.body)
     except WireError as error:
         raise Unreadable(str(error)) from None
+    return _Claims(
+        submission_id=request.submission_id,
+        path=request.path,
+        key=request.idempotency_key,
+        reply_to=request.reply_to,
+        submitted_at=request.submitted_at,
+        deadline=request.deadline,
+        dedupe=request.dedupe,
+        priority=request.priority,
+    )

@@ -69,11 +69,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     if len(body) > MAX_VALUES and body.count(b",") > MAX_VALUES:
         raise _FlawError(f"the body has more than {MAX_VALUES} values")
     try:
-        document = json.loads(
-            body.decode(),
-            object_pairs_hook=_object,
-            parse_constant=_no_number,
-        )
+        document = _READ(body.decode())
     except UnicodeDecodeError:
         raise _FlawError("the body is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -84,12 +80,19 @@ def _parse(body: bytes) -> dict[str, Any]:
         raise _FlawError(_TOO_LARGE) from None
     if not isinstance(document, dict):
         raise _FlawError("the body must be a JSON object")
+    # Fewer brackets than levels are not nested too deep, and no ordinary body has as many.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _is_too_deep(document):
+        raise _FlawError(_TOO_DEEP)
+    return document
+
+
+def _is_too_deep(document: dict[str, Any]) -> bool:
     level: list[object] = [document]
     for _ in range(MAX_DEPTH):
         level = [child for value in level for child in _children(value)]
         if not level:
-            return document
-    raise _FlawError(_TOO_DEEP)
+            return False
+    return True
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,6 +104,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(_: str) -> NoReturn:
     raise _FlawError("the body is not JSON: NaN and Infinity are no numbers")
+
+
+_READ: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number).decode
+_WRITE: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
+).encode
 
 
 def _children(value: object) -> Iterator[object]:
@@ -126,15 +135,14 @@ def _model(document: dict[str, Any]) -> str:
 
 def _canonical(document: dict[str, Any]) -> bytes:
     try:
-        return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        return _WRITE(document).encode()
     except ValueError:  # 1e999 is read as infinity
         raise _FlawError(_TOO_LARGE) from None
 
 
 def _shareable(document: dict[str, Any]) -> bool:
-    return document.get("store") in (None, False) and not any(
-        document.get(name) for name in _SERVER_STATE
-    )
+    get = document.get
+    return get("store") in (None, False) and not any(map(get, _SERVER_STATE))
 
 
 def _hash(path: str, content: bytes) -> str:

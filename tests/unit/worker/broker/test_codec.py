@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from producer_sdk.wire import Dedupe, job_id
 from tests.unit.worker.broker.jobs import BODY, NOW, RULES, arrived, incoming, jobs
+from worker.broker import codec
 from worker.broker.codec import parked_copy, read
 from worker.broker.incoming import Incoming
 from worker.core.model import Job
@@ -205,3 +206,38 @@ def test_a_reason_never_shows_a_value(text: str) -> None:
 def test_numbers_of_the_amqp_kind_are_numbers() -> None:
     (largest,) = struct.unpack(">q", b"\x7f" + b"\xff" * 7)
     assert "x-warren-submitted" in reason(incoming({"x-warren-submitted": largest}))
+
+
+claimed: st.SearchStrategy[object] = st.one_of(
+    st.none(),
+    st.sampled_from(
+        [b"/v1/embeddings", "off", "cache", "never", "s1", "acme.c1", "a.b.c", "", "é"]
+    ),
+    st.sampled_from([0, 1, 9, 10, -1, 253_370_764_800_000, 253_370_764_800_001, True, 1.0, "1"]),
+    st.text(max_size=5),
+    st.sampled_from(["k" * 256, "k" * 257, "s" * 64, "s" * 65, "s1\n", "/v1/completions"]),
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["version", "path", "key", "submitted", "deadline", "dedupe"]),
+        claimed,
+        max_size=2,
+    ),
+    st.dictionaries(st.sampled_from(["correlation_id", "reply_to", "priority"]), claimed),
+)
+def test_what_is_right_at_first_sight_is_what_the_contract_says(
+    headers: dict[str, object], properties: dict[str, Any]
+) -> None:
+    message = incoming({f"x-warren-{name}": value for name, value in headers.items()}, **properties)
+    plain = codec._plain_claims(message)
+    if plain is None:
+        return
+    judged = codec._judged_claims(message)
+    assert plain == judged
+    assert [type(each) for each in plain] == [type(each) for each in judged]
+
+
+def test_an_ordinary_request_is_right_at_first_sight() -> None:
+    assert codec._plain_claims(incoming()) is not None
