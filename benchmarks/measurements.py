@@ -199,12 +199,26 @@ def by_upstream(wanted: Sequence[Task]) -> list[list[Task]]:
 
 
 def sized(name: str, options: argparse.Namespace) -> Measurement:
-    """Give a measurement with the sizes that the command line gives instead of its own."""
+    """Give a measurement with the sizes that the command line gives instead of its own; of several, with those that are for it."""
     named = MEASUREMENTS[name]
     given = {key: getattr(options, key) for key in _SIZES if getattr(options, key) is not None}
+    if [name] != options.measurements:
+        given = {key: it for key, it in given.items() if key not in _own_to_others(named)}
     if "jobs" in given:
         given["each"] = 0
     return replace(_quick(named) if options.quick else named, **given)
+
+
+def _own_to_others(named: Measurement) -> Iterator[str]:
+    """Give the sizes that it has no use for: given for several measurements, they are meant for those that have."""
+    if named.backlogs == (0,):
+        yield "backlogs"
+    if len(named.processes) == 1:
+        yield "processes"
+    if not named.urgent:
+        yield "urgent"
+    if not named.paced_s:
+        yield "paced_s"
 
 
 def _quick(measurement: Measurement) -> Measurement:

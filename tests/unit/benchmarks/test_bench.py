@@ -324,6 +324,20 @@ def test_of_several_measurements_those_remain_in_which_somebody_takes_part() -> 
         _tasks("all", "--only", "nobody")
 
 
+def test_a_size_for_several_measurements_is_for_those_that_have_it() -> None:
+    given = ("--backlogs", "7", "--processes", "3", "--urgent", "2", "--rounds", "1")
+    found = {task.name: task.sizes for task in _tasks("all", *given)}
+
+    assert {name for name, sizes in found.items() if sizes.backlogs == (7,)} == {
+        "backlog",
+        "priority",
+    }
+    assert {name for name, sizes in found.items() if sizes.processes == (3,)} == {"processes"}
+    assert {name for name, sizes in found.items() if sizes.urgent} == {"priority"}
+    assert {sizes.rounds for sizes in found.values()} == {1}
+    assert _options("peers", "--backlogs", "7").backlogs == (7,)
+
+
 def test_jobs_go_by_the_calls_in_flight_where_they_are_to() -> None:
     (task,) = _tasks("concurrency", "--only", "bare")
 
