@@ -31,9 +31,12 @@ def ended(event: JobEnded) -> Line:
     `cost` is that of the run's own call, in US dollars as text: "0" if it needed none, None if not known.
     """
     job, record, tally = event.job, event.record, event.record.tally
-    line = {
-        **of(job),
-        "state": record.state.value,
+    line: Line = {
+        "job": job.id,
+        "tenant": job.tenant,
+        "tier": job.tier,
+        "lane": str(job.lane),
+        "state": str(record.state),
         "run": record.run,
         "attempts": tally.attempts,
         "calls": tally.calls,
@@ -44,7 +47,7 @@ def ended(event: JobEnded) -> Line:
     }
     match record.outcome:
         case Completed(endpoint=endpoint, source=source, usage=usage, own_cost=cost):
-            line["endpoint"], line["source"] = endpoint, source.value
+            line["endpoint"], line["source"] = endpoint, str(source)
             line["cost"] = None if cost is None else format(cost, "f")
             if usage is not None:
                 line["prompt_tokens"] = usage.prompt_tokens

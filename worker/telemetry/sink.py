@@ -9,6 +9,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, BinaryIO, Final, Literal, Protocol, TypeAlias
 
 import structlog
+from pydantic_core import to_json
 
 from worker.ports import Clock
 
@@ -132,7 +133,16 @@ class _JsonLines:
 
     def _line(self, level: str, event: str, fields: dict[str, object]) -> bytes:
         at = _stamped(self._clock)
-        return _encode({"at": at, "level": level, **fields, "event": event}).encode() + b"\n"
+        return _encoded({"at": at, "level": level, **fields, "event": event}) + b"\n"
+
+
+def _encoded(line: dict[str, object]) -> bytes:
+    """Give the line in ASCII. The quick encoder does not escape what is beyond that, which few lines hold."""
+    try:
+        encoded = to_json(line, inf_nan_mode="constants", fallback=repr)
+    except ValueError:  # a lone surrogate
+        return _encode(line).encode()
+    return encoded if encoded.isascii() else _encode(line).encode()
 
 
 def _stamped(clock: Clock) -> str:
