@@ -8,6 +8,7 @@
 | `garbage` | how often it looks for cyclic garbage |
 | `settings` | one file, environment and secret files to frozen settings |
 | `pipeline` | the straight line that a delivery takes |
+| `waiting` | how a delivery waits: in place for a moment, parked for longer |
 | `settling` | the line's end: records what was decided, and carries it out |
 | `owncalls` | the calls that this process makes now |
 | `calloff` | closes the calls of cancelled jobs |

@@ -21,8 +21,7 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import Enum
+from datetime import timedelta
 from typing import Any, Final
 
 from producer_sdk.wire import Dedupe
@@ -33,13 +32,10 @@ from worker.core.admission import (
     Go,
     Hold,
     Postpone,
-    Verdict,
-    admit,
 )
 from worker.core.budgets import NoMoney, Refuse, Wait
-from worker.core.events import Step, TierPaused
+from worker.core.events import Step
 from worker.core.kinds import Kind
-from worker.core.lanes import Cause
 from worker.core.model import (
     Answered,
     Beginning,
@@ -60,35 +56,26 @@ from worker.core.model import (
     Tally,
 )
 from worker.core.rations import NoPermit, Permit
-from worker.core.retry import FOLLOWER_SNOOZE, JITTER, RetryPolicy, settle, settle_uncalled, spread
+from worker.core.retry import FOLLOWER_SNOOZE, RetryPolicy, settle, settle_uncalled, spread
 from worker.core.seats import NoSeat, Seat
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.owncalls import OwnCalls
-from worker.ports import Delivery, LaneGate, ResponseCache, Upstream
-from worker.settling import NO_WORK, Settling
+from worker.ports import Delivery, ResponseCache
+from worker.settling import NO_WORK
 from worker.slots import LaneSlots
 from worker.spending import Purse, Spending, unbudgeted
 from worker.unrecorded import LateRecords, Unrecorded, spent
+from worker.waiting import Look, Waiting, first_of
 
 # What of a found decision says that this delivery has nothing to do with the job's call.
 _NOT_OURS: Final = (Conflict, Joined, Stale)
 # What there is instead of the right to begin.
 _NO_RIGHT: Final = (NoPermit, NoSeat, Wait, Refuse)
 _CANCELLED: Final = Failed(kind=Kind.CANCELLED)
-_NO_ENDPOINT: Final = "no endpoint takes calls"
-# How long a job waits for a lane that somebody has paused, before it looks again.
-_LOOK_AGAIN: Final = timedelta(minutes=1)
 # For how long a permit is good: a call that starts later reaches the upstream in another minute.
 _PERMIT_S: Final = 1.0
 _LEAST_WAIT: Final = timedelta(milliseconds=10)
-
-
-class _Look(Enum):
-    """What a step says when it decided nothing and the next step is not due either."""
-
-    AGAIN = "facts have changed: look from the top"
-    GONE = "the delivery cannot be settled any more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +87,19 @@ class _Begun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line(Settling):
+class Line(Waiting):
     """Carries deliveries down to their settlements; one per worker process.
 
-    `slots` and `gates` are by `<tier>.<lane>`. `pause` asks for a lane's consumer to stop taking for a while;
-    `chance` gives numbers in [0, 1).
+    `slots` are by `<tier>.<lane>`.
     """
 
     cache: ResponseCache
-    upstream: Upstream
     policy: RetryPolicy
     tries: int
     slots: Mapping[str, LaneSlots]
-    gates: Mapping[str, LaneGate]
-    pause: Callable[[TierPaused], None]
-    chance: Callable[[], float]
     outage: Outage
     spending: Spending = field(default_factory=unbudgeted)
     _own: OwnCalls = field(default_factory=OwnCalls)
-    _quiet: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, delivery: Delivery) -> None:
         """Carry one delivery down to its one settlement; one that is gone stays unsettled."""
@@ -142,10 +123,6 @@ class Line(Settling):
                 break
             await self.outage.turn()
         await self._carry(delivery, decided)
-
-    def quiet(self) -> None:
-        """Let deliveries that wait for a permit go unsettled, now and from now on: the worker goes down."""
-        self._quiet.set()
 
     async def until_down(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do other work with the ledger; what waits for the store when the worker goes down is left, unsettled."""
@@ -177,7 +154,7 @@ class Line(Settling):
         followed = False
         while True:
             try:
-                found: Decided | Unrecorded | Follow | _Look | None = None
+                found: Decided | Unrecorded | Follow | Look | None = None
                 if self.late is not None or not self.outage.answering:
                     found = await self._without_ledger(delivery)
                 if found is None:
@@ -187,12 +164,12 @@ class Line(Settling):
                     followed = True
             except StoreUnavailable:
                 continue  # no call was made, or it was noted what has to be: look from the top once it answers
-            if found is _Look.GONE:
+            if found is Look.GONE:
                 return None
-            if found is not _Look.AGAIN:
+            if found is not Look.AGAIN:
                 return found
 
-    async def _look(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | _Look":
+    async def _look(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | Look":
         """Go down the line once."""
         job = delivery.job
         known = await self.ledger.find(job)
@@ -208,7 +185,7 @@ class Line(Settling):
         found = await self._answer_or_postpone(delivery)
         return await self._begin(delivery) if found is None else found
 
-    async def _without_ledger(self, delivery: Delivery) -> "Unrecorded | _Look | None":
+    async def _without_ledger(self, delivery: Delivery) -> "Unrecorded | Look | None":
         """While the store does not answer: wait for it, or call all the same. None: it answers."""
         job = delivery.job
         if self.outage.answering:
@@ -224,12 +201,12 @@ class Line(Settling):
         if self.late is None or self._flaw(job) or not calls_on:
             # A turn to try the store, before it is known to answer, is a turn to look at the line.
             found = await self._wait(self.outage.turn(), delivery)
-            return None if found is _Look.AGAIN else found
+            return None if found is Look.AGAIN else found
         return await self._call_without_ledger(self.late, delivery)
 
     async def _call_without_ledger(
         self, late: LateRecords, delivery: Delivery
-    ) -> "Unrecorded | _Look":
+    ) -> "Unrecorded | Look":
         """Do what can be done with the message alone: expire, wait in place, or call."""
         job, now = delivery.job, self.clock.now()
         match self._admit(job, now):
@@ -240,13 +217,13 @@ class Line(Settling):
                 return await self._hold(delivery, wait)
             case Postpone(wait=wait, shared=shared):
                 if shared:
-                    self.pause(_paused(job, _NO_ENDPOINT, wait))
+                    self._pause(job, wait)
                 return await self._hold(delivery, wait)
             case Go():
                 pass
         async with self.slots[job.queue_key].calls:
             if self.outage.answering or self._has_changed(job):
-                return _Look.AGAIN
+                return Look.AGAIN
             seat = await self.upstream.seat(job)
             if isinstance(seat, Seat):
                 try:
@@ -256,30 +233,16 @@ class Line(Settling):
                     called = await self._call(
                         job, spent(job), seat=seat, purse=purse, claims=NO_CLAIMS
                     )
-                    return called if isinstance(called, Unrecorded) else _Look.AGAIN
+                    return called if isinstance(called, Unrecorded) else Look.AGAIN
                 finally:
                     self.upstream.leave(seat)
         return await self._hold(delivery, seat.wait)
 
-    async def _wait(self, for_: Coroutine[Any, Any, object], delivery: Delivery) -> "_Look":
-        """Wait until something is done; not for a delivery that is gone, nor when the worker goes down."""
-        waiting = asyncio.ensure_future(for_)
-        quiet = asyncio.ensure_future(self._quiet.wait())
-        try:
-            await _first_of(waiting, delivery, quiet)
-            if not waiting.done():
-                return _Look.GONE
-            waiting.result()
-            return _Look.AGAIN
-        finally:
-            waiting.cancel()
-            quiet.cancel()
-
-    async def _join(self, running: "asyncio.Task[Any]", delivery: Delivery) -> "_Look":
+    async def _join(self, running: "asyncio.Task[Any]", delivery: Delivery) -> "Look":
         """Wait for the task of this process that holds the job's call already."""
         delivery.let_next()
-        await _first_of(running, delivery)
-        return _Look.AGAIN if running.done() else _Look.GONE
+        await first_of(running, delivery)
+        return Look.AGAIN if running.done() else Look.GONE
 
     def _own_call(self, job: Job) -> "asyncio.Task[Any] | None":
         """Give the task that a delivery has to join.
@@ -295,7 +258,7 @@ class Line(Settling):
         another = job.first and job.submission.id != calling.submission
         return None if noted and another else calling.task
 
-    async def _answer_or_postpone(self, delivery: Delivery) -> "Decided | Follow | _Look | None":
+    async def _answer_or_postpone(self, delivery: Delivery) -> "Decided | Follow | Look | None":
         """Do what needs no call and so counts no attempt: refuse, expire, answer from the cache, wait."""
         job = delivery.job
         if (flaw := self._flaw(job)) is not None:
@@ -316,65 +279,11 @@ class Line(Settling):
             case Postpone(wait=wait, shared=shared):
                 return await self._postpone(job, wait, shared=shared)
 
-    async def _hold_until_admitted(self, delivery: Delivery, wait: timedelta) -> "Decided | _Look":
-        """Hold a delivery for as long as one may be, and then look from the top, or make room for others."""
-        job = delivery.job
-        looked = await self._wait(self._until_admitted(job, wait), delivery)
-        if looked is _Look.GONE:
-            return looked
-        match self._admit(job, self.clock.now()):
-            case Hold(alone=True):
-                return await self._make_room(job)
-            case _:
-                return looked
-
-    async def _until_admitted(self, job: Job, wait: timedelta) -> None:
-        """Return when the job need not be held any more, at most as long as one may be; then all is looked at anew.
-
-        Many may wait for one place, and look for it often: so none of them asks the ledger each time.
-        """
-        left = HOLD
-        while left > timedelta():
-            await asyncio.sleep(wait.total_seconds())
-            left -= wait
-            match self._admit(job, self.clock.now()):
-                case Hold(wait=again):
-                    wait = min(again, left)
-                case _:
-                    return
-
-    async def _make_room(self, job: Job) -> Decided:
-        """Park a job that has waited in place for its model's endpoints, so that the jobs of other models come to theirs."""
-        return await self._park(job, Snooze(after=spread(FOLLOWER_SNOOZE, self.chance())))
-
-    async def _postpone(self, job: Job, wait: timedelta, *, shared: bool) -> Decided:
-        """Park the job for so long, uncounted."""
-        if shared:
-            # The whole queue waits for the same, so nothing more is taken meanwhile; and those who
-            # were parked come back one after the other.
-            self.pause(_paused(job, _NO_ENDPOINT, wait))
-            wait = min(wait * (1 + JITTER * self.chance()), job.deadline - self.clock.now())
-        return await self._park(job, Snooze(after=wait))
-
     def _flaw(self, job: Job) -> Failed | None:
         """Tell why the job can never be called for; None: it can."""
         if job.flaw is not None:
             return Failed(kind=Kind.INVALID_REQUEST, detail=job.flaw)
         return self.upstream.flaw(job)
-
-    def _admit(self, job: Job, now: datetime) -> Verdict:
-        return admit(
-            now=now,
-            deadline=job.deadline,
-            not_before=job.not_before,
-            opens_at=self._opens_at(job, now),
-            unready=self.upstream.unready(job),
-        )
-
-    def _opens_at(self, job: Job, now: datetime) -> datetime | None:
-        """Tell when the job's lane opens; None: it is open. Of a pause without an end: when to look again."""
-        closed = self.gates[job.queue_key].closed()
-        return None if closed is None else closed.until or now + _LOOK_AGAIN
 
     def _has_changed(self, job: Job) -> bool:
         """Tell whether a job that waited for a slot has to be looked at anew."""
@@ -384,14 +293,13 @@ class Line(Settling):
             or self.gates[job.queue_key].closed() is not None
         )
 
-    async def _begin(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | _Look":
+    async def _begin(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | Look":
         """Call for the job, or wait for the right to do so: a moment in place, longer in a parking queue."""
-        job, left, fresh = delivery.job, HOLD, True
+        job, left = delivery.job, HOLD
         while True:
-            found = await self._begin_in_slot(delivery, fresh=fresh)
+            found = await self._begin_in_slot(delivery)
             if not isinstance(found, _NO_RIGHT):
                 return found
-            fresh = False
             match found:
                 case NoPermit(wait=wait):
                     return await self._hold(delivery, wait)
@@ -403,9 +311,9 @@ class Line(Settling):
                 case NoSeat(wait=wait, shared=shared):
                     looked = await self._hold(delivery, wait)
                     left -= max(wait, _LEAST_WAIT)
-                    if looked is _Look.AGAIN and left <= _LEAST_WAIT and not shared:
+                    if looked is Look.AGAIN and left <= _LEAST_WAIT and not shared:
                         return await self._make_room(job)
-                    if looked is _Look.GONE or left <= _LEAST_WAIT or not self._asks_again(job):
+                    if looked is Look.GONE or left <= _LEAST_WAIT or not self._asks_again(job):
                         return looked
 
     async def _go_without_money(self, job: Job, no_money: NoMoney) -> Decided | Follow:
@@ -425,20 +333,16 @@ class Line(Settling):
         return self.outage.answering and not rationed and job.dedupe is not Dedupe.CACHE
 
     async def _begin_in_slot(
-        self, delivery: Delivery, *, fresh: bool
-    ) -> "Decided | Unrecorded | Follow | NoPermit | NoSeat | NoMoney | _Look":
-        """Claim, count, call and record, all under one of the lane's call slots, a permit, a seat and money for one call.
-
-        `fresh`: the job has just been looked at, and has changed only if it waits for a slot.
-        """
+        self, delivery: Delivery
+    ) -> "Decided | Unrecorded | Follow | NoPermit | NoSeat | NoMoney | Look":
+        """Claim, count, call and record, all under one of the lane's call slots, a permit, a seat and money for one call."""
         job, key = delivery.job, delivery.job.queue_key
         gate, slots = self.gates[key], self.slots[key].calls
         if not slots.take():
             await slots.turn()
-            fresh = False
         try:
-            if not fresh and self._has_changed(job):
-                return _Look.AGAIN
+            if self._has_changed(job):
+                return Look.AGAIN
             permit = await gate.permit()
             if isinstance(permit, NoPermit):
                 return permit
@@ -485,7 +389,7 @@ class Line(Settling):
 
     async def _begin_with(
         self, permit: Permit, seat: Seat, purse: Purse, delivery: Delivery
-    ) -> "Decided | Unrecorded | Follow | _Begun | _Look":
+    ) -> "Decided | Unrecorded | Follow | _Begun | Look":
         """Claim, count, call and record with all that a call needs."""
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         asked = self.clock.monotonic()
@@ -514,7 +418,7 @@ class Line(Settling):
             return await self._park_until(job, self._opens_at(job, self.clock.now()), begun=True)
         return await self._instead(job, beginning)
 
-    async def _instead(self, job: Job, beginning: Beginning) -> "Decided | Follow | _Look":
+    async def _instead(self, job: Job, beginning: Beginning) -> "Decided | Follow | Look":
         """Do what the ledger says instead of a start."""
         match beginning:
             case Answered(outcome=outcome):
@@ -524,20 +428,9 @@ class Line(Settling):
             case Exhausted():
                 return await self._finish(job, Failed(kind=Kind.ATTEMPTS_EXHAUSTED))
             case CalledOff() | Started():
-                return _Look.AGAIN
+                return Look.AGAIN
             case decided:
                 return decided
-
-    async def _hold(self, delivery: Delivery, wait: timedelta) -> "_Look":
-        """Wait in place, and look from the top every now and then.
-
-        The next message is looked at too if it takes longer: it may need no call, such as one that the cache
-        answers. So as many deliveries may wait here as the lane has slots; to park them would put the oldest job
-        behind all others. A worker that goes down leaves them to the broker.
-        """
-        if wait > HOLD:
-            delivery.let_next()
-        return await self._wait(asyncio.sleep(min(wait, HOLD).total_seconds()), delivery)
 
     async def _call(
         self, job: Job, tally: Tally, *, seat: Seat, purse: Purse, claims: Claims
@@ -610,13 +503,11 @@ class Line(Settling):
                 job, outcome, settlement, work=work, now=self.clock.now(), begun=begun
             )
 
-    async def _follow(
-        self, delivery: Delivery, follow: Follow, *, again: bool
-    ) -> "Decided | _Look":
+    async def _follow(self, delivery: Delivery, follow: Follow, *, again: bool) -> "Decided | Look":
         """Wait in place for another's call, once and if a place is free; else wait in a parking queue."""
         job, places = delivery.job, self.slots[delivery.job.queue_key].followers
         if follow.leader == job.id and self._own_call(job) is not None:
-            return _Look.AGAIN  # our own task holds it: the next look joins it
+            return Look.AGAIN  # our own task holds it: the next look joins it
         if again or places.locked():
             return await self._park(job, Snooze(after=spread(FOLLOWER_SNOOZE, self.chance())))
         async with places:
@@ -624,31 +515,10 @@ class Line(Settling):
             at_most = min(HOLD, max(job.deadline - self.clock.now(), timedelta()))
             waiting = asyncio.ensure_future(self.ledger.released(job.claim_key, at_most=at_most))
             try:
-                await _first_of(waiting, delivery)
+                await first_of(waiting, delivery)
                 if not waiting.done():
-                    return _Look.GONE
+                    return Look.GONE
                 waiting.result()
-                return _Look.AGAIN
+                return Look.AGAIN
             finally:
                 waiting.cancel()
-
-
-def _paused(job: Job, reason: str, wait: timedelta) -> TierPaused:
-    return TierPaused(
-        tier=job.tier,
-        lane=job.lane.value,
-        reason=reason,
-        seconds=wait.total_seconds(),
-        cause=Cause.ENDPOINTS,
-    )
-
-
-async def _first_of(
-    future: asyncio.Future[Any], delivery: Delivery, *others: asyncio.Future[Any]
-) -> None:
-    """Wait for the first of the futures, which are not cancelled, or until the delivery is gone."""
-    gone = asyncio.ensure_future(delivery.gone())
-    try:
-        await asyncio.wait({future, gone, *others}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
