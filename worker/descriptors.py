@@ -1,6 +1,8 @@
 """How many files a worker may have open: over HTTP/1.1 each call in flight is a connection, and so an open file."""
 
 import resource
+import sys
+from contextlib import suppress
 from typing import Final
 
 from worker.settings import Settings
@@ -21,17 +23,19 @@ def jobs_at_once(settings: Settings) -> int:
 
 def allowed() -> int:
     """Give how many files a worker may have open, once it has raised its own limit."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 def raise_limit() -> None:
-    """Raise this process's own limit to the most that it may give itself.
+    """Raise this process's own limit to the most that it may give itself; a system that refuses leaves it as it is.
 
     The lower one, often 1,024, is for programs that call select(2); nothing here does.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        with suppress(OSError, ValueError):  # macOS refuses "no limit", which it gives itself
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def shortage(settings: Settings) -> str | None:

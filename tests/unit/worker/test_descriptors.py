@@ -45,6 +45,24 @@ def test_each_job_at_once_needs_an_open_file(
         assert "LimitNOFILE=20136" in told
 
 
+def test_no_limit_is_enough_for_any_concurrency(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, resource.RLIM_INFINITY))
+
+    assert descriptors.shortage(_settings(tmp_path, 10_000)) is None
+
+
+def test_a_system_that_refuses_leaves_the_limit_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+
+    descriptors.raise_limit()
+
+
 def test_one_lane_takes_ten_thousand_jobs_and_one_worker_twenty_thousand(tmp_path: Path) -> None:
     settings = Folder(tmp_path).load(
         having("tiers.premium", "concurrency = 10000", "bulk_concurrency = 10000")
