@@ -5,6 +5,8 @@ import re
 from typing import Final
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+# Where almost every client writes it: first of all, and nothing in it that has to be escaped.
+_FIRST: Final = re.compile(rb"""[ \t\n\r]*\{[ \t\n\r]*"model"[ \t\n\r]*:[ \t\n\r]*("[^"\\]*")""")
 _value_at: Final = json.JSONDecoder().raw_decode
 
 
@@ -18,6 +20,13 @@ def renamed(body: bytes, name: str) -> bytes:
     Raises:
         ValueError: the body is no JSON object with a "model".
     """
+    first = _FIRST.match(body)
+    start, end = _place(body) if first is None else first.span(1)
+    return b"".join((body[:start], json.dumps(name).encode(), body[end:]))
+
+
+def _place(body: bytes) -> tuple[int, int]:
+    """Give where the value of the body's own "model" begins and ends."""
     text = body.decode()
     at = _past_space(text, 0)
     if text[at : at + 1] != "{":
@@ -29,8 +38,7 @@ def renamed(body: bytes, name: str) -> bytes:
         _, end = _value_at(text, start)
         at = _past_space(text, end)
     head = len(text[:start].encode())
-    tail = head + len(text[start:end].encode())
-    return b"".join((body[:head], json.dumps(name).encode(), body[tail:]))
+    return head, head + len(text[start:end].encode())
 
 
 def _past_space(text: str, at: int) -> int:
