@@ -1,7 +1,8 @@
 """Measures HTTP engines against the simulator: speed, client CPU, cancel latency, losses at GOAWAY.
 
 Rounds of the engines are interleaved and medians given, because a shared machine is never quiet. For
-speed the simulator runs in a process of its own; "cpu" is the time of this process alone, all threads.
+speed the simulator runs in a process of its own; "cpu" is the time of this process alone, all threads; "loop" is that
+of the event loop's thread alone, which bounds what a worker can do.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,9 @@ import uvloop
 from pyqwest.httpx import AsyncPyqwestTransport
 
 from simulator import Simulator
+from worker.upstream import body as bodies
 from worker.upstream.transport import PyqwestTransport
+from worker.upstream.wire import Request
 
 HEADERS: Final = {"content-type": "application/json", "authorization": "Bearer none"}
 PACKAGES: Final = ("httpx", "httpcore", "h2", "pyqwest", "uvloop")
@@ -81,6 +84,40 @@ def _ours(*, http2: bool) -> Opened:
     return opened
 
 
+def _lean(*, http2: bool) -> Opened:
+    async def opened(stack: AsyncExitStack, url: str) -> Post:
+        transport = PyqwestTransport(http="2" if http2 else "1.1")
+        stack.push_async_callback(transport.aclose)
+        headers = tuple(HEADERS.items())
+
+        async def post(body: bytes) -> int:
+            answer = await transport.send(Request(url=url, headers=headers, body=body))
+            try:
+                await bodies.read(answer, limit=1 << 20)
+            finally:
+                await answer.aclose()
+            return answer.status
+
+        return post
+
+    return opened
+
+
+def _httpx_over_ours(*, http2: bool) -> Opened:
+    async def opened(stack: AsyncExitStack, url: str) -> Post:
+        client = httpx.AsyncClient(
+            trust_env=False, transport=PyqwestTransport(http="2" if http2 else "1.1")
+        )
+        await stack.enter_async_context(client)
+
+        async def post(body: bytes) -> int:
+            return (await client.post(url, content=body, headers=HEADERS)).status_code
+
+        return post
+
+    return opened
+
+
 def _pyqwest_alone(*, http2: bool) -> Opened:
     async def opened(stack: AsyncExitStack, url: str) -> Post:
         client = pyqwest.Client(_pool(stack, http2=http2))
@@ -110,8 +147,12 @@ ENGINES: Final[dict[str, Opened]] = {
     "httpx, HTTP/1.1": _httpx_client(http2=False),
     "httpx, HTTP/2": _httpx_client(http2=True),
     "httpx over pyqwest's transport, HTTP/1.1": _httpx_client(http2=False, stock=True),
-    "our transport alone, HTTP/1.1": _ours(http2=False),
-    "our transport alone, HTTP/2": _ours(http2=True),
+    "httpx over our transport, HTTP/1.1": _httpx_over_ours(http2=False),
+    "httpx over our transport, HTTP/2": _httpx_over_ours(http2=True),
+    "our transport with httpx's objects, HTTP/1.1": _ours(http2=False),
+    "our transport with httpx's objects, HTTP/2": _ours(http2=True),
+    "our transport without them, HTTP/1.1": _lean(http2=False),
+    "our transport without them, HTTP/2": _lean(http2=True),
     "pyqwest alone, HTTP/1.1": _pyqwest_alone(http2=False),
     "pyqwest alone, HTTP/2": _pyqwest_alone(http2=True),
 }
@@ -148,10 +189,16 @@ async def _speed(opened: Opened, url: str, *, calls: int, at_once: int) -> dict[
                     failed += 1
 
         await asyncio.gather(*(post(_body(number)) for number in range(at_once)))  # connections
-        began, cpu = time.perf_counter(), time.process_time()
+        began, cpu, loop = time.perf_counter(), time.process_time(), time.thread_time()
         await asyncio.gather(*(work() for _ in range(at_once)))
-        cpu_s, seconds = time.process_time() - cpu, time.perf_counter() - began
-    return {"per_s": calls / seconds, "cpu_ms": 1000 * cpu_s / calls, "failed": failed}
+        loop_s, cpu_s = time.thread_time() - loop, time.process_time() - cpu
+        seconds = time.perf_counter() - began
+    return {
+        "per_s": calls / seconds,
+        "cpu_ms": 1000 * cpu_s / calls,
+        "loop_ms": 1000 * loop_s / calls,
+        "failed": failed,
+    }
 
 
 async def _cancel_ms(opened: Opened, times: int) -> float | None:
@@ -190,12 +237,12 @@ async def _goaway(opened: Opened, calls: int) -> dict[str, int]:
         return {"calls": calls, "failed": failed, "reached_the_server": len(sim.calls)}
 
 
-def _rounds(options: argparse.Namespace) -> list[dict[str, object]]:
+def _rounds(options: argparse.Namespace, engines: Mapping[str, Opened]) -> list[dict[str, object]]:
     found: dict[tuple[str, int], list[dict[str, float]]] = {}
     with _simulator(options.latency_ms / 1000) as url:
         for _ in range(options.rounds):
             for at_once in options.in_flight:
-                for name, opened in ENGINES.items():
+                for name, opened in engines.items():
                     run = _speed(opened, url, calls=options.calls, at_once=at_once)
                     found.setdefault((name, at_once), []).append(uvloop.run(run))
     return [
@@ -213,11 +260,17 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2000, help="per round (default: %(default)s)")
     parser.add_argument("--latency-ms", type=float, default=45.0, help="(default: %(default)s)")
     parser.add_argument("--in-flight", type=int, nargs="+", default=[16, 200, 1000], metavar="N")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="PART", help="engines with a part of their name"
+    )
     options = parser.parse_args()
+    engines = {
+        name: made for name, made in ENGINES.items() if any(part in name for part in options.only)
+    }
     versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-    speed = _rounds(options)
-    cancel = {name: uvloop.run(_cancel_ms(made, 30)) for name, made in ENGINES.items()}
-    http2 = {name: made for name, made in ENGINES.items() if name.endswith("/2")}
+    speed = _rounds(options, engines)
+    cancel = {name: uvloop.run(_cancel_ms(made, 30)) for name, made in engines.items()}
+    http2 = {name: made for name, made in engines.items() if name.endswith("/2")}
     goaway = {name: uvloop.run(_goaway(made, 3000)) for name, made in http2.items()}
     report = {"versions": versions, "speed": speed, "cancel_ms": cancel, "goaway": goaway}
     if options.json:
