@@ -38,6 +38,7 @@ from worker.core.events import Step
 from worker.core.kinds import Kind
 from worker.core.model import (
     Answered,
+    Attempted,
     Beginning,
     CalledOff,
     Completed,
@@ -72,6 +73,8 @@ from worker.waiting import Look, Waiting, first_of
 _NOT_OURS: Final = (Conflict, Joined, Stale)
 # What there is instead of the right to begin.
 _NO_RIGHT: Final = (NoPermit, NoSeat, Wait, Refuse)
+# What settles a delivery by parking a copy.
+_PARKS: Final = (Retry, Snooze)
 _CANCELLED: Final = Failed(kind=Kind.CANCELLED)
 # For how long a permit is good: a call that starts later reaches the upstream in another minute.
 _PERMIT_S: Final = 1.0
@@ -183,7 +186,10 @@ class Line(Waiting):
         if known is not None:
             return known
         found = await self._answer_or_postpone(delivery)
-        return await self._begin(delivery) if found is None else found
+        if found is not None:
+            return found
+        begun = await self._begin(delivery)
+        return await self._wait_to_begin(delivery, begun) if isinstance(begun, _NO_RIGHT) else begun
 
     async def _without_ledger(self, delivery: Delivery) -> "Unrecorded | Look | None":
         """While the store does not answer: wait for it, or call all the same. None: it answers."""
@@ -293,13 +299,12 @@ class Line(Waiting):
             or self.gates[job.queue_key].closed() is not None
         )
 
-    async def _begin(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | Look":
-        """Call for the job, or wait for the right to do so: a moment in place, longer in a parking queue."""
+    async def _wait_to_begin(
+        self, delivery: Delivery, found: "NoPermit | NoSeat | NoMoney"
+    ) -> "Decided | Unrecorded | Follow | Look":
+        """Wait for the right to call for the job, a moment in place and longer in a parking queue; then call."""
         job, left = delivery.job, HOLD
         while True:
-            found = await self._begin_in_slot(delivery)
-            if not isinstance(found, _NO_RIGHT):
-                return found
             match found:
                 case NoPermit(wait=wait):
                     return await self._hold(delivery, wait)
@@ -315,6 +320,10 @@ class Line(Waiting):
                         return await self._make_room(job)
                     if looked is Look.GONE or left <= _LEAST_WAIT or not self._asks_again(job):
                         return looked
+            begun = await self._begin(delivery)
+            if not isinstance(begun, _NO_RIGHT):
+                return begun
+            found = begun
 
     async def _go_without_money(self, job: Job, no_money: NoMoney) -> Decided | Follow:
         match no_money:
@@ -332,7 +341,7 @@ class Line(Waiting):
         rationed = self.gates[job.queue_key].rationed
         return self.outage.answering and not rationed and job.dedupe is not Dedupe.CACHE
 
-    async def _begin_in_slot(
+    async def _begin(
         self, delivery: Delivery
     ) -> "Decided | Unrecorded | Follow | NoPermit | NoSeat | NoMoney | Look":
         """Claim, count, call and record, all under one of the lane's call slots, a permit, a seat and money for one call."""
@@ -436,32 +445,9 @@ class Line(Waiting):
         self, job: Job, tally: Tally, *, seat: Seat, purse: Purse, claims: Claims
     ) -> Decided | Unrecorded | Follow:
         """Make the attempt that was counted, settle it, and record both together."""
-        own = self._own.begin(job)
-        try:
-            return await self._called(
-                job, tally, own.called_off, seat=seat, purse=purse, claims=claims
-            )
-        except Exception:
-            # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
-            bug = Failed(kind=Kind.INTERNAL_ERROR)
-            if claims is not NO_CLAIMS:
-                settlement = settle_uncalled(bug)
-                await self._end(job, bug, settlement, claimed=True, ledger=self._lasting)
-            raise
-
-    async def _called(
-        self,
-        job: Job,
-        tally: Tally,
-        called_off: asyncio.Future[None],
-        *,
-        seat: Seat,
-        purse: Purse,
-        claims: Claims,
-    ) -> Decided | Unrecorded | Follow:
+        own, slots = self._own.begin(job), self.slots[job.queue_key]
         self._step(Step.BEGUN, job)
         self._step(Step.CALLING, job)
-        slots = self.slots[job.queue_key]
         slots.calling.add(job.id)
         try:
             attempted = await attempt(
@@ -472,14 +458,28 @@ class Line(Waiting):
                 clock=self.clock,
                 tries=self.tries,
                 limit=slots.attempt_timeout,
-                called_off=called_off,
+                called_off=own.called_off,
                 money=purse.more,
                 seat=seat,
             )
+            slots.calling.discard(job.id)  # before what waits for the store
+            self._step(Step.ANSWERED, job)
+            self.spending.settle(purse, attempted.work)
+            return await self._record(job, tally, attempted, claims)
+        except Exception:
+            # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
+            bug = Failed(kind=Kind.INTERNAL_ERROR)
+            if claims is not NO_CLAIMS:
+                settlement = settle_uncalled(bug)
+                await self._end(job, bug, settlement, claimed=True, ledger=self._lasting)
+            raise
         finally:
             slots.calling.discard(job.id)
-        self._step(Step.ANSWERED, job)
-        self.spending.settle(purse, attempted.work)
+
+    async def _record(
+        self, job: Job, tally: Tally, attempted: Attempted, claims: Claims
+    ) -> Decided | Unrecorded | Follow:
+        """Settle what an attempt has yielded, and record both together."""
         outcome, work = attempted.outcome, attempted.work
         settlement = settle(
             outcome,
@@ -490,7 +490,7 @@ class Line(Waiting):
             chance=self.chance(),
         )
         try:
-            if isinstance(settlement, Retry | Snooze):
+            if isinstance(settlement, _PARKS):
                 why = outcome if isinstance(outcome, Failed) else None
                 return await self._park(job, settlement, work=work, why=why, claimed=True)
             cached = job.dedupe is Dedupe.CACHE
