@@ -3,8 +3,8 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from typing import Final, TypeVar
 
 from worker.core.events import StoreBack, StoreLost
@@ -24,6 +24,8 @@ class Outage:
     `run` looks for the end: once a second it asks `probe`, a cheap write, and lets one of those who wait go
     first, since a store can be able to do the one and not the other (a full disk). All others follow when that
     has worked. `follow` lets a part hear of both ends.
+
+    `under_way` is how many operations are: whoever does one counts it there. Nobody takes its silence for success.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Outage:
         self._lost = asyncio.Event()
         self._since = 0.0
         self._failures = 0
-        self._trying = 0
+        self.under_way = 0
         self._turns: deque[asyncio.Future[None]] = deque()
         self._followers: list[Callable[[], None]] = []
 
@@ -60,15 +62,6 @@ class Outage:
     def follow(self, changed: Callable[[], None]) -> None:
         """Call `changed` at the beginning and at the end of every outage."""
         self._followers.append(changed)
-
-    @contextmanager
-    def trying(self) -> Iterator[None]:
-        """Do an operation: while one is under way, nobody takes its silence for success."""
-        self._trying += 1
-        try:
-            yield
-        finally:
-            self._trying -= 1
 
     def failed(self, error: StoreUnavailable) -> None:
         """Note that the store did not do an operation."""
@@ -112,7 +105,7 @@ class Outage:
             await asyncio.sleep(self._look_s * (1 + _JITTER * (2 * self._chance() - 1)))
             if self.answering or not await self._probe():
                 failures_before_trial = None
-            elif failures_before_trial == self._failures and self._trying:
+            elif failures_before_trial == self._failures and self.under_way:
                 pass  # who went first has not come back yet
             elif not self._turns or failures_before_trial == self._failures:
                 # Nobody waits, or who went first has not failed: it may have had nothing to write.

@@ -5,12 +5,12 @@ begins an `Outage`, for which the consumers pause. The line waits with a deliver
 go when it is gone; an answer that is paid for waits here until it is recorded.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from worker.core.events import Trouble
 from worker.core.lanes import Orders
@@ -39,32 +39,40 @@ from worker.ownlimits import OwnLimits
 from worker.ports import LaneOrders, Ledger, Limits, Listener, Rationing, ResponseCache, Spend
 
 T = TypeVar("T")
+Doing: TypeAlias = Coroutine[Any, Any, T]
 
 
 class _Patient:
-    """Tells the outage how the store does; what must not be lost waits until it is over."""
+    """Tells the outage how the store does; what must not be lost waits until it is over.
+
+    A job asks about ten times: so what is asked here is no coroutine of its own where another one does all of it.
+    """
 
     def __init__(self, outage: Outage) -> None:
         self.outage = outage
 
-    async def _prompt(self, operation: Callable[[], Awaitable[T]], *, writes: bool = True) -> T:
+    async def _prompt(self, operation: Awaitable[T], *, writes: bool = True) -> T:
         """Do it now or raise: who asks has nothing to lose, and may know better than to wait here."""
+        outage = self.outage
+        outage.under_way += 1
         try:
-            with self.outage.trying():
-                value = await operation()
+            value = await operation
         except StoreUnavailable as error:
-            self.outage.failed(error)
+            outage.failed(error)
             raise
+        finally:
+            outage.under_way -= 1
         if writes:  # that a store can be read does not say that it can be written
-            self.outage.worked()
+            outage.worked()
         return value
 
     async def _until_done(self, operation: Callable[[], Awaitable[T]], *, writes: bool = True) -> T:
         """Repeat it until the store can do it; only cancelling ends the wait."""
         while True:
-            with suppress(StoreUnavailable):
-                return await self._prompt(operation, writes=writes)
-            await self.outage.turn(first=writes)
+            try:
+                return await self._prompt(operation(), writes=writes)
+            except StoreUnavailable:
+                await self.outage.turn(first=writes)
 
 
 class PatientRationing(_Patient):
@@ -74,14 +82,12 @@ class PatientRationing(_Patient):
         super().__init__(outage)
         self.rationing = rationing
 
-    async def permit(self, lane: str, *, per_minute: int) -> Permit | NoPermit:
+    def permit(self, lane: str, *, per_minute: int) -> Doing[Permit | NoPermit]:
         """Give a permit, or say how long to wait; see `Rationing.permit`.
 
         It is a small write, such as the probe: that it works does not say that a job's record can be written.
         """
-        return await self._prompt(
-            lambda: self.rationing.permit(lane, per_minute=per_minute), writes=False
-        )
+        return self._prompt(self.rationing.permit(lane, per_minute=per_minute), writes=False)
 
     async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back an unused permit; see `Rationing.give_back`."""
@@ -106,10 +112,10 @@ class PatientLimits(_Patient):
         It is a small write, such as the probe: that it works does not say that a job's record can be written.
         """
         if self._own is None:
-            return await self._prompt(lambda: self.limits.take(charges), writes=False)
+            return await self._prompt(self.limits.take(charges), writes=False)
         if self.outage.answering:
             with suppress(StoreUnavailable):
-                return await self._prompt(lambda: self.limits.take(charges), writes=False)
+                return await self._prompt(self.limits.take(charges), writes=False)
         return await self._own.take(charges)
 
     async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
@@ -121,7 +127,7 @@ class PatientLimits(_Patient):
             await self._own.settle(taken, amounts)
         elif self.outage.answering:
             with suppress(StoreUnavailable):
-                await self._prompt(lambda: self.limits.settle(taken, amounts), writes=False)
+                await self._prompt(self.limits.settle(taken, amounts), writes=False)
 
 
 class PatientSpend(_Patient):
@@ -131,20 +137,18 @@ class PatientSpend(_Patient):
         super().__init__(outage)
         self.spend = spend
 
-    async def reserve(
+    def reserve(
         self, reservation: str, caps: Sequence[Cap], amount: Decimal
-    ) -> Reserved | OverBudget:
+    ) -> Doing[Reserved | OverBudget]:
         """Count the amount, or say what is over; see `Spend.reserve`. A small write, as a permit is."""
-        return await self._prompt(
-            lambda: self.spend.reserve(reservation, caps, amount), writes=False
-        )
+        return self._prompt(self.spend.reserve(reservation, caps, amount), writes=False)
 
-    async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
+    def settle(self, reserved: Reserved, amount: Decimal | None) -> Doing[None]:
         """Count what was spent; see `Spend.settle`.
 
         What was settled before is no write at all: that it works does not say that anything can be written.
         """
-        await self._until_done(lambda: self.spend.settle(reserved, amount), writes=False)
+        return self._until_done(lambda: self.spend.settle(reserved, amount), writes=False)
 
 
 class WatchedOrders(_Patient):
@@ -156,7 +160,7 @@ class WatchedOrders(_Patient):
 
     async def orders(self) -> Mapping[str, Orders]:
         """Give all orders that stand; see `LaneOrders.orders`."""
-        return await self._prompt(self.lane_orders.orders, writes=False)
+        return await self._prompt(self.lane_orders.orders(), writes=False)
 
 
 class PatientLedger(_Patient):
@@ -171,24 +175,24 @@ class PatientLedger(_Patient):
         self.ledger = ledger
         self._another_way = another_way
 
-    async def find(self, job: Job) -> Decided | CalledOff | None:
+    def find(self, job: Job) -> Doing[Decided | CalledOff | None]:
         """Tell what was decided; see `Ledger.find`."""
-        return await self._prompt(lambda: self.ledger.find(job), writes=False)
+        return self._prompt(self.ledger.find(job), writes=False)
 
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+    def begin(self, job: Job, *, max_attempts: int) -> Doing[Beginning]:
         """Claim and count, or say why not; see `Ledger.begin`."""
-        return await self._prompt(lambda: self.ledger.begin(job, max_attempts=max_attempts))
+        return self._prompt(self.ledger.begin(job, max_attempts=max_attempts))
 
-    async def end(
+    def end(
         self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
-    ) -> Decided | Follow:
+    ) -> Doing[Decided | Follow]:
         """Record the run's end; see `Ledger.end`."""
-        return await self._settle(
+        return self._settle(
             lambda: self.ledger.end(job, outcome, settlement, work=work, claimed=claimed),
             claimed=claimed,
         )
 
-    async def park(
+    def park(
         self,
         job: Job,
         settlement: Park,
@@ -197,16 +201,16 @@ class PatientLedger(_Patient):
         work: Work,
         why: Failed | None,
         claimed: bool,
-    ) -> Decided:
+    ) -> Doing[Decided]:
         """Record that the generation waits; see `Ledger.park`."""
-        return await self._settle(
+        return self._settle(
             lambda: self.ledger.park(job, settlement, until, work=work, why=why, claimed=claimed),
             claimed=claimed,
         )
 
-    async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
+    def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> Doing[None]:
         """Note that a settlement was carried out; see `Ledger.carried`."""
-        await self._until_done(lambda: self.ledger.carried(job, heard, letter=letter))
+        return self._until_done(lambda: self.ledger.carried(job, heard, letter=letter))
 
     async def released(self, claim_key: str, *, at_most: timedelta) -> None:
         """Wait for the claim; see `Ledger.released`."""
@@ -222,7 +226,7 @@ class PatientLedger(_Patient):
 
     async def holds(self, job: Job) -> bool:
         """Tell whether the claim is still ours; see `Ledger.holds`."""
-        return await self._prompt(lambda: self.ledger.holds(job))
+        return await self._prompt(self.ledger.holds(job))
 
     async def result(self, asked: Asked) -> AskAnswer:
         """Tell how a job ended; see `Ledger.result`."""
@@ -234,16 +238,21 @@ class PatientLedger(_Patient):
 
     async def called_off(self) -> frozenset[str]:
         """Give the jobs whose calls are to be closed; see `Ledger.called_off`."""
-        return await self._prompt(self.ledger.called_off, writes=False)
+        return await self._prompt(self.ledger.called_off(), writes=False)
 
-    async def _settle(self, operation: Callable[[], Awaitable[T]], *, claimed: bool) -> T:
+    def _settle(self, operation: Callable[[], Awaitable[T]], *, claimed: bool) -> Doing[T]:
         if claimed and not self._another_way:
-            return await self._until_done(operation)
+            return self._until_done(operation)
+        return self._now_or_another_way(operation, claimed=claimed)
+
+    async def _now_or_another_way(
+        self, operation: Callable[[], Awaitable[T]], *, claimed: bool
+    ) -> T:
         if claimed and not self.outage.answering:
             raise StoreUnavailable(
                 "the store does not answer; what a call has yielded goes another way"
             )
-        return await self._prompt(operation)
+        return await self._prompt(operation())
 
 
 @dataclass(frozen=True, slots=True)

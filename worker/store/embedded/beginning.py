@@ -16,7 +16,7 @@ from worker.core.model import (
     Started,
     State,
 )
-from worker.store.embedded import calling_off, claims, rows
+from worker.store.embedded import claims
 from worker.store.embedded.entering import enter
 from worker.store.embedded.rows import JobRow
 from worker.store.embedded.standing import outcome_of
@@ -36,7 +36,7 @@ def _obstacle(
     transaction: Transaction, row: JobRow, job: Job, max_attempts: int
 ) -> Beginning | None:
     """Tell why an open job may not be called now; None: it may."""
-    if calling_off.is_called_off(transaction, job.id):
+    if transaction.jobs.is_called_off(job.id):
         return CalledOff()
     claim = claims.in_the_way(transaction, job)
     if claim is not None:
@@ -73,11 +73,7 @@ def give_back(transaction: Transaction, job: Job) -> None:
 
 def _start(transaction: Transaction, row: JobRow, job: Job) -> Started:
     claims.take(transaction, job, row)
-    transaction.connection.execute(
-        "UPDATE jobs SET attempts = attempts + 1, begun_at = coalesce(begun_at, ?) WHERE number = ?",
-        (transaction.now, row.number),
-    )
-    begun = row._replace(attempts=row.attempts + 1)
+    begun = transaction.jobs.begin(row, transaction.now)
     return Started(attempt=begun.attempts, tally=begun.tally)
 
 
@@ -88,10 +84,12 @@ def _answer(transaction: Transaction, row: JobRow, job: Job) -> Outcome | None:
     since this run was first received. So a replay is never answered with the failure that it is to mend.
     The answer of a model to fall back to is theirs alone too, also for `cache`: nobody asked for that model.
     """
-    answer = claims.answer(transaction.connection, job)
+    if job.dedupe is Dedupe.OFF:
+        return None
+    answer = transaction.jobs.answer(job.claim_key)
     if answer is None:
         return None
-    leader = rows.load(transaction.connection, answer.job_id)
+    leader = transaction.jobs.row(answer.job_id)
     if leader is None or leader.state is State.OPEN or leader.run != answer.run:
         return None
     outcome = outcome_of(transaction, leader)

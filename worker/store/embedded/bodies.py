@@ -2,17 +2,16 @@
 
 import hashlib
 
+from worker.core.model import Completed
 from worker.store.embedded.transaction import Transaction
 from worker.store.instants import span_us
 
 
-def keep(transaction: Transaction, number: int, body: bytes) -> None:
+def keep(transaction: Transaction, number: int, completed: Completed) -> None:
     """Store a job's response body for its lifetime."""
     expires_at = transaction.now + span_us(transaction.options.result_ttl)
-    transaction.connection.execute(
-        "INSERT OR REPLACE INTO bodies (job, size, sha256, expires_at, body) VALUES (?, ?, ?, ?, ?)",
-        (number, len(body), hashlib.sha256(body).digest(), expires_at, body),
-    )
+    _, checksum = transaction.written.of(completed)
+    transaction.jobs.keep_body(number, checksum, completed.body, expires_at=expires_at)
 
 
 def kept(transaction: Transaction, number: int, job_id: str) -> bytes | None:

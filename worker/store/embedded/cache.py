@@ -1,5 +1,6 @@
 """The `ResponseCache` port over the embedded file: bounded in size, verified when read."""
 
+import asyncio
 import hashlib
 import json
 from dataclasses import replace
@@ -13,14 +14,17 @@ from worker.core.model import Completed
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
 from worker.store import outcomes
+from worker.store.embedded.books import Books
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.options import EmbeddedOptions
+from worker.store.embedded.written import Written
 from worker.store.instants import span_us, to_us
 
 # A use is noted at most so many times in an entry's lifetime: reading stays reading.
 _NOTED_USES: Final = 50
 # One put makes room by dropping at most so many entries; the next one drops more.
 _MOST_DROPPED: Final = 100
+_NOT_CACHED: Final = "a response could not be cached; it is answered all the same"
 
 
 class _Entry(NamedTuple):
@@ -49,8 +53,8 @@ class EmbeddedCache:
         """Give the response kept under the fingerprint, with `source` CACHE, or None."""
         now = to_us(self._clock.now())
         try:
-            entry = await self._file.run(
-                lambda connection: _read(connection, fingerprint, now), writes=False
+            entry = await self._file.join(
+                lambda books: books.page(_Shelf).read(fingerprint, now), writes=False
             )
             if entry is None:
                 return None
@@ -68,35 +72,37 @@ class EmbeddedCache:
         )
 
     async def put(self, fingerprint: str, completed: Completed) -> None:
-        """Keep the response for the cache's lifetime; too large or no room: keep nothing."""
+        """Keep the response for the cache's lifetime; too large or no room: keep nothing.
+
+        It is written with what is asked of the store next, mostly the end of the job that it answers.
+        """
         size = len(completed.body) + len(fingerprint)
         if size > min(self._options.cache_entry_bytes, self._options.cache_bytes):
             return
         now = to_us(self._clock.now())
-        values = (
-            fingerprint,
-            size,
-            hashlib.sha256(completed.body).digest(),
-            now,
-            now + span_us(self._options.cache_ttl),
-            outcomes.about(completed),
-            completed.body,
-        )
-        room = self._options.cache_bytes - size
-
-        def write(connection: apsw.Connection) -> None:
-            connection.execute("DELETE FROM cache WHERE fingerprint = ?", (fingerprint,))
-            if _make_room(connection, room):
-                connection.execute(
-                    "INSERT INTO cache (fingerprint, size, sha256, used_at, expires_at, about, body)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
-
         try:
-            await self._file.run(write)
+            self._file.join(
+                lambda books: self._write(books, fingerprint, completed, now)
+            ).add_done_callback(self._noted)
         except StoreUnavailable as error:
-            self._trouble("a response could not be cached; it is answered all the same", error)
+            self._trouble(_NOT_CACHED, error)
+
+    def _write(self, books: Books, fingerprint: str, completed: Completed, now: int) -> None:
+        about, checksum = books.page(Written).of(completed)
+        size = len(completed.body) + len(fingerprint)
+        expires_at = now + span_us(self._options.cache_ttl)
+        books.page(_Shelf).put(
+            (fingerprint, size, checksum, now, expires_at, about, completed.body),
+            size=size,
+            bound=self._options.cache_bytes,
+        )
+
+    def _noted(self, put: asyncio.Future[None]) -> None:
+        error = None if put.cancelled() else put.exception()
+        if isinstance(error, StoreUnavailable):
+            self._trouble(_NOT_CACHED, error)
+        elif error is not None:
+            raise error
 
     def _trouble(self, what: str, error: StoreUnavailable | None = None) -> None:
         self._listener.tell(
@@ -108,13 +114,58 @@ class EmbeddedCache:
         )
 
 
-def _read(connection: apsw.Connection, fingerprint: str, now: int) -> _Entry | None:
-    found = connection.execute(
-        "SELECT number, sha256, used_at, about, body FROM cache"
-        " WHERE fingerprint = ? AND expires_at > ?",
-        (fingerprint, now),
-    ).fetchone()
-    return None if found is None else _Entry._make(found)
+class _Shelf:
+    """The page of the cache: what is put there is written together."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._total: int | None = None
+        self._put: dict[str, tuple[Any, ...]] = {}
+
+    def read(self, fingerprint: str, now: int) -> _Entry | None:
+        """Give what is kept under a fingerprint."""
+        if fingerprint in self._put:
+            self.write()
+        found = self._connection.execute(
+            "SELECT number, sha256, used_at, about, body FROM cache"
+            " WHERE fingerprint = ? AND expires_at > ?",
+            (fingerprint, now),
+        ).fetchone()
+        return None if found is None else _Entry._make(found)
+
+    def put(self, values: tuple[Any, ...], *, size: int, bound: int) -> None:
+        """Keep a response, in place of the one with its fingerprint; no room: keep nothing."""
+        if self._total is None:
+            self._total = self._connection.execute("SELECT size FROM cache_total").get
+        # What is replaced is not taken off before it is written: at the worst room is made a little too soon.
+        total: int = self._total + size
+        self._put[values[0]] = values
+        self._total = total
+        if total > bound:
+            del self._put[values[0]]
+            self.write()
+            self._connection.execute("DELETE FROM cache WHERE fingerprint = ?", values[:1])
+            if _make_room(self._connection, bound - size):
+                self._put[values[0]] = values
+                self.write()
+            self._total = None
+
+    def forget(self) -> None:
+        """Read the total anew."""
+        self._total = None
+
+    def write(self) -> None:
+        """Write what was put."""
+        if self._put:
+            self._connection.executemany(
+                "DELETE FROM cache WHERE fingerprint = ?", [(each,) for each in self._put]
+            )
+            self._connection.executemany(
+                "INSERT INTO cache (fingerprint, size, sha256, used_at, expires_at, about, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                self._put.values(),
+            )
+            self._put = {}
 
 
 def _drop(connection: apsw.Connection, number: int) -> None:

@@ -4,14 +4,6 @@ from worker.store.embedded.transaction import Transaction
 from worker.store.instants import span_us
 
 
-def is_called_off(transaction: Transaction, job_id: str) -> bool:
-    """Tell whether the job is to end as cancelled."""
-    found = transaction.connection.execute(
-        "SELECT 1 FROM called_off WHERE job_id = ?", (job_id,)
-    ).fetchone()
-    return found is not None
-
-
 def call_off(transaction: Transaction, job_id: str) -> None:
     """Let the job end as cancelled as soon as a worker has it in hand."""
     transaction.connection.execute(
@@ -22,6 +14,8 @@ def call_off(transaction: Transaction, job_id: str) -> None:
 
 def forget(transaction: Transaction, job_id: str) -> None:
     """Drop what the job's record makes superfluous."""
+    if not transaction.jobs.is_called_off(job_id):
+        return
     transaction.connection.execute("DELETE FROM called_off WHERE job_id = ?", (job_id,))
 
 

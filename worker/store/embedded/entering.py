@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from worker.core.model import Decided, Job, Joined, State
-from worker.store.embedded import claims, rows
+from worker.store.embedded import claims
 from worker.store.embedded.rows import JobRow, Line
 from worker.store.embedded.standing import standing
 from worker.store.embedded.transaction import Transaction
@@ -20,13 +20,12 @@ def enter(transaction: Transaction, job: Job) -> JobRow | Decided:
     The first delivery of a submission that does not carry the open job only has its route noted: another
     message brings the job, so this one neither calls nor ends nor parks it.
     """
-    connection = transaction.connection
-    row = rows.load(connection, job.id)
+    row = transaction.jobs.row(job.id)
     decided = standing(transaction, row, job)
     if decided is not None:
         return decided
     if row is None:
-        row = rows.insert(transaction, job)
+        row = transaction.jobs.insert(job, expires_at=_expiry_of_open(transaction, job))
     elif row.state is State.OPEN and job.first and job.submission.id != row.carrier:
         if not _is_abandoned(transaction, row):
             return _join(transaction, row, job)
@@ -35,12 +34,12 @@ def enter(transaction: Transaction, job: Job) -> JobRow | Decided:
         row = _reopen(transaction, row, job)
     elif job.generation > row.generation:
         row = _catch_up(transaction, row, job)
-    rows.note_submission(connection, row.number, job.submission)
+    transaction.jobs.note_submission(row.number, job.submission)
     return row
 
 
 def _join(transaction: Transaction, row: JobRow, job: Job) -> Joined:
-    rows.note_submission(transaction.connection, row.number, job.submission)
+    transaction.jobs.note_submission(row.number, job.submission)
     claim = claims.of_job(transaction, row.id)
     if claim is not None:
         claims.want(transaction, claim, job)
@@ -69,11 +68,11 @@ def _adopt(transaction: Transaction, row: JobRow, job: Job) -> JobRow:
             job.submission.id,
             to_us(job.deadline),
             to_us(job.received_at),
-            rows.expiry_of_open(transaction, job),
+            _expiry_of_open(transaction, job),
             row.number,
         ),
     )
-    adopted = rows.load(transaction.connection, row.id)
+    adopted = transaction.jobs.row(row.id)
     assert adopted is not None  # noqa: S101  # the row was just written in this transaction
     return adopted
 
@@ -101,7 +100,7 @@ def _reopen(transaction: Transaction, row: JobRow, job: Job) -> JobRow:
             received_at,
             to_us(job.submitted_at),
             to_us(job.deadline),
-            rows.expiry_of_open(transaction, job),
+            _expiry_of_open(transaction, job),
             row.number,
             row.run,
         ),
@@ -109,23 +108,30 @@ def _reopen(transaction: Transaction, row: JobRow, job: Job) -> JobRow:
     connection.execute("UPDATE submissions SET heard = 0 WHERE job = ?", (row.number,))
     connection.execute("DELETE FROM letters WHERE job = ?", (row.number,))
     connection.execute("DELETE FROM bodies WHERE job = ?", (row.number,))
-    opened = rows.load(connection, row.id)
+    opened = transaction.jobs.row(row.id)
     assert opened is not None  # noqa: S101  # the row was just written in this transaction
-    rows.add_line(transaction, opened, Line(what="replayed", attempt=0))
+    transaction.jobs.add_line(opened, Line(what="replayed", attempt=0), at=transaction.now)
     return opened
 
 
 def _catch_up(transaction: Transaction, row: JobRow, job: Job) -> JobRow:
     """Believe the message where the file has lost its last commits: its generation was parked once."""
-    transaction.connection.execute(
-        "UPDATE jobs SET generation = ?, park_kind = NULL, park_after = NULL, park_until = NULL,"
-        " park_carried = NULL WHERE number = ?",
-        (job.generation, row.number),
-    )
-    return row._replace(
+    caught_up = row._replace(
         generation=job.generation,
         park_kind=None,
         park_after=None,
         park_until=None,
         park_carried=None,
     )
+    transaction.jobs.change(
+        caught_up,
+        "UPDATE jobs SET generation = ?, park_kind = NULL, park_after = NULL, park_until = NULL,"
+        " park_carried = NULL WHERE number = ?",
+        (job.generation, row.number),
+    )
+    return caught_up
+
+
+def _expiry_of_open(transaction: Transaction, job: Job) -> int:
+    """Give the instant from which a job that never ends is forgotten: long after its deadline."""
+    return max(to_us(job.deadline), transaction.now) + span_us(transaction.options.record_ttl)

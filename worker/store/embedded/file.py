@@ -4,15 +4,16 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import apsw
 
 from worker.errors import StoreUnavailable
+from worker.store.embedded.books import Books
 from worker.store.embedded.connection import connect, unavailable
+from worker.store.embedded.jobs import Ahead, Jobs
 from worker.store.embedded.options import EmbeddedOptions
 
 T = TypeVar("T")
@@ -29,23 +30,24 @@ _EVERYBODYS: Final = (
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class _Waiting:
-    act: Callable[[apsw.Connection], Any]
+class _Waiting(NamedTuple):
+    act: Callable[[Books], Any]
     future: asyncio.Future[Any]
     writes: bool
+    ahead: Ahead | None
 
 
 _Settled: TypeAlias = tuple[_Waiting, Any, Exception | None]
+_Afterwards: TypeAlias = list[Callable[[], None]]
 
 
 class EmbeddedFile:
     """One SQLite file behind one thread.
 
-    An operation is a plain function of the connection. It may run twice (the first run rolled back), so
-    whatever it does besides must be safe to repeat. All operations of one turn of the event loop, and all that wait when the
-    thread gets free, share one transaction; when one of them raises, each runs in a transaction of its
-    own, so that only the guilty one fails. A caller that is cancelled leaves its operation done or not
+    An operation is a plain function, of the connection or of the transaction's `Books`. It may run twice (the first run
+    rolled back), so whatever it does besides must be safe to repeat. All operations of one turn of the event loop, and all
+    that wait when the thread gets free, share one transaction, in their order; when one of them raises, each runs in a
+    transaction of its own, so that only the guilty one fails. A caller that is cancelled leaves its operation done or not
     done, never half done.
     """
 
@@ -79,17 +81,26 @@ class EmbeddedFile:
         ).start()
         await opened
 
-    def submit(
-        self, act: Callable[[apsw.Connection], T], *, writes: bool = True
+    def join(
+        self, act: Callable[[Books], T], *, writes: bool = True, ahead: Ahead | None = None
     ) -> asyncio.Future[T]:
-        """Queue an operation; the future ends after its commit. Cancelling it may come too late."""
+        """Queue an operation on the books; the future ends after its commit. Cancelling it may come too late.
+
+        `ahead`: what it will look for, which is read for all that share a transaction at once.
+        """
         if self._loop is None or self._closing:
             raise self._closed()
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._turn:
             self._loop.call_soon(self._hand_over)
-        self._turn.append(_Waiting(act=act, future=future, writes=writes))
+        self._turn.append(_Waiting(act, future, writes, ahead))
         return future
+
+    def submit(
+        self, act: Callable[[apsw.Connection], T], *, writes: bool = True
+    ) -> asyncio.Future[T]:
+        """Queue an operation on the tables themselves; see `join`."""
+        return self.join(lambda books: act(books.straight()), writes=writes)
 
     async def run(self, act: Callable[[apsw.Connection], T], *, writes: bool = True) -> T:
         """Give the operation's value after its commit.
@@ -125,7 +136,7 @@ class EmbeddedFile:
             self._identity = _identity(self.path)
             self._call(_succeed, opened)
             while not self._closing and (batch := self._next()) is not None:
-                self._call(_deliver, self._settle(connection, batch))
+                self._call(_deliver, *self._settle(connection, batch))
             connection.close()
         self._call(self._finish)
 
@@ -145,25 +156,43 @@ class EmbeddedFile:
             batch += more
         return batch
 
-    def _settle(self, connection: apsw.Connection, batch: list[_Waiting]) -> list[_Settled]:
+    def _settle(
+        self, connection: apsw.Connection, batch: list[_Waiting]
+    ) -> tuple[list[_Settled], _Afterwards]:
         wanted = [waiting for waiting in batch if not waiting.future.cancelled()]
         began = time.monotonic()
         try:
-            values = self._transact(connection, wanted)
+            values, afterwards = self._transact(connection, wanted)
         except Exception as error:  # noqa: BLE001  # a thread's border: each caller gets its own error
             if len(wanted) > 1 and not isinstance(error, _EVERYBODYS):
-                return [one for waiting in wanted for one in self._settle(connection, [waiting])]
+                return self._settle_each(connection, wanted)
             told = unavailable(error, str(self.path))
             if isinstance(told, StoreUnavailable):
                 self._failed()
-            return [(waiting, None, told) for waiting in wanted]
+            return [(waiting, None, told) for waiting in wanted], []
         if time.monotonic() - began > self._options.renew_every.total_seconds():
             self._failed()  # whoever else wanted to write waited as long
-        return [(waiting, value, None) for waiting, value in zip(wanted, values, strict=True)]
+        settled: list[_Settled] = [
+            (waiting, value, None) for waiting, value in zip(wanted, values, strict=True)
+        ]
+        return settled, afterwards
 
-    def _transact(self, connection: apsw.Connection, wanted: list[_Waiting]) -> list[Any]:
+    def _settle_each(
+        self, connection: apsw.Connection, wanted: list[_Waiting]
+    ) -> tuple[list[_Settled], _Afterwards]:
+        settled = list[_Settled]()
+        afterwards = _Afterwards()
+        for waiting in wanted:
+            one, then = self._settle(connection, [waiting])
+            settled += one
+            afterwards += then
+        return settled, afterwards
+
+    def _transact(
+        self, connection: apsw.Connection, wanted: list[_Waiting]
+    ) -> tuple[list[Any], _Afterwards]:
         if not wanted:
-            return []
+            return [], []
         if _identity(self.path) != self._identity:
             raise StoreUnavailable(
                 f"the store {self.path} was moved or replaced under the running worker; restart the worker"
@@ -171,14 +200,19 @@ class EmbeddedFile:
         writes = any(waiting.writes for waiting in wanted)
         connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
         try:
-            values = [waiting.act(connection) for waiting in wanted]
+            books = Books(connection)
+            ahead = [waiting.ahead for waiting in wanted if waiting.ahead is not None]
+            if len(ahead) > 1:
+                books.page(Jobs).look_ahead(ahead)
+            values = [waiting.act(books) for waiting in wanted]
+            books.write()
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:  # some errors of SQLite have rolled back already
                 connection.execute("ROLLBACK")
             raise
         self.commits += writes
-        return values
+        return values, books.afterwards
 
     def _call(self, function: Callable[..., None], *values: object) -> None:
         assert self._loop is not None  # noqa: S101  # open() has set it before the thread began
@@ -207,7 +241,9 @@ def _identity(path: Path) -> tuple[int, int]:
     return (found.st_dev, found.st_ino)
 
 
-def _deliver(settled: list[_Settled]) -> None:
+def _deliver(settled: list[_Settled], afterwards: _Afterwards) -> None:
+    for then in afterwards:
+        then()
     for waiting, value, error in settled:
         if error is not None:
             _fail(waiting.future, error)

@@ -5,10 +5,9 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
-import apsw
-
+from producer_sdk.wire import Dedupe
 from worker.core.events import Trouble
 from worker.core.model import (
     AskAnswer,
@@ -28,21 +27,22 @@ from worker.core.model import (
 )
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
-from worker.store.embedded import asking, beginning, calling_off, claims, rows, settling
+from worker.store.embedded import asking, beginning, calling_off, claims, settling, standing
+from worker.store.embedded.books import Books
 from worker.store.embedded.carrying import carry
 from worker.store.embedded.file import EmbeddedFile
+from worker.store.embedded.jobs import Ahead, Jobs
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
-from worker.store.embedded.standing import standing
+from worker.store.embedded.rows import Claim
 from worker.store.embedded.transaction import Transaction
+from worker.store.embedded.written import Written
 from worker.store.instants import from_us, to_us
 from worker.store.watch import Watch
 
 T = TypeVar("T")
 # An embedded store cannot notify other processes: a follower learns of their releases this late.
 _POLL_S: Final = 0.05
-
-_Told: TypeAlias = tuple[T, Transaction]
 
 
 class EmbeddedLedger:
@@ -74,23 +74,19 @@ class EmbeddedLedger:
 
     async def find(self, job: Job) -> Decided | CalledOff | None:
         """Tell what was decided for this delivery already; None: nothing, it may go on."""
-
-        def found(transaction: Transaction) -> Decided | CalledOff | None:
-            row = rows.load(transaction.connection, job.id)
-            decided = standing(transaction, row, job)
-            if decided is None and calling_off.is_called_off(transaction, job.id):
-                return CalledOff()
-            return decided
-
-        return await self._run(found, writes=False)
+        return await self._file.join(
+            lambda books: standing.find(self._in(books), job), writes=False, ahead=Ahead(job.id)
+        )
 
     async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
         """Claim the job's call and count the attempt, or say why not."""
-        running = self._submit(
-            lambda transaction: beginning.begin(transaction, job, max_attempts), writes=True
+        shared = job.dedupe is not Dedupe.OFF
+        running = self._file.join(
+            lambda books: beginning.begin(self._in(books), job, max_attempts),
+            ahead=Ahead(job.id, job.submission.id, job.claim_key, answer=shared),
         )
         try:
-            return self._told(await asyncio.shield(running))
+            return await asyncio.shield(running)
         except asyncio.CancelledError:
             running.add_done_callback(partial(self._give_back, job))
             raise
@@ -99,10 +95,11 @@ class EmbeddedLedger:
         self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
     ) -> Decided | Follow:
         """Record outcome and settlement of the run together, and say who has to hear."""
-        return await self._run(
-            lambda transaction: settling.end(
-                transaction, job, outcome, settlement, work=work, claimed=claimed
-            )
+        return await self._file.join(
+            lambda books: settling.end(
+                self._in(books), job, outcome, settlement, work=work, claimed=claimed
+            ),
+            ahead=Ahead(job.id, job.submission.id, ends=True),
         )
 
     async def park(
@@ -116,15 +113,18 @@ class EmbeddedLedger:
         claimed: bool,
     ) -> Decided:
         """Record that this generation waits as a parked copy."""
-        return await self._run(
-            lambda transaction: settling.park(
-                transaction, job, settlement, until, work=work, why=why, claimed=claimed
-            )
+        return await self._file.join(
+            lambda books: settling.park(
+                self._in(books), job, settlement, until, work=work, why=why, claimed=claimed
+            ),
+            ahead=Ahead(job.id, job.submission.id, ends=True),
         )
 
     async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
         """Note that a settlement was carried out: the broker has confirmed what it publishes."""
-        await self._run(lambda transaction: carry(transaction, job, heard, letter=letter))
+        await self._file.join(
+            lambda books: carry(self._in(books), job, heard, letter=letter), ahead=Ahead(job.id)
+        )
 
     async def released(self, claim_key: str, *, at_most: timedelta) -> None:
         """Return as soon as nobody alive holds the claim, at the latest after `at_most`."""
@@ -179,33 +179,31 @@ class EmbeddedLedger:
                 (json.dumps(list(keys)),),
             ).fetchall()
             return frozenset(
-                claim.key
-                for claim in map(claims.Claim._make, found)
-                if claims.lives(transaction, claim)
+                claim.key for claim in map(Claim._make, found) if claims.lives(transaction, claim)
             )
 
         return await self._run(held, writes=False)
 
     async def _run(self, operation: Callable[[Transaction], T], *, writes: bool = True) -> T:
-        return self._told(await self._submit(operation, writes=writes))
+        return await self._file.join(lambda books: operation(self._in(books)), writes=writes)
 
-    def _submit(
-        self, operation: Callable[[Transaction], T], *, writes: bool
-    ) -> asyncio.Future[_Told[T]]:
-        def act(connection: apsw.Connection) -> _Told[T]:
-            transaction = Transaction(
-                connection=connection,
+    def _in(self, books: Books) -> Transaction:
+        """Give what the ledger's operations in one transaction share."""
+        facts: Transaction | None = books.facts
+        if facts is None:
+            facts = books.facts = Transaction(
+                books=books,
+                jobs=books.page(Jobs),
+                written=books.page(Written),
                 me=self._owner.token,
                 now=to_us(self._clock.now()),
                 alive=self._owner.alive,
                 options=self._options,
             )
-            return operation(transaction), transaction
+            books.afterwards.append(partial(self._tell, facts))
+        return facts
 
-        return self._file.submit(act, writes=writes)
-
-    def _told(self, told: _Told[T]) -> T:
-        value, transaction = told
+    def _tell(self, transaction: Transaction) -> None:
         for key in transaction.freed:
             self._watch.wake(key)
         for job_id in transaction.damaged:
@@ -216,22 +214,19 @@ class EmbeddedLedger:
                     error="checksum mismatch: check the disk",
                 )
             )
-        return value
 
-    def _give_back(self, job: Job, begun: asyncio.Future[_Told[Beginning]]) -> None:
+    def _give_back(self, job: Job, begun: asyncio.Future[Beginning]) -> None:
         if begun.cancelled() or begun.exception() is not None:
             return
-        if not isinstance(self._told(begun.result()), Started):
+        if not isinstance(begun.result(), Started):
             return
         try:
-            undone = self._submit(
-                lambda transaction: beginning.give_back(transaction, job), writes=True
-            )
+            undone = self._file.join(lambda books: beginning.give_back(self._in(books), job))
         except StoreUnavailable:  # closed meanwhile: the claim falls with this process
             return
         undone.add_done_callback(self._note_given_back)
 
-    def _note_given_back(self, undone: asyncio.Future[_Told[None]]) -> None:
+    def _note_given_back(self, undone: asyncio.Future[None]) -> None:
         error = None if undone.cancelled() else undone.exception()
         if error is not None:
             self._listener.tell(
@@ -241,5 +236,3 @@ class EmbeddedLedger:
                     error=type(error).__name__,
                 )
             )
-        elif not undone.cancelled():
-            self._told(undone.result())

@@ -40,8 +40,8 @@ class EmbeddedLimits:
         """Count all charges, or none and say how long to wait; see `Limits.take`."""
         if not charges:
             return Taken()
-        return await self._file.run(
-            lambda connection: _take(connection, charges, to_us(self._clock.now()))
+        return await self._file.join(
+            lambda books: _take(books.page(_Meters), charges, to_us(self._clock.now()))
         )
 
     async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
@@ -53,49 +53,71 @@ class EmbeddedLimits:
             if amount != charge.amount
         ]
         if slot is not None and changed:
-            await self._file.run(
-                lambda connection: _settle(connection, changed, slot, to_us(self._clock.now()))
+            await self._file.join(
+                lambda books: _settle(books.page(_Meters), changed, slot, to_us(self._clock.now()))
             )
 
 
-def _take(connection: apsw.Connection, charges: Sequence[Charge], now: int) -> Taken | Full:
-    levels = [_level(connection, charge, now) for charge in charges]
+class _Meters:
+    """The page of the meters: a few rows, which every call changes."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._levels: dict[str, Level] = {}
+        self._changed: dict[str, Level] = {}
+
+    def level(self, charge: Charge, now: int) -> Level:
+        """Give what a charge's meter has counted, as it is now."""
+        name = charge.meter.name
+        level = self._levels.get(name)
+        if level is None:
+            row = self._connection.execute(
+                "SELECT newest, paced_until, amounts FROM meters WHERE name = ?", (name,)
+            ).fetchone()
+            if row is None:
+                return aged(_UNUSED, now)
+            newest, paced_until, amounts = row
+            level = self._levels[name] = Level(
+                newest=newest, paced_until=paced_until, amounts=_AMOUNTS.unpack(amounts)
+            )
+        aging = aged(level, now)
+        if aging.newest < level.newest:
+            # The clock was put back; else it would count as of now again and again.
+            self.keep(charge, aging)
+        return aging
+
+    def keep(self, charge: Charge, level: Level) -> None:
+        """Change what a charge's meter has counted."""
+        self._levels[charge.meter.name] = self._changed[charge.meter.name] = level
+
+    def forget(self) -> None:
+        """Read all anew when it is looked for next."""
+        self._levels = {}
+
+    def write(self) -> None:
+        """Write what was changed."""
+        if self._changed:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO meters (name, newest, paced_until, amounts) VALUES (?, ?, ?, ?)",
+                [
+                    (name, level.newest, level.paced_until, _AMOUNTS.pack(*level.amounts))
+                    for name, level in self._changed.items()
+                ],
+            )
+            self._changed = {}
+
+
+def _take(meters: _Meters, charges: Sequence[Charge], now: int) -> Taken | Full:
+    levels = [meters.level(charge, now) for charge in charges]
     waits = [wait_us(level, charge, now) for level, charge in zip(levels, charges, strict=True)]
     full = longest(waits, charges)
     if full is not None:
         return full
     for level, charge in zip(levels, charges, strict=True):
-        _keep(connection, charge, counted(level, charge, now))
+        meters.keep(charge, counted(level, charge, now))
     return Taken(charges=tuple(charges), slot=levels[0].newest)
 
 
-def _settle(
-    connection: apsw.Connection, changed: Sequence[tuple[Charge, int]], slot: int, now: int
-) -> None:
+def _settle(meters: _Meters, changed: Sequence[tuple[Charge, int]], slot: int, now: int) -> None:
     for charge, amount in changed:
-        level = _level(connection, charge, now)
-        _keep(connection, charge, settled(level, charge, amount, slot))
-
-
-def _level(connection: apsw.Connection, charge: Charge, now: int) -> Level:
-    row = connection.execute(
-        "SELECT newest, paced_until, amounts FROM meters WHERE name = ?", (charge.meter.name,)
-    ).fetchone()
-    if row is None:
-        return aged(_UNUSED, now)
-    newest, paced_until, amounts = row
-    level = aged(
-        Level(newest=newest, paced_until=paced_until, amounts=_AMOUNTS.unpack(amounts)), now
-    )
-    if (
-        level.newest < newest
-    ):  # the clock was put back; else it would count as of now again and again
-        _keep(connection, charge, level)
-    return level
-
-
-def _keep(connection: apsw.Connection, charge: Charge, level: Level) -> None:
-    connection.execute(
-        "INSERT OR REPLACE INTO meters (name, newest, paced_until, amounts) VALUES (?, ?, ?, ?)",
-        (charge.meter.name, level.newest, level.paced_until, _AMOUNTS.pack(*level.amounts)),
-    )
+        meters.keep(charge, settled(meters.level(charge, now), charge, amount, slot))

@@ -22,14 +22,14 @@ class EmbeddedRationing:
 
     async def permit(self, lane: str, *, per_minute: int) -> Permit | NoPermit:
         """Give the right to start one call now, and count it; or say how long to wait."""
-        return await self._file.run(
-            lambda connection: _permit(connection, lane, per_minute, to_us(self._clock.now()))
+        return await self._file.join(
+            lambda books: _permit(books.aside, lane, per_minute, to_us(self._clock.now()))
         )
 
     async def give_back(self, lane: str, permit: Permit) -> None:
         """Take back a permit under which no call was started."""
-        await self._file.run(
-            lambda connection: connection.execute(
+        await self._file.join(
+            lambda books: books.aside.execute(
                 "DELETE FROM permits WHERE lane = ? AND number = ?", (lane, permit.number)
             ).fetchall()
         )

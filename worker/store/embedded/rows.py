@@ -1,16 +1,23 @@
-"""One job's rows: its own, its submissions and its history."""
+"""A job's rows, as they are read: its own, its claim's, and its history."""
 
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 import apsw
 
-from worker.core.model import HistoryEntry, Job, State, Submission, Tally, Work
+from worker.core.model import HistoryEntry, State, Tally, Work
 from worker.core.money import dollars, whole
-from worker.store.embedded.transaction import Transaction
-from worker.store.instants import from_us, span_us, to_us
+from worker.store.instants import from_us
 
 # A job that waits for weeks writes a line each time it is parked; its newest lines are kept.
 HISTORY_LINES: Final = 200
+
+_LOADED: Final = (
+    "SELECT number, id, content_hash, state, run, generation, carrier, received_at, submitted_at,"
+    " begun_at, attempts, calls, refusals, snoozes, upstream, spent, unpriced, outcome, ended_at,"
+    " letter_due, park_kind, park_after, park_until, park_carried FROM jobs"
+)
+_STATES: Final = {state.value: state for state in State}
 
 
 class JobRow(NamedTuple):
@@ -25,21 +32,21 @@ class JobRow(NamedTuple):
     carrier: str
     received_at: int
     submitted_at: int
-    begun_at: int | None
-    attempts: int
-    calls: int
-    refusals: int
-    snoozes: int
-    upstream: int
-    spent: str
-    unpriced: int
-    outcome: str | None
-    ended_at: int | None
-    letter_due: int
-    park_kind: str | None
-    park_after: int | None
-    park_until: int | None
-    park_carried: int | None
+    begun_at: int | None = None
+    attempts: int = 0
+    calls: int = 0
+    refusals: int = 0
+    snoozes: int = 0
+    upstream: int = 0
+    spent: str = "0"
+    unpriced: int = 0
+    outcome: str | None = None
+    ended_at: int | None = None
+    letter_due: int = 0
+    park_kind: str | None = None
+    park_after: int | None = None
+    park_until: int | None = None
+    park_carried: int | None = None
 
     @property
     def tally(self) -> Tally:
@@ -58,6 +65,24 @@ class JobRow(NamedTuple):
         return str(int(self.spent) + whole(work.spent))
 
 
+class Claim(NamedTuple):
+    """A row of `claims`."""
+
+    key: str
+    owner: str
+    job_id: str
+    run: int
+    followed: int = 0
+
+
+class Answer(NamedTuple):
+    """A row of `answers`: the run that ended under a claim key."""
+
+    job_id: str
+    run: int
+    ended_at: int
+
+
 class Line(NamedTuple):
     """What a line of history says besides when and in which run."""
 
@@ -72,123 +97,22 @@ class Line(NamedTuple):
 
 def load(connection: apsw.Connection, job_id: str) -> JobRow | None:
     """Give a job's row."""
+    found = connection.execute(f"{_LOADED} WHERE id = ?", (job_id,)).fetchone()  # a constant
+    return None if found is None else _row(found)
+
+
+def load_all(connection: apsw.Connection, job_ids: str) -> list[JobRow]:
+    """Give the rows of these jobs, as far as there are any. `job_ids` is a JSON list."""
     found = connection.execute(
-        "SELECT number, id, content_hash, state, run, generation, carrier, received_at, submitted_at,"
-        " begun_at, attempts, calls, refusals, snoozes, upstream, spent, unpriced, outcome, ended_at,"
-        " letter_due, park_kind, park_after, park_until, park_carried FROM jobs WHERE id = ?",
-        (job_id,),
-    ).fetchone()
-    if found is None:
-        return None
-    row = JobRow._make(found)
-    return row._replace(state=State(row.state))
-
-
-def insert(transaction: Transaction, job: Job) -> JobRow:
-    """Write the row of a job that the ledger does not know, as this delivery shows it."""
-    transaction.connection.execute(
-        "INSERT INTO jobs (id, tenant, key, tier, lane, path, model, content_hash, priority, state,"
-        " run, generation, carrier, received_at, submitted_at, deadline, expires_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'open', ?, ?, ?, ?, ?, ?, ?)",
-        (
-            job.id,
-            job.tenant,
-            job.key,
-            job.tier,
-            job.lane.value,
-            job.path,
-            job.model,
-            job.content_hash,
-            job.priority,
-            job.run,
-            job.generation,
-            job.submission.id,
-            to_us(job.received_at),
-            to_us(job.submitted_at),
-            to_us(job.deadline),
-            expiry_of_open(transaction, job),
-        ),
+        f"{_LOADED} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608  # a constant
+        (job_ids,),
     )
-    return JobRow(
-        number=transaction.connection.last_insert_rowid(),
-        id=job.id,
-        content_hash=job.content_hash,
-        state=State.OPEN,
-        run=job.run,
-        generation=job.generation,
-        carrier=job.submission.id,
-        received_at=to_us(job.received_at),
-        submitted_at=to_us(job.submitted_at),
-        begun_at=None,
-        attempts=0,
-        calls=0,
-        refusals=0,
-        snoozes=0,
-        upstream=0,
-        spent="0",
-        unpriced=0,
-        outcome=None,
-        ended_at=None,
-        letter_due=0,
-        park_kind=None,
-        park_after=None,
-        park_until=None,
-        park_carried=None,
-    )
+    return [_row(each) for each in found]
 
 
-def expiry_of_open(transaction: Transaction, job: Job) -> int:
-    """Give the instant from which a job that never ends is forgotten: long after its deadline."""
-    return max(to_us(job.deadline), transaction.now) + span_us(transaction.options.record_ttl)
-
-
-def note_submission(connection: apsw.Connection, number: int, submission: Submission) -> None:
-    """Note a submission that has not heard yet; one that is known stays as it is."""
-    connection.execute(
-        "INSERT OR IGNORE INTO submissions (job, id, reply_to, heard) VALUES (?, ?, ?, 0)",
-        (number, submission.id, submission.reply_to),
-    )
-
-
-def to_hear(
-    connection: apsw.Connection, number: int, submission: Submission
-) -> tuple[Submission, ...]:
-    """Give the submissions that have not heard yet, this one included unless it has heard."""
-    known = {
-        id_: (Submission(id=id_, reply_to=reply_to), heard)
-        for id_, reply_to, heard in connection.execute(
-            "SELECT id, reply_to, heard FROM submissions WHERE job = ? AND (heard = 0 OR id = ?)",
-            (number, submission.id),
-        )
-    }
-    known.setdefault(submission.id, (submission, 0))
-    return tuple(one for one, heard in known.values() if not heard)
-
-
-def add_line(transaction: Transaction, row: JobRow, line: Line) -> None:
-    """Write a line of the job's history."""
-    written = transaction.connection.execute(
-        "INSERT INTO history (job, line, at, run, generation, attempt, what, kind, status, endpoint,"
-        " calls, upstream_ms) VALUES (?1, (SELECT coalesce(max(line), 0) + 1 FROM history WHERE job = ?1),"
-        " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING line",
-        (
-            row.number,
-            transaction.now,
-            row.run,
-            row.generation,
-            line.attempt,
-            line.what,
-            line.kind,
-            line.status,
-            line.endpoint,
-            line.calls,
-            line.upstream_us // 1000,
-        ),
-    ).get
-    if written > HISTORY_LINES:
-        transaction.connection.execute(
-            "DELETE FROM history WHERE job = ? AND line <= ?", (row.number, written - HISTORY_LINES)
-        )
+def _row(found: Iterable[Any]) -> JobRow:
+    number, job_id, content_hash, state, *rest = found
+    return JobRow(number, job_id, content_hash, _STATES[state], *rest)
 
 
 def history_of(
@@ -196,23 +120,27 @@ def history_of(
 ) -> tuple[HistoryEntry, ...]:
     """Give a job's history, oldest line first; `run`: that run's alone."""
     return tuple(
-        HistoryEntry(
-            at=from_us(at),
-            run=of_run,
-            generation=generation,
-            attempt=attempt,
-            what=what,
-            kind=kind,
-            status=status,
-            endpoint=endpoint,
-            calls=calls,
-            upstream_ms=upstream_ms,
+        entry(line)
+        for line in connection.execute(
+            "SELECT line, at, run, generation, attempt, what, kind, status, endpoint, calls, upstream_ms"
+            " FROM history WHERE job = ? AND run = coalesce(?, run) ORDER BY line",
+            (number, run),
         )
-        for at, of_run, generation, attempt, what, kind, status, endpoint, calls, upstream_ms in (
-            connection.execute(
-                "SELECT at, run, generation, attempt, what, kind, status, endpoint, calls, upstream_ms"
-                " FROM history WHERE job = ? AND run = coalesce(?, run) ORDER BY line",
-                (number, run),
-            )
-        )
+    )
+
+
+def entry(line: tuple[Any, ...]) -> HistoryEntry:
+    """Give what a line says, of its row from `line` on."""
+    _, at, run, generation, attempt, what, kind, status, endpoint, calls, upstream_ms = line
+    return HistoryEntry(
+        at=from_us(at),
+        run=run,
+        generation=generation,
+        attempt=attempt,
+        what=what,
+        kind=kind,
+        status=status,
+        endpoint=endpoint,
+        calls=calls,
+        upstream_ms=upstream_ms,
     )

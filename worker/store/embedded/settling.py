@@ -29,10 +29,9 @@ from worker.core.model import (
     Work,
 )
 from worker.store import outcomes
-from worker.store.embedded import bodies, calling_off, claims, rows
-from worker.store.embedded.claims import Claim
+from worker.store.embedded import bodies, calling_off, claims
 from worker.store.embedded.entering import enter
-from worker.store.embedded.rows import JobRow, Line
+from worker.store.embedded.rows import Claim, JobRow, Line
 from worker.store.embedded.standing import record, standing
 from worker.store.embedded.transaction import Transaction
 from worker.store.instants import span_us, to_us
@@ -71,20 +70,21 @@ def write_end(  # noqa: PLR0917  # an end's own parts
     work: Work,
 ) -> Ended:
     """Write the terminal record of an open run whose claim is released, and say who has to hear."""
-    ended = _ended(row, outcome, settlement, work)._replace(ended_at=transaction.now)
+    ended = _ended(transaction, row, outcome, settlement, work=work)
     _write_end(transaction, ended)
     calling_off.forget(transaction, row.id)
     if isinstance(outcome, Completed):
-        bodies.keep(transaction, row.number, outcome.body)
+        bodies.keep(transaction, row.number, outcome)
     if isinstance(settlement, DeadLetter):
         _write_letter(transaction, ended, job, outcome=outcome, reason=settlement.reason)
-    rows.add_line(transaction, ended, _line(ended.state.value, ended, work, outcome))
+    line = _line(ended.state.value, ended, work, outcome)
+    transaction.jobs.add_line(ended, line, at=transaction.now)
     return Ended(
         record=record(ended, outcome),
-        hear=rows.to_hear(transaction.connection, row.number, job.submission),
+        hear=transaction.jobs.to_hear(row.number, job.submission),
         letter_due=bool(ended.letter_due),
         written=True,
-        history=rows.history_of(transaction.connection, row.number, row.run),
+        history=transaction.jobs.history(ended),
     )
 
 
@@ -104,7 +104,7 @@ def park(
         return row
     claims.release(transaction, claim)
     running = claims.of_job(transaction, row.id) is not None
-    if not running and calling_off.is_called_off(transaction, row.id):
+    if not running and transaction.jobs.is_called_off(row.id):
         # Nobody waits for the copy any more. While a call runs elsewhere, its process ends the job.
         cancelled = Reply(status=Status.CANCELLED)
         return write_end(transaction, row, job, Failed(kind=Kind.CANCELLED), cancelled, work=work)
@@ -112,7 +112,8 @@ def park(
         return _parked_by_another(transaction, row, job, settlement, until, work=work, why=why)
     snoozed = isinstance(settlement, Snooze)
     kind = "snooze" if snoozed else "retry"
-    transaction.connection.execute(
+    transaction.jobs.change(
+        None,
         "UPDATE jobs SET generation = generation + 1, attempts = max(0, attempts - ?),"
         " calls = calls + ?, refusals = refusals + ?, snoozes = snoozes + ?, upstream = upstream + ?,"
         " spent = ?, unpriced = unpriced + ?,"
@@ -131,8 +132,9 @@ def park(
             row.number,
         ),
     )
+    transaction.jobs.reread(row.id)
     if why is not None:  # a follower's snooze has no reason, and would flood the history
-        rows.add_line(transaction, row, _line(kind, row, work, why))
+        transaction.jobs.add_line(row, _line(kind, row, work, why), at=transaction.now)
     return Parked(settlement=settlement, until=until, carried=False)
 
 
@@ -167,7 +169,7 @@ def _parked_by_another(  # noqa: PLR0917  # a park's own parts
     )
     if why is not None:
         kind = "snooze" if isinstance(settlement, Snooze) else "retry"
-        rows.add_line(transaction, row, _line(kind, row, work, why))
+        transaction.jobs.add_line(row, _line(kind, row, work, why), at=transaction.now)
     stands = standing(transaction, row, job)
     return Stale() if stands is None else stands
 
@@ -181,13 +183,13 @@ def _open(
         if not claims.lives(transaction, claim):
             claims.take_over(transaction, claim)
         elif claimed:
-            stands = standing(transaction, rows.load(transaction.connection, job.id), job)
+            stands = standing(transaction, transaction.jobs.row(job.id), job)
             return (Stale() if stands is None else stands), None
     # Without `claimed`, or of another run, a claim of this process belongs to a call that still runs.
     mine = claimed and claim is not None and claim.owner == transaction.me
     ours = claim if mine and claim is not None and claim.run == job.run else None
     if ours is not None:
-        row = rows.load(transaction.connection, job.id)
+        row = transaction.jobs.row(job.id)
         if row is not None and row.state is State.OPEN and row.run == job.run:
             # Whoever holds the claim has the outcome, also when its delivery came again and was parked by
             # a follower: to leave it to the parked copy would call a second time.
@@ -199,7 +201,14 @@ def _open(
     return entered, ours
 
 
-def _ended(row: JobRow, outcome: Outcome, settlement: Terminal, work: Work) -> JobRow:
+def _ended(
+    transaction: Transaction, row: JobRow, outcome: Outcome, settlement: Terminal, *, work: Work
+) -> JobRow:
+    written = (
+        transaction.written.of(outcome)[0]
+        if isinstance(outcome, Completed)
+        else outcomes.written(outcome)
+    )
     match settlement:
         case Reply(status=status):
             state, letter_due = State(status.value), 0
@@ -208,17 +217,19 @@ def _ended(row: JobRow, outcome: Outcome, settlement: Terminal, work: Work) -> J
     return row._replace(
         state=state,
         letter_due=letter_due,
-        outcome=outcomes.written(outcome),
+        outcome=written,
         calls=row.calls + work.calls,
         refusals=row.refusals + work.refusals,
         upstream=row.upstream + span_us(work.upstream),
         spent=row.spent_with(work),
         unpriced=row.unpriced + work.unpriced,
+        ended_at=transaction.now,
     )
 
 
 def _write_end(transaction: Transaction, ended: JobRow) -> None:
-    transaction.connection.execute(
+    transaction.jobs.change(
+        ended,
         "UPDATE jobs SET state = ?, letter_due = ?, outcome = ?, calls = ?, refusals = ?, upstream = ?,"
         " spent = ?, unpriced = ?, ended_at = ?, expires_at = ? WHERE number = ?",
         (

@@ -2,20 +2,35 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
 from worker.core.money import whole
-from worker.core.spend import KEPT, Cap, Counted, OverBudget, Pot, Reserved, counted, over
+from worker.core.spend import (
+    KEPT,
+    Account,
+    Cap,
+    Counted,
+    OverBudget,
+    Per,
+    Pot,
+    Reserved,
+    counted,
+    over,
+)
 from worker.ports import Clock
 from worker.store.embedded.connection import connect, unavailable
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.instants import to_us
+
+# For so many the names of pots are kept at hand.
+_MANY: Final = 1024
 
 
 class EmbeddedSpend:
@@ -30,13 +45,13 @@ class EmbeddedSpend:
     ) -> Reserved | OverBudget:
         """Count the amount against all of the caps, or against none and say which is over."""
         now = self._clock.now()
-        return await self._file.run(
-            lambda connection: _reserve(connection, reservation, caps, amount, now=now)
+        return await self._file.join(
+            lambda books: _reserve(books.page(_Pots), reservation, caps, amount, now=now)
         )
 
     async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
         """Count what was really spent instead of what was reserved; None: what was reserved."""
-        await self._file.run(lambda connection: _settle(connection, reserved.name, amount))
+        await self._file.join(lambda books: _settle(books.page(_Pots), reserved.name, amount))
 
 
 class EmbeddedSpendBook:
@@ -60,49 +75,123 @@ class EmbeddedSpendBook:
             connection.close()
 
 
-def _reserve(
-    connection: apsw.Connection, name: str, caps: Sequence[Cap], amount: Decimal, *, now: datetime
-) -> Reserved | OverBudget:
-    known = connection.execute("SELECT 1 FROM reservations WHERE name = ?", (name,)).fetchone()
-    if known is not None:
-        return Reserved(name=name, amount=amount)
-    pots = [Pot.of(cap.account, cap.per, now) for cap in caps]
-    full = over(caps, [_read(connection, pot.key) for pot in pots], amount, now)
-    if full is not None:
-        return full
-    for pot in pots:
-        spent, reserved = _read(connection, pot.key)
-        connection.execute(
-            "INSERT OR REPLACE INTO pots (key, spent, reserved, expires_at) VALUES (?, ?, ?, ?)",
-            (pot.key, str(spent), str(reserved + whole(amount)), to_us(pot.ends + KEPT)),
+class _Pots:
+    """The page of the pots, which are few and change with every call, and of the reservations."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._taken: dict[str, tuple[int, int] | None] = {}
+        self._kept_until: dict[str, int] = {}
+        self._changed: set[str] = set()
+
+    def taken(self, key: str) -> tuple[int, int] | None:
+        """Give what is spent and what is reserved in a pot; None: there is no such pot."""
+        try:
+            return self._taken[key]
+        except KeyError:
+            found = self._connection.execute(
+                "SELECT spent, reserved, expires_at FROM pots WHERE key = ?", (key,)
+            ).fetchone()
+            taken = None
+            if found is not None:
+                taken = (int(found[0]), int(found[1]))
+                self._kept_until[key] = found[2]
+            self._taken[key] = taken
+            return taken
+
+    def fill(self, key: str, spent: int, reserved: int, *, kept_until: int | None = None) -> None:
+        """Let so much be spent and reserved in a pot; one that is new is kept until an instant."""
+        self._taken[key] = (spent, reserved)
+        if kept_until is not None:
+            self._kept_until[key] = kept_until
+        self._changed.add(key)
+
+    def reserve(self, name: str, amount: int, pots: str, *, kept_until: int) -> bool:
+        """Note a reservation; False: it is known already."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO reservations (name, amount, pots, expires_at) VALUES (?, ?, ?, ?)",
+            (name, str(amount), pots, kept_until),
         )
-    connection.execute(
-        "INSERT INTO reservations (name, amount, pots, expires_at) VALUES (?, ?, ?, ?)",
-        (
-            name,
-            str(whole(amount)),
-            json.dumps([pot.key for pot in pots]),
-            max((to_us(pot.ends + KEPT) for pot in pots), default=to_us(now)),
-        ),
-    )
+        return self._connection.changes() > 0
+
+    def knows(self, name: str) -> bool:
+        """Tell whether there is a reservation of this name."""
+        found = self._connection.execute("SELECT 1 FROM reservations WHERE name = ?", (name,))
+        return found.fetchone() is not None
+
+    def release(self, name: str) -> tuple[int, str] | None:
+        """Drop a reservation, and give its amount and its pots; None: there is none."""
+        found: list[Any] = self._connection.execute(
+            "DELETE FROM reservations WHERE name = ? RETURNING amount, pots", (name,)
+        ).fetchall()
+        for amount, pots in found:
+            return int(amount), pots
+        return None
+
+    def forget(self) -> None:
+        """Read all anew when it is looked for next."""
+        self._taken = {}
+
+    def write(self) -> None:
+        """Write what was changed."""
+        if self._changed:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO pots (key, spent, reserved, expires_at) VALUES (?, ?, ?, ?)",
+                [self._row(key) for key in self._changed],
+            )
+            self._changed = set()
+
+    def _row(self, key: str) -> tuple[str, str, str, int]:
+        spent, reserved = self._taken[key] or (0, 0)
+        return key, str(spent), str(reserved), self._kept_until[key]
+
+
+def _reserve(
+    pots: _Pots, name: str, caps: Sequence[Cap], amount: Decimal, *, now: datetime
+) -> Reserved | OverBudget:
+    today = now.astimezone(UTC).date()
+    named = [_pot(cap.account, cap.per, today) for cap in caps]
+    taken = [pots.taken(key) or (0, 0) for key, _ in named]
+    full = over(caps, taken, amount, now)
+    if full is not None:
+        return Reserved(name=name, amount=amount) if pots.knows(name) else full
+    kept_until = max((until for _, until in named), default=to_us(now))
+    wanted = whole(amount)
+    keys = _text(tuple(key for key, _ in named))
+    if pots.reserve(name, wanted, keys, kept_until=kept_until):
+        for key, until in named:
+            spent, reserved = pots.taken(key) or (0, 0)
+            pots.fill(key, spent, reserved + wanted, kept_until=until)
     return Reserved(name=name, amount=amount)
 
 
-def _settle(connection: apsw.Connection, name: str, amount: Decimal | None) -> None:
-    found: list[Any] = connection.execute(
-        "DELETE FROM reservations WHERE name = ? RETURNING amount, pots", (name,)
-    ).fetchall()
-    for held, pots in found:
-        real = int(held) if amount is None else whole(amount)
-        for key in json.loads(pots):
-            spent, reserved = _read(connection, key)
-            connection.execute(
-                "UPDATE pots SET spent = ?, reserved = ? WHERE key = ?",
-                (str(spent + real), str(max(reserved - int(held), 0)), key),
-            )
+def _settle(pots: _Pots, name: str, amount: Decimal | None) -> None:
+    released = pots.release(name)
+    if released is None:
+        return
+    held, keys = released
+    real = held if amount is None else whole(amount)
+    for key in _keys(keys):
+        if (taken := pots.taken(key)) is not None:
+            spent, reserved = taken
+            pots.fill(key, spent + real, max(reserved - held, 0))
 
 
-def _read(connection: apsw.Connection, key: str) -> tuple[int, int]:
-    """Give what is spent and what is reserved in a pot."""
-    found = connection.execute("SELECT spent, reserved FROM pots WHERE key = ?", (key,)).fetchone()
-    return (0, 0) if found is None else (int(found[0]), int(found[1]))
+# A tenant's calls of one day have the same pots.
+
+
+@lru_cache(maxsize=_MANY)
+def _pot(account: Account, per: Per, day: date) -> tuple[str, int]:
+    """Give the name of a pot of this day in UTC, and until when it is kept."""
+    pot = Pot.of(account, per, datetime.combine(day, time(), UTC))
+    return pot.key, to_us(pot.ends + KEPT)
+
+
+@lru_cache(maxsize=_MANY)
+def _text(keys: tuple[str, ...]) -> str:
+    return json.dumps(keys)
+
+
+@lru_cache(maxsize=_MANY)
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))

@@ -2,6 +2,7 @@
 
 from producer_sdk.wire import Status
 from worker.core.model import (
+    CalledOff,
     Conflict,
     Decided,
     Ended,
@@ -16,10 +17,18 @@ from worker.core.model import (
     State,
 )
 from worker.store import outcomes
-from worker.store.embedded import bodies, rows
+from worker.store.embedded import bodies
 from worker.store.embedded.rows import JobRow
 from worker.store.embedded.transaction import Transaction
 from worker.store.instants import from_us, us_span
+
+
+def find(transaction: Transaction, job: Job) -> Decided | CalledOff | None:
+    """Tell what was decided for a delivery already, or that its job was called off; see `Ledger.find`."""
+    decided = standing(transaction, transaction.jobs.row(job.id), job)
+    if decided is None and transaction.jobs.is_called_off(job.id):
+        return CalledOff()
+    return decided
 
 
 def standing(transaction: Transaction, row: JobRow | None, job: Job) -> Decided | None:
@@ -45,9 +54,9 @@ def ended(transaction: Transaction, row: JobRow, job: Job) -> Ended:
     """Give the run's terminal record, and who has to hear of it."""
     return Ended(
         record=record(row, outcome_of(transaction, row)),
-        hear=rows.to_hear(transaction.connection, row.number, job.submission),
+        hear=transaction.jobs.to_hear(row.number, job.submission),
         letter_due=bool(row.letter_due),
-        history=rows.history_of(transaction.connection, row.number, row.run),
+        history=transaction.jobs.history(row),
     )
 
 

@@ -1,26 +1,36 @@
-"""What a transaction function works with, and what it found on its way."""
+"""What a transaction function of the ledger works with, and what it found on its way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import apsw
 
+from worker.store.embedded.books import Books
+from worker.store.embedded.jobs import Jobs
 from worker.store.embedded.options import EmbeddedOptions
+from worker.store.embedded.written import Written
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Transaction:
-    """One run of one operation inside a transaction; a repeated run gets a new one.
+    """One run of the ledger's operations in one transaction; a repeated run gets a new one.
 
-    `me` is this process's owner token, `now` in microseconds. `alive` tells whether another owner lives.
+    `jobs` are the jobs' rows: the way of what every job does. `me` is this process's owner token, `now` in microseconds. `alive` tells whether another owner lives.
     `freed` collects the claim keys that were released, `damaged` the jobs whose response body did not
-    match its checksum: the caller tells the world after the commit.
+    match its checksum: the world is told after the commit.
     """
 
-    connection: apsw.Connection
+    books: Books
+    jobs: Jobs
+    written: Written
     me: str
     now: int
     alive: Callable[[apsw.Connection, str], bool]
     options: EmbeddedOptions
     freed: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The tables themselves: the way of what is seldom done; see `Books.straight`."""
+        return self.books.straight()

@@ -1,0 +1,198 @@
+"""What shares a transaction: the same is said, and the same is written, as when each operation has one of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import TypeAlias
+
+import apsw
+import pytest
+
+from producer_sdk.wire import Dedupe
+from tests.contract.world import (
+    ANSWER,
+    BEGAN,
+    DONE,
+    INVALID,
+    LATER_ANSWER,
+    ONE_CALL,
+    SOON,
+    TIMEOUT,
+    EmbeddedFleet,
+    asked,
+    make_job,
+)
+from worker.core.limits import Charge, Meter, Taken
+from worker.core.model import DeadLetter, Job, Outcome, Park, Retry, Snooze, Terminal
+from worker.core.spend import Account, Cap, Per, Reserved
+from worker.store.embedded import EmbeddedStore
+from worker.store.embedded.books import Books
+from worker.store.embedded.jobs import Ahead, Jobs
+
+
+class Side:
+    """One of the twins, with what it was given and has to settle."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self.store = store
+        self.kept: list[object] = []
+        self.before: list[object] = []  # of earlier turns
+
+    async def keep(self, given: Awaitable[object]) -> object:
+        value = await given
+        self.kept.append(value)
+        return value
+
+    async def settle(self, which: float, used: int, cost: Decimal | None) -> None:
+        given = self.before[int(which * len(self.before))] if self.before else None
+        if isinstance(given, Taken):
+            await self.store.limits.settle(given, (1, used))
+        elif isinstance(given, Reserved):
+            await self.store.spend.settle(given, cost)
+
+
+Act: TypeAlias = Callable[[Side], Awaitable[object]]
+TABLES = [
+    "jobs",
+    "bodies",
+    "submissions",
+    "history",
+    "letters",
+    "claims",
+    "answers",
+    "called_off",
+    "cache",
+    "cache_total",
+    "meters",
+    "pots",
+    "reservations",
+]
+CHARGES = [
+    Charge(meter=Meter(name="endpoint:a:requests", limit=20), amount=1),
+    Charge(meter=Meter(name="endpoint:a:tokens", limit=2000), amount=70),
+]
+ENDS: list[tuple[Outcome, Terminal]] = [
+    (ANSWER, DONE),
+    (LATER_ANSWER, DONE),
+    (INVALID, DeadLetter(reason=INVALID.kind)),
+]
+PARKS: list[Park] = [Retry(after=SOON), Snooze(after=SOON)]
+CAPS = [
+    Cap(account=Account(tenant="acme"), per=Per.DAY, usd=Decimal("0.9")),
+    Cap(account=Account(), per=Per.MONTH, usd=Decimal(2)),
+]
+
+
+def some_job(dice: Random) -> Job:
+    return make_job(
+        dice.choice(["k1", "k2", "k3"]),
+        dice.choice(["s1", "s1", "s2"]),
+        content_hash=dice.choice(["c1", "c1", "c1", "c2"]),
+        dedupe=dice.choice(list(Dedupe)),
+        run=(run := dice.choice([1, 1, 1, 2])),
+        generation=(generation := dice.choice([0, 0, 0, 1])),
+        first=run == 1 and generation == 0 and dice.random() < 0.8,
+    )
+
+
+def some_act(dice: Random, number: int) -> Act:
+    job, claimed = some_job(dice), dice.random() < 0.8
+    outcome, settlement = dice.choice(ENDS)
+    parked = dice.choice(PARKS)
+    why = dice.choice([TIMEOUT, None])
+    heard, letter = dice.choice([((), False), ((job.submission,), False), ((), True)])
+    ask = asked(job, ask=f"ask{number}")
+    which, used = dice.random(), dice.randrange(90)
+    cost = dice.choice([None, Decimal("0.01"), Decimal("0.3")])
+    acts: dict[Act, int] = {
+        lambda side: side.store.ledger.find(job): 1,
+        lambda side: side.store.ledger.begin(job, max_attempts=3): 3,
+        lambda side: side.store.ledger.end(
+            job, outcome, settlement, work=ONE_CALL, claimed=claimed
+        ): 2,
+        lambda side: side.store.ledger.park(
+            job, parked, BEGAN + SOON, work=ONE_CALL, why=why, claimed=claimed
+        ): 1,
+        lambda side: side.store.ledger.carried(job, heard, letter=letter): 1,
+        lambda side: side.store.ledger.cancel(ask): 1,
+        lambda side: side.store.ledger.result(ask): 1,
+        lambda side: side.store.cache.get(job.fingerprint): 1,
+        lambda side: side.store.cache.put(job.fingerprint, ANSWER): 1,
+        lambda side: side.keep(side.store.limits.take(CHARGES)): 1,
+        lambda side: side.keep(side.store.spend.reserve(f"r{number}", CAPS, Decimal("0.1"))): 1,
+        lambda side: side.settle(which, used, cost): 1,
+    }
+    (act,) = dice.choices(list(acts), weights=list(acts.values()))
+    return act
+
+
+def written(store: EmbeddedStore, fleet: EmbeddedFleet) -> dict[str, list[object]]:
+    """Give all that is in the tables, without the names of processes."""
+    connection = apsw.Connection(str(fleet.path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return {
+            table: sorted(
+                [
+                    # An entry of the cache that takes another's place may have its number, or the next one.
+                    tuple("me" if value == store.owner else value for value in row)[
+                        table == "cache" :
+                    ]
+                    for row in connection.execute(f"SELECT * FROM {table}")  # noqa: S608  # names from above
+                ],
+                key=repr,
+            )
+            for table in TABLES
+        }
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+async def twins(tmp_path: Path) -> AsyncIterator[list[EmbeddedFleet]]:
+    fleets = [EmbeddedFleet(tmp_path / name) for name in ("together", "alone")]
+    yield fleets
+    for fleet in fleets:
+        await fleet.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_together_and_alone_say_and_write_the_same(
+    twins: list[EmbeddedFleet], seed: int
+) -> None:
+    dice = Random(seed)  # noqa: S311  # the same lives in every run
+    together, alone = [Side(await fleet.join()) for fleet in twins]
+    for turn in range(8):
+        acts = [some_act(dice, 100 * turn + number) for number in range(dice.randrange(2, 14))]
+        for side in (together, alone):
+            side.before = list(side.kept)
+        before = together.store.commits
+        said = await asyncio.gather(*(act(together) for act in acts))
+        await together.store.ledger.called_off()  # what nobody waits for is written too
+        assert together.store.commits - before <= 2
+        assert said == [await act(alone) for act in acts]
+        await alone.store.ledger.called_off()
+        assert written(together.store, twins[0]) == written(alone.store, twins[1])
+        for fleet in twins:
+            fleet.clock.pass_by(timedelta(seconds=1))
+
+
+async def test_what_is_read_straight_is_written_before_and_read_anew_after(
+    twins: list[EmbeddedFleet],
+) -> None:
+    store, job = await twins[0].join(), make_job()
+
+    def act(books: Books) -> tuple[object, object, str]:
+        jobs = books.page(Jobs)
+        jobs.look_ahead([Ahead(job.id)])
+        before = jobs.row(job.id)
+        jobs.insert(job, expires_at=1)
+        connection = books.straight()
+        connection.execute("UPDATE jobs SET carrier = 'another' WHERE id = ?", (job.id,))
+        after = jobs.row(job.id)
+        assert after is not None
+        return before, connection.execute("SELECT count(*) FROM jobs").get, after.carrier
+
+    assert await store._file.join(act) == (None, 1, "another")
