@@ -38,6 +38,7 @@ def document(
                 "contestant": entrants[key].contestant.name,
                 "title": entrants[key].title,
                 "what": entrants[key].contestant.title,
+                "jobs": entrants[key].course.jobs,
                 "processes": entrants[key].course.processes,
                 "backlog": entrants[key].course.backlog,
             }

@@ -36,24 +36,35 @@ def grids(found: Document) -> list[Grid]:
 def caption(found: Document) -> str:
     """Say what was measured, in a line."""
     in_flight = sorted({row["in_flight"] for row in found["contestants"]})
+    jobs = sorted({row["jobs"] for row in found["contestants"]})
     numbers = ", ".join(f"{each:,}" for each in in_flight)
+    counted = " to ".join(f"{each:,}" for each in dict.fromkeys((jobs[0], jobs[-1])))
     return (
-        f"{found['measurement']}: {found['jobs']:,} jobs, {numbers} in flight, an upstream of "
+        f"{found['measurement']}: {counted} jobs, {numbers} in flight, an upstream of "
         f"{found['upstream_ms']:.0f} ms; median of {found['rounds']}, least to most"
     )
 
 
 def limits(found: Document) -> list[str]:
-    """Tell of the figures that the benchmark bounded and not the contestant, a line each; of none, one line that says so."""
-    bounded = [row for row in found["contestants"] if row["bottleneck"] in _ITS_OWN]
-    if not bounded:
+    """Tell of the figures that the benchmark bounded and not the contestant, a line for each part; of none, one line that says so."""
+    by_part: dict[str, list[Row]] = {}
+    for row in found["contestants"]:
+        if row["bottleneck"] in _ITS_OWN:
+            by_part.setdefault(row["bottleneck"], []).append(row)
+    if not by_part:
         return ["No figure was bounded by the simulator, the collector or the machine."]
     return [
-        f"{row['title']}: bounded by the {row['bottleneck']}, not by the contestant (cores busy: "
-        + ", ".join(f"{part} {busy:.2f}" for part, busy in row["cores"].items())
-        + ")"
-        for row in bounded
+        f"Bounded by the {part}, not by the contestant: {'; '.join(map(_busy, rows))}."
+        for part, rows in by_part.items()
     ]
+
+
+def _busy(row: Row) -> str:
+    """Give a row's title with how many cores its own processes took, and what else ran."""
+    cores = row["cores"]
+    return (
+        f"{row['title']} ({cores.get('worker', 0):.2f} cores, others {cores.get('others', 0):.2f})"
+    )
 
 
 def everybody(found: Document) -> Grid:

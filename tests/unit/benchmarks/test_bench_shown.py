@@ -119,8 +119,14 @@ def test_a_figure_that_the_simulator_bounded_is_told() -> None:
     bounded = replace(_figures(), busiest_simulator=0.97)
 
     (line,) = shown.limits(_document("peers", {"bare": bounded, "warren": _figures()}))
-    assert "bounded by the simulator" in line
+    assert line.startswith("Bounded by the simulator, not by the contestant: floor: aiormq")
+    assert "Warren" not in line
     assert shown.limits(_document("peers", {"warren": _figures()}))[0].startswith("No figure")
+
+
+def test_the_caption_tells_how_many_jobs_there_were() -> None:
+    assert shown.caption(_document("peers")).startswith("peers: 4,000 jobs, 200 in flight")
+    assert "100 to 10,000 jobs, 1, 16, 200, 1,000 in" in shown.caption(_document("concurrency"))
 
 
 def test_sizes_are_drawn_as_lines_and_latencies_as_a_distribution() -> None:
