@@ -1,24 +1,30 @@
 """Fuzzed envelopes: random AMQP frames through the reader, the library's decoder, the codec, and out again."""
 
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
-from aiormq.abc import DeliveredMessage
+import pamqp.frame
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from producer_sdk import tolerance
+from producer_sdk.tolerance import HEAD
 from producer_sdk.wire import PATHS, CompletionReply, Dedupe, Envelope, Lane, WireError
 from tests.faults.noise import MARK, Noise
 from tests.faults.rawamqp import BITS, short
 from tests.properties import properties_of
 from worker.broker.asks import read_ask
+from worker.broker.channels import Pushed
 from worker.broker.codec import TierRules, parked_copy, read
 from worker.broker.deadletters import quarantined, read_letter
 from worker.broker.incoming import Incoming
 from worker.core.model import Job
 from worker.errors import Unreadable
+
+if TYPE_CHECKING:
+    from aiormq.channel import Channel
 
 NOW: Final = datetime(2026, 11, 26, tzinfo=UTC)
 RULES: Final = TierRules(
@@ -44,8 +50,8 @@ _RIGHT: Final = {
 }
 
 
-def message(noise: Noise) -> DeliveredMessage:
-    """Give a message as the library would after the tolerant reader: nine in ten are nearly in order."""
+def message(noise: Noise) -> Pushed:
+    """Give a message as it comes to a consumer: nine in ten are nearly in order."""
     wild = 0.1 if noise.often(0.9) else 0.6
     properties = {
         "correlation_id": short(b"s-%d" % noise.chance.getrandbits(20)),
@@ -66,21 +72,22 @@ def message(noise: Noise) -> DeliveredMessage:
         properties[name] for name in BITS if name in properties
     )
     payload = raw[:12] + noise.damaged(raw[12:], share=wild / 2)
-    header = ContentHeader()
-    header.unmarshal(tolerance.decodable(payload))
     exchange = noise.chance.choice(_EXCHANGES) if noise.often(0.4) else _EXCHANGES[0]
-    delivery = Basic.Deliver(exchange=exchange, routing_key="standard.interactive")
-    return DeliveredMessage(delivery=delivery, header=header, body=body, channel=None)  # type: ignore[arg-type]  # nothing is done on it
+    delivery = Basic.Deliver("c", 1, exchange=exchange, routing_key="standard.interactive")
+    method = pamqp.frame.marshal(delivery, 1)[HEAD.size : -1]
+    return Pushed(cast("Channel", None), method, payload, body)  # nothing is done on its channel
 
 
-def judge(found: DeliveredMessage) -> str:
+def judge(found: Pushed) -> str:
     """Read a message as every queue's reader would; give what became of it as a job.
 
     Raises:
-        AssertionError: a reason quotes a value, a frame grew too large, or a copy reads as another job.
+        AssertionError: a reason quotes a value, a frame grew too large, a copy reads as another job, or our own
+            codec reads what the library reads otherwise.
         Exception: any that nobody declared.
     """
-    incoming = Incoming.of(found)
+    incoming, decoded = found.incoming(), found.decoded()
+    _same(incoming, Incoming.of(decoded))
     what, reason = "unreadable", ""
     for reading in (_as_job, _as_ask, _as_letter, _as_reply):
         try:
@@ -91,8 +98,16 @@ def judge(found: DeliveredMessage) -> str:
             assert MARK not in reason, reason
             assert 0 < len(reason) < 2_000, reason
     if reason:
-        _framed(quarantined(found, tier="standard", lane=Lane.BULK, reason=reason, now=NOW))
+        _framed(quarantined(decoded, tier="standard", lane=Lane.BULK, reason=reason, now=NOW))
     return what
+
+
+def _same(ours: Incoming, theirs: Incoming) -> None:
+    """Hold our own codec against the library's, which adds the bytes that came."""
+    headers = {name: value for name, value in theirs.headers.items() if name != tolerance.WIRE}
+    said = {name: value for name, value in ours.headers.items() if name != tolerance.WIRE}
+    assert repr(said) == repr(headers)  # not a number is equal to nothing
+    assert replace(ours, headers={}) == replace(theirs, headers={})
 
 
 def _as_job(incoming: Incoming) -> bool:
