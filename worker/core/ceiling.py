@@ -106,6 +106,8 @@ def _highest(asked: Mapping[str, object], names: Sequence[str]) -> int:
     highest = 0
     for name in names:
         value = asked.get(name)
+        if value is None:
+            continue
         if isinstance(value, int) and not isinstance(value, bool) and highest < value <= _MOST:
             highest = value
     return highest

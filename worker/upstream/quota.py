@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -158,7 +157,7 @@ class Quota:
         amounts = _amounts(taken, outcome)
         if amounts == [each.amount for each in taken.charges]:
             return
-        task = asyncio.ensure_future(self._settled(taken, amounts))
+        task = asyncio.get_running_loop().create_task(self._settled(taken, amounts))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -167,8 +166,10 @@ class Quota:
         await asyncio.gather(*self._settling, return_exceptions=True)
 
     async def _settled(self, taken: Taken, amounts: Sequence[int]) -> None:
-        with suppress(StoreUnavailable):
+        try:  # noqa: SIM105  # which is three calls more for each job
             await self._limits.settle(taken, amounts)
+        except StoreUnavailable:  # it stays counted as it was reckoned
+            pass
 
     def told(
         self, model: str, told: LimitsTold, *, now: float

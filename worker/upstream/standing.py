@@ -80,7 +80,7 @@ class Standing:
 
     def is_shunned(self, now: float) -> bool:
         """Tell whether a call is better made elsewhere, if anybody else takes it."""
-        return not self._shunning.admits(now)
+        return self._shunning.state is not _CLOSED and not self._shunning.admits(now)
 
     def kind(self, now: float) -> Kind | None:
         """Give why it takes no call now; None: it takes calls. Of an open circuit always UNAVAILABLE."""
@@ -107,13 +107,17 @@ class Standing:
 
     def may_start(self, now: float) -> bool:
         """Tell whether a call may start now: nothing keeps it away, and no probe is on its way."""
-        if self._hold.until - now > SLACK_S or not self._circuit.admits(now):
+        circuit = self._circuit
+        if self._hold.until - now > SLACK_S or (
+            circuit.state is not _CLOSED and not circuit.admits(now)
+        ):
             return False
         return self._probe is None or not self._is_doubted(now) or self._is_lost(self._probe, now)
 
     def started(self, now: float, *, job_id: str) -> Start:
         """Take note of a call that begins now, which `may_start` allowed; no other may begin in between."""
-        probe = self._circuit.state is not _CLOSED or self._is_doubted(now)
+        doubted = self._hold.doubted and self._is_doubted(now)
+        probe = doubted or self._circuit.state is not _CLOSED
         start = Start(began=now, job_id=job_id, probe=probe)
         if probe:
             self._probe = start
