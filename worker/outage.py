@@ -25,7 +25,7 @@ class Outage:
     first, since a store can be able to do the one and not the other (a full disk). All others follow when that
     has worked. `follow` lets a part hear of both ends.
 
-    `under_way` is how many operations are: whoever does one counts it there. Nobody takes its silence for success.
+    `answering`: the store answers, as far as is known; for others to read. `under_way` is how many operations are: whoever does one counts it there. Nobody takes its silence for success.
     """
 
     def __init__(
@@ -45,14 +45,10 @@ class Outage:
         self._lost = asyncio.Event()
         self._since = 0.0
         self._failures = 0
+        self.answering = True
         self.under_way = 0
         self._turns: deque[asyncio.Future[None]] = deque()
         self._followers: list[Callable[[], None]] = []
-
-    @property
-    def answering(self) -> bool:
-        """Tell whether the store answers, as far as is known."""
-        return not self._lost.is_set()
 
     @property
     def waiting(self) -> int:
@@ -68,6 +64,7 @@ class Outage:
         self._failures += 1
         if self.answering:
             self._since = self._clock.monotonic()
+            self.answering = False
             self._lost.set()
             self._listener.tell(StoreLost(error=str(error)))
             self._tell_followers()
@@ -76,6 +73,7 @@ class Outage:
         """Note that the store has done a write: all that waits goes on."""
         if self.answering:
             return
+        self.answering = True
         self._lost.clear()
         self._listener.tell(StoreBack(seconds=self._clock.monotonic() - self._since))
         self._tell_followers()

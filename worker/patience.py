@@ -62,8 +62,8 @@ class _Patient:
             raise
         finally:
             outage.under_way -= 1
-        if writes:  # that a store can be read does not say that it can be written
-            outage.worked()
+        if writes and not outage.answering:
+            outage.worked()  # that a store can be read does not say that it can be written
         return value
 
     async def _until_done(self, operation: Callable[[], Awaitable[T]], *, writes: bool = True) -> T:

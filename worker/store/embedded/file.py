@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import apsw
 
@@ -30,14 +30,10 @@ _EVERYBODYS: Final = (
 )
 
 
-class _Waiting(NamedTuple):
-    act: Callable[[Books], Any]
-    future: asyncio.Future[Any]
-    writes: bool
-    ahead: Ahead | None
-
-
-_Settled: TypeAlias = tuple[_Waiting, Any, Exception | None]
+# An operation: what it does, who waits for it, whether it writes, and what it will look for. No class, since ten are made
+# for each job.
+_Waiting: TypeAlias = tuple[Callable[[Books], Any], asyncio.Future[Any], bool, Ahead | None]
+_Settled: TypeAlias = tuple[asyncio.Future[Any], Any, Exception | None]
 _Afterwards: TypeAlias = list[Callable[[], None]]
 
 
@@ -93,7 +89,7 @@ class EmbeddedFile:
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._turn:
             self._loop.call_soon(self._hand_over)
-        self._turn.append(_Waiting(act, future, writes, ahead))
+        self._turn.append((act, future, writes, ahead))
         return future
 
     def submit(
@@ -159,7 +155,7 @@ class EmbeddedFile:
     def _settle(
         self, connection: apsw.Connection, batch: list[_Waiting]
     ) -> tuple[list[_Settled], _Afterwards]:
-        wanted = [waiting for waiting in batch if not waiting.future.cancelled()]
+        wanted = [waiting for waiting in batch if not waiting[1].cancelled()]
         began = time.monotonic()
         try:
             values, afterwards = self._transact(connection, wanted)
@@ -169,11 +165,11 @@ class EmbeddedFile:
             told = unavailable(error, str(self.path))
             if isinstance(told, StoreUnavailable):
                 self._failed()
-            return [(waiting, None, told) for waiting in wanted], []
+            return [(future, None, told) for _, future, _, _ in wanted], []
         if time.monotonic() - began > self._options.renew_every.total_seconds():
             self._failed()  # whoever else wanted to write waited as long
         settled: list[_Settled] = [
-            (waiting, value, None) for waiting, value in zip(wanted, values, strict=True)
+            (future, value, None) for (_, future, _, _), value in zip(wanted, values, strict=True)
         ]
         return settled, afterwards
 
@@ -197,14 +193,14 @@ class EmbeddedFile:
             raise StoreUnavailable(
                 f"the store {self.path} was moved or replaced under the running worker; restart the worker"
             )
-        writes = any(waiting.writes for waiting in wanted)
+        writes = any(writes for _, _, writes, _ in wanted)
         connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
         try:
             books = Books(connection)
-            ahead = [waiting.ahead for waiting in wanted if waiting.ahead is not None]
+            ahead = [ahead for _, _, _, ahead in wanted if ahead is not None]
             if len(ahead) > 1:
                 books.page(Jobs).look_ahead(ahead)
-            values = [waiting.act(books) for waiting in wanted]
+            values = [act(books) for act, _, _, _ in wanted]
             books.write()
             connection.execute("COMMIT")
         except BaseException:
@@ -224,8 +220,8 @@ class EmbeddedFile:
     def _finish(self) -> None:
         # Back in the event loop; nothing is submitted any more, so what is queued now is all there is.
         while not self._queue.empty():
-            for waiting in self._queue.get() or ():
-                _fail(waiting.future, self._closed())
+            for _, future, _, _ in self._queue.get() or ():
+                _fail(future, self._closed())
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 
@@ -244,11 +240,11 @@ def _identity(path: Path) -> tuple[int, int]:
 def _deliver(settled: list[_Settled], afterwards: _Afterwards) -> None:
     for then in afterwards:
         then()
-    for waiting, value, error in settled:
+    for future, value, error in settled:
         if error is not None:
-            _fail(waiting.future, error)
-        elif not waiting.future.done():
-            waiting.future.set_result(value)
+            _fail(future, error)
+        elif not future.done():
+            future.set_result(value)
 
 
 def _succeed(future: asyncio.Future[None]) -> None:
