@@ -90,7 +90,7 @@ async def attempt(
     try:
         return await upstream.attempt(job, calls_left=tries, may_call=may_call, seat=seat)
     except asyncio.CancelledError:
-        if not watch.closed_it():
+        if watch.somebody_else_cancelled():
             raise
     finally:
         watch.end()
@@ -117,6 +117,7 @@ class _Watch:
         "_last",
         "_late",
         "_loop",
+        "_over",
         "_task",
         "_timer",
         "_until",
@@ -141,7 +142,7 @@ class _Watch:
         self._clock = clock
         self._last = last
         self._asking: asyncio.Task[float] | None = None
-        self._closed = self._late = False
+        self._closed = self._late = self._over = False
         self._error: BaseException | None = None
 
     def begin(self, until: float) -> None:
@@ -151,6 +152,8 @@ class _Watch:
 
     def end(self) -> None:
         """Watch no more."""
+        # A callback that the loop has scheduled already comes all the same: it must not cancel what the task does next.
+        self._over = True
         self._timer.cancel()
         self._called_off.remove_done_callback(self._close)
         if self._asking is not None:
@@ -158,18 +161,20 @@ class _Watch:
         if self._closed:
             self._task.uncancel()
 
-    def closed_it(self) -> bool:
-        """Tell whether the call was closed here, and nobody else has cancelled the task."""
-        return self._closed and self._task.cancelling() == self._cancelled_before + 1
+    def somebody_else_cancelled(self) -> bool:
+        """Tell whether the task was cancelled, and not only by this."""
+        return self._task.cancelling() > self._cancelled_before + self._closed
 
     def why(self) -> Kind:
-        """Tell what closed the call.
+        """Tell what ended the call with a cancellation. If nobody asked for that, something below has broken off.
 
         Raises:
             Exception: nobody could say whether the answer is still wanted, by a bug of ours.
         """
         if self._error is not None:
             raise self._error
+        if not self._closed:
+            return Kind.CONNECTION
         if self._called_off.done():
             return Kind.CANCELLED
         return Kind.TIMEOUT if self._late else Kind.EXPIRED
@@ -190,7 +195,7 @@ class _Watch:
 
     def _asked(self, asking: "asyncio.Task[float]") -> None:
         self._asking = None
-        if asking.cancelled() or self._closed:
+        if self._over or self._closed or asking.cancelled():
             return
         self._timer.cancel()
         self._error = asking.exception()
@@ -201,7 +206,7 @@ class _Watch:
             self._close()
 
     def _close(self, _: "asyncio.Future[None] | None" = None) -> None:
-        if self._closed or self._task.cancelling() > self._cancelled_before:
+        if self._over or self._closed or self._task.cancelling() > self._cancelled_before:
             return  # once is enough
         self._closed = True
         out_of_time = self._late and not self._called_off.done()

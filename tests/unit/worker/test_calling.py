@@ -1,7 +1,8 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -229,6 +230,90 @@ async def test_an_answer_that_comes_while_followers_are_asked_for_is_not_thrown_
     await asked.wait()
     stand.upstream.gate.set()
     assert (await running).outcome == ANSWER
+
+
+class Answers(Seats):
+    """An upstream whose call ends with `answer`."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[Attempted] = asyncio.get_running_loop().create_future()
+
+    async def attempt(
+        self, job: Job, *, calls_left: int, may_call: MayCall, seat: Seat | None = None
+    ) -> Attempted:
+        del job, calls_left, may_call, seat
+        return await self.answer
+
+
+class Wanted:
+    """The claims of a call whose answer is wanted until `until`."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.until: asyncio.Future[datetime | None] = asyncio.get_running_loop().create_future()
+
+    async def holds(self, job: Job) -> bool:
+        del job
+        return True
+
+    async def wanted_until(self, claim_key: str) -> datetime | None:
+        del claim_key
+        self.asked.set()
+        return await self.until
+
+
+async def and_then(attempting: Coroutine[Any, Any, Attempted]) -> Attempted:
+    """Wait a while after the attempt, as for its record."""
+    attempted = await attempting
+    await asyncio.sleep(0.2)
+    return attempted
+
+
+async def test_an_answer_that_comes_with_the_word_to_close_its_call_is_recorded_undisturbed(
+    stand: Stand,
+) -> None:
+    called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    upstream = Answers()
+    running = asyncio.create_task(
+        and_then(
+            attempt(stand, make_job(deadline=soon(60)), called_off=called_off, upstream=upstream)
+        )
+    )
+    await asyncio.sleep(0.01)
+    answer = Attempted(outcome=ANSWER, work=Work(calls=1))
+    upstream.answer.set_result(answer)
+    called_off.set_result(None)
+    assert await running == answer
+    assert running.cancelling() == 0
+
+
+@pytest.mark.parametrize("wanted_s", [None, 0.05])
+@pytest.mark.parametrize("turns", range(5))
+async def test_an_answer_that_comes_with_the_word_of_the_followers_is_recorded_undisturbed(
+    stand: Stand, turns: int, wanted_s: float | None
+) -> None:
+    upstream, claims = Answers(), Wanted()
+    running = asyncio.create_task(
+        and_then(attempt(stand, make_job(deadline=soon(0.01)), claims=claims, upstream=upstream))
+    )
+    await claims.asked.wait()
+    answer = Attempted(outcome=ANSWER, work=Work(calls=1))
+    claims.until.set_result(None if wanted_s is None else soon(wanted_s))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if not upstream.answer.cancelled():  # else the call was closed first
+        upstream.answer.set_result(answer)
+    attempted = await running
+    assert attempted.outcome in {ANSWER, Failed(kind=Kind.EXPIRED)}
+    assert running.cancelling() == 0
+
+
+async def test_a_call_that_is_cancelled_by_nobody_is_one_that_broke_off(stand: Stand) -> None:
+    upstream = Answers()
+    upstream.answer.cancel()
+    attempted = await attempt(stand, make_job(deadline=soon(60)), upstream=upstream)
+    assert attempted.outcome == Failed(kind=Kind.CONNECTION)
+    assert (attempted.work.calls, attempted.work.unpriced) == (1, 1)
 
 
 async def test_a_bug_in_asking_for_followers_closes_the_call_and_is_told(stand: Stand) -> None:
