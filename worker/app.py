@@ -62,6 +62,8 @@ from worker.unrecorded import LateRecords
 _BEAT_S: Final = 1.0
 _QUIET_S: Final = 5.0
 _ASKS: Final = "asks"
+# A log that nobody reads any more, or that has no room, must not keep a worker from going down in order.
+_UNREAD: Final = (OSError, ValueError)
 
 
 def run(
@@ -102,9 +104,11 @@ async def serve(settings: Settings, *, listeners: Sequence[Listener], clock: Clo
             garbage.settle()
             sink.info("started", tiers=sorted(settings.tiers), health=worker.address)
             await told.wait()
-            sink.info("draining", held=worker.crew.held)
+            with suppress(*_UNREAD):
+                sink.info("draining", held=worker.crew.held)
             drained = await worker.down(settings)
-        sink.info("stopped", drained=drained)
+        with suppress(*_UNREAD):
+            sink.info("stopped", drained=drained)
     return 0 if drained else 1
 
 

@@ -74,7 +74,8 @@ class _JsonLines:
         self._stream = stream
         self._clock = clock
         self._least = least
-        self._lock = threading.Lock()
+        # The same thread may come in again: a write may let cyclic garbage be collected, of which the libraries may tell.
+        self._lock = threading.RLock()
         self._waiting: list[bytes] = []
         self._failed: Exception | None = None
 
@@ -103,8 +104,9 @@ class _JsonLines:
         except RuntimeError:
             self._at_once(level, event, fields)
             return
-        if self._failed is not None:
-            raise self._failed
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
         line = self._line(level, event, fields)
         with self._lock:
             self._waiting.append(line)
@@ -122,7 +124,7 @@ class _JsonLines:
         try:
             with self._lock:
                 self._write()
-        except (OSError, ValueError) as error:  # whoever writes the next line hears of it
+        except (OSError, ValueError) as error:  # whoever writes the next line hears of it, once
             self._failed = error
 
     def _write(self) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import io
 import json
+import threading
 from decimal import Decimal
 
 import pytest
@@ -296,3 +297,27 @@ async def test_who_writes_after_the_stream_broke_hears_of_it(clock: HandClock) -
     await asyncio.sleep(0)
     with pytest.raises(BrokenPipeError):
         sink.info("job")
+    pipe.broken = False
+    sink.info("next")  # whoever was not told of it is not kept from writing
+    await asyncio.sleep(0)
+    assert json.loads(pipe.getvalue())["event"] == "next"
+
+
+async def test_what_is_told_while_a_line_is_written_is_written_too(clock: HandClock) -> None:
+    class Telling(io.BytesIO):
+        """As when a write lets garbage be collected that a library has something to say of."""
+
+        told = False
+
+        def flush(self) -> None:
+            if not self.told:
+                self.told = True
+                sink.warning("library")
+
+    stream = Telling()
+    sink = open_sink(clock, stream=stream)
+    writing = threading.Thread(target=sink.warning, args=("trouble",), daemon=True)
+    writing.start()
+    await asyncio.to_thread(writing.join, 5)
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert events == ["trouble", "library"]
