@@ -41,10 +41,10 @@ class EmbeddedFile:
     """One SQLite file behind one thread.
 
     An operation is a plain function, of the connection or of the transaction's `Books`. It may run twice (the first run
-    rolled back), so whatever it does besides must be safe to repeat. All operations of one turn of the event loop, and all
-    that wait when the thread gets free, share one transaction, in their order; when one of them raises, each runs in a
-    transaction of its own, so that only the guilty one fails. A caller that is cancelled leaves its operation done or not
-    done, never half done.
+    rolled back), so whatever it does besides must be safe to repeat. The operations of one turn of the event loop, and
+    those that wait when the thread gets free, share one transaction, in their order and up to a number; when one of them
+    raises, each runs in a transaction of its own, so that only the guilty one fails. A caller that is cancelled leaves its
+    operation done or not done, never half done.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class EmbeddedFile:
         self._options = options
         self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._turn: list[_Waiting] = []
+        self._left: list[_Waiting] = []  # taken out of the queue, and too many for one transaction
         self._closing = False
         self._identity = (0, 0)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -137,10 +138,9 @@ class EmbeddedFile:
         self._call(self._finish)
 
     def _next(self) -> list[_Waiting] | None:
-        together = self._queue.get()
-        if together is None:
+        batch = self._left or self._queue.get()
+        if batch is None:
             return None
-        batch = list(together)
         while len(batch) < _MOST_TOGETHER:
             try:
                 more = self._queue.get_nowait()
@@ -149,8 +149,9 @@ class EmbeddedFile:
             if more is None:  # put back, so that the next look ends the thread
                 self._queue.put(None)
                 break
-            batch += more
-        return batch
+            batch = batch + more
+        self._left = batch[_MOST_TOGETHER:]
+        return batch[:_MOST_TOGETHER] if self._left else batch
 
     def _settle(
         self, connection: apsw.Connection, batch: list[_Waiting]
@@ -220,8 +221,10 @@ class EmbeddedFile:
     def _finish(self) -> None:
         # Back in the event loop; nothing is submitted any more, so what is queued now is all there is.
         while not self._queue.empty():
-            for _, future, _, _ in self._queue.get() or ():
-                _fail(future, self._closed())
+            self._left += self._queue.get() or ()
+        for _, future, _, _ in self._left:
+            _fail(future, self._closed())
+        self._left = []
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
 

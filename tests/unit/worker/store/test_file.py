@@ -1,6 +1,8 @@
 """The file's thread: what is committed together, who fails, and what an error says."""
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
@@ -43,6 +45,36 @@ async def test_operations_of_one_turn_share_a_commit(file: EmbeddedFile) -> None
     assert await asyncio.gather(*(file.run(partial(note, text=text)) for text in texts)) == texts
     assert file.commits - before == 1
     assert await file.run(notes, writes=False) == set(texts)
+
+
+async def test_a_turn_of_very_many_operations_keeps_no_other_process_out_for_all_of_them(
+    file: EmbeddedFile,
+) -> None:
+    before = file.commits
+    texts = [str(number) for number in range(300)]
+    assert await asyncio.gather(*(file.run(partial(note, text=text)) for text in texts)) == texts
+    assert file.commits - before == 3
+    assert await file.run(notes, writes=False) == set(texts)
+
+
+async def test_what_is_left_of_a_turn_of_very_many_operations_fails_when_the_file_closes(
+    tmp_path: Path,
+) -> None:
+    file = EmbeddedFile(tmp_path / "warren.db", HASTY)
+    await file.open()
+    begun = threading.Event()
+
+    def slow(_: apsw.Connection) -> None:
+        begun.set()
+        time.sleep(0.2)  # in the file's thread
+
+    queued = [file.submit(slow if number == 0 else lambda _: None) for number in range(400)]
+    await asyncio.to_thread(begun.wait)
+    await file.close()
+    told = await asyncio.gather(*queued, return_exceptions=True)
+    assert told[:128] == [None] * 128
+    assert all(isinstance(error, StoreUnavailable) for error in told[128:])
+    assert len(told) == 400
 
 
 async def test_operations_that_come_while_the_thread_is_busy_share_few_commits(
