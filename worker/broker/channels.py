@@ -264,6 +264,8 @@ class DirectConnection(Connection):
     ) -> None:
         self.takers: dict[int, Taker] = {0: self._look}
         self.blocked = False
+        self._unblocked = asyncio.Event()
+        self._unblocked.set()
         self._transport = _Transport(self.takers)
         super().__init__(
             url,
@@ -271,6 +273,17 @@ class DirectConnection(Connection):
             transport_factory=self._transport,
             client_properties=client_properties,
         )
+        self.closing.add_done_callback(lambda _: self._unblocked.set())
+
+    async def ready(self) -> None:
+        """Return once no alarm blocks it, or it is closed: the library would wait on for the end of the alarm."""
+        await self.connected.wait()
+        await self._unblocked.wait()
+
+    def abort(self) -> None:
+        """Drop the socket at once, with all that is still to be written."""
+        if self._transport.socket is not None:
+            self._transport.socket.abort()
 
     def write(self, data: bytes) -> None:
         """Write whole frames, at the latest when this turn of the event loop ends.
@@ -304,6 +317,10 @@ class DirectConnection(Connection):
         """Note an alarm and its end, which the library has to see as well."""
         if kind == METHOD and payload.startswith((frames.BLOCKED, frames.UNBLOCKED)):
             self.blocked = payload.startswith(frames.BLOCKED)
+            if self.blocked:
+                self._unblocked.clear()
+            else:
+                self._unblocked.set()
         return False
 
 

@@ -24,6 +24,8 @@ from worker.errors import BrokerUnavailable
 HEARTBEAT_S: Final = 20
 RECONNECT_S: Final = 1.0
 CONNECT_TIMEOUT_S: Final = 10.0
+# What a broker that reads no more has not taken by then is lost: it hands the deliveries out again anyway.
+_CLOSE_TIMEOUT_S: Final = 10.0
 _SINK_PAUSE_S: Final = 0.02
 _SINK_TURNS: Final = 50
 
@@ -123,11 +125,14 @@ class Link:
         self._closed = True
         connection, self._connection = self._connection, None
         if connection is not None:
+            given_up = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT_S, connection.abort)
             try:
                 await connection.close()
             except (Exception, asyncio.CancelledError) as error:
                 if not is_loss(error):
                     raise
+            finally:
+                given_up.cancel()
 
     def _standing(self) -> DirectConnection | None:
         return self._connection if self.connected else None
