@@ -90,10 +90,9 @@ class Pushed:
 
     def decoded(self) -> DeliveredMessage:
         """Give all of it, as the library would, behind the tolerant reader."""
-        method, header = Basic.Deliver(), ContentHeader()
+        method = Basic.Deliver()
         method.unmarshal(readable(self._method)[4:])
-        header.unmarshal(decodable(self._header))
-        return DeliveredMessage(method, header, self.body, self._channel)
+        return DeliveredMessage(method, _decoded(self._header), self.body, self._channel)
 
 
 Message = Fetched | Pushed
@@ -236,8 +235,9 @@ class DirectChannel(Channel):
 
     def _on_returned(self) -> None:
         """Note that no queue took a message; its ack comes after this."""
-        said = frames.properties(self._header)
-        prefix, _, tag = ("" if said is None else said.message_id or "").partition("-")
+        # Whatever the broker added: a message that is not known to be returned would count as stored.
+        said = frames.properties(self._header) or _decoded(self._header).properties
+        prefix, _, tag = (said.message_id or "").partition("-")
         future = self._unconfirmed.get(int(tag, 16)) if f"{prefix}-" == self._id_prefix else None
         if future is not None and not future.done():
             future.set_result(False)
@@ -353,6 +353,13 @@ class _Watched:
     def _look(self, frame: ChannelFrame) -> None:
         if frame.payload.startswith((frames.CLOSE, frames.CLOSE_OK), frames.AROUND - 1):
             self._end()
+
+
+def _decoded(payload: bytes) -> ContentHeader:
+    """Give a content header as the library would, behind the tolerant reader."""
+    header = ContentHeader()
+    header.unmarshal(decodable(payload))
+    return header
 
 
 async def _never(_: DeliveredMessage) -> None:

@@ -200,7 +200,7 @@ def published(
     """
     method = _PUBLISH + _name(exchange) + _short(routing_key) + _MANDATORY
     header = _header(envelope, message_id, len(body))
-    parts = [
+    parts: list[bytes | memoryview] = [
         HEAD.pack(METHOD, channel, len(method)),
         method,
         _END,
@@ -211,8 +211,9 @@ def published(
     if 0 < len(body) <= most:
         parts += (HEAD.pack(CONTENT_BODY, channel, len(body)), body, _END)
     else:
+        whole = memoryview(body)  # a large body is not copied twice
         for start in range(0, len(body), most):
-            piece = body[start : start + most]
+            piece = whole[start : start + most]
             parts += (HEAD.pack(CONTENT_BODY, channel, len(piece)), piece, _END)
     return b"".join(parts)
 

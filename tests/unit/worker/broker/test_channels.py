@@ -133,6 +133,14 @@ async def test_what_no_queue_takes_is_returned_before_its_ack(wire: Wire) -> Non
     assert await one
 
 
+async def test_a_return_is_known_whatever_the_broker_added_to_it(wire: Wire) -> None:
+    one = wire.publish()
+    header = wire.written()[1]
+    header.properties.headers["x-added"] = [{"by": "the broker"}]
+    wire.comes(Basic.Return(312, "NO_ROUTE", "e", "k"), header, ContentBody(b"body"), Basic.Ack(1))
+    assert await one is False
+
+
 @pytest.mark.parametrize("message_id", [None, "", "a-1", "zz"])
 async def test_a_return_of_a_message_that_is_not_known_changes_nothing(
     wire: Wire, message_id: str | None
