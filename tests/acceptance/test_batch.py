@@ -22,6 +22,8 @@ from worker.cli.batches.reading import LONGEST_LINE
 
 LINES = int(os.environ.get("BATCH_LINES", "400"))
 KILLS = int(os.environ.get("BATCH_KILLS", "2"))
+# An upstream so slow that a batch of 600 lines is under way for longer than the broker's tools take to start.
+_UNHURRIED = {"default": "fixed(0.3)"}
 GOOD = {
     "method": "POST",
     "url": "/v1/chat/completions",
@@ -204,7 +206,7 @@ async def test_connections_that_are_cut_cost_a_batch_no_line_and_no_call(stage: 
     source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
     source.write_bytes(b"".join(good(f"line-{n}") + b"\n" for n in range(600)))
     stage.configure(more="bulk_concurrency = 16\n")
-    stage.simulator.latency({"default": "fixed(0.1)"})
+    stage.simulator.latency(_UNHURRIED)
     await stage.started()
     process = await started(stage, "batch", "run", str(source), "-o", str(output))
     for count in (50, 300):
@@ -222,7 +224,7 @@ async def test_a_broker_that_is_killed_twice_costs_a_batch_no_line_and_no_call(
     source, output = stage.folder / "in.jsonl", stage.folder / "out.jsonl"
     source.write_bytes(b"".join(good(f"line-{n}") + b"\n" for n in range(600)))
     stage.configure(more="bulk_concurrency = 16\n")
-    stage.simulator.latency({"default": "fixed(0.1)"})
+    stage.simulator.latency(_UNHURRIED)
     await stage.started()
     process = await started(stage, "batch", "run", str(source), "-o", str(output))
     for count in (100, 350):
