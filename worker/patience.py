@@ -19,11 +19,11 @@ from worker.core.model import (
     AskAnswer,
     Asked,
     Beginning,
-    CalledOff,
     Completed,
     Decided,
     Failed,
     Follow,
+    Found,
     Job,
     Outcome,
     Park,
@@ -175,9 +175,9 @@ class PatientLedger(_Patient):
         self.ledger = ledger
         self._another_way = another_way
 
-    def find(self, job: Job) -> Doing[Decided | CalledOff | None]:
-        """Tell what was decided; see `Ledger.find`."""
-        return self._prompt(self.ledger.find(job), writes=False)
+    def find(self, job: Job, *, cached: bool = False) -> Doing[Found | None]:
+        """Tell what was decided, or what the cache keeps; see `Ledger.find`."""
+        return self._prompt(self.ledger.find(job, cached=cached), writes=False)
 
     def begin(self, job: Job, *, max_attempts: int) -> Doing[Beginning]:
         """Claim and count, or say why not; see `Ledger.begin`."""

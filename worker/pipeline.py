@@ -1,6 +1,6 @@
 """The straight line that every delivery takes: read top to bottom, this is what Warren does with a job.
 
-    find -> join -> cancelled? -> cached? -> expired? -> open? -> permit -> seat -> money -> begin -> call -> settle -> record -> carry -> ack
+    find (with the cache) -> join -> cancelled? -> flawed? -> cached? -> expired? -> open? -> permit -> seat -> money -> begin -> call -> settle -> record -> carry -> ack
 
 Order is the whole content of this module; the steps are decided in `core` and done behind `ports`. The laws
 that the order keeps:
@@ -71,6 +71,8 @@ from worker.waiting import Look, Waiting, first_of
 
 # What of a found decision says that this delivery has nothing to do with the job's call.
 _NOT_OURS: Final = (Conflict, Joined, Stale)
+# What ends a job without a call: nobody wants its answer any more, or there is one.
+_ENDS: Final = (CalledOff, Completed)
 # What there is instead of the right to begin.
 _NO_RIGHT: Final = (NoPermit, NoSeat, Wait, Refuse)
 # What settles a delivery by parking a copy.
@@ -174,18 +176,18 @@ class Line(Waiting):
 
     async def _look(self, delivery: Delivery) -> "Decided | Unrecorded | Follow | Look":
         """Go down the line once."""
-        job = delivery.job
-        known = await self.ledger.find(job)
+        job, flaw = delivery.job, self._flaw(delivery.job)
+        known = await self.ledger.find(job, cached=flaw is None and self._may_be_cached(job))
         if isinstance(known, _NOT_OURS):
             return known
         if (running := self._own_call(job)) is not None:
             # What it has recorded already it carries out itself, and once.
             return await self._join(running, delivery)
-        if isinstance(known, CalledOff):
-            return await self._finish(job, _CANCELLED)
+        if isinstance(known, _ENDS):
+            return await self._finish(job, _CANCELLED if isinstance(known, CalledOff) else known)
         if known is not None:
             return known
-        found = await self._answer_or_postpone(delivery)
+        found = await self._refuse_or_postpone(delivery, flaw)
         if found is not None:
             return found
         begun = await self._begin(delivery)
@@ -264,16 +266,18 @@ class Line(Waiting):
         another = job.first and job.submission.id != calling.submission
         return None if noted and another else calling.task
 
-    async def _answer_or_postpone(self, delivery: Delivery) -> "Decided | Follow | Look | None":
-        """Do what needs no call and so counts no attempt: refuse, expire, answer from the cache, wait."""
+    def _may_be_cached(self, job: Job) -> bool:
+        """Tell whether the job may be answered from the cache: not where nobody waits for it any more."""
+        return job.dedupe is Dedupe.CACHE and self.clock.now() < job.deadline
+
+    async def _refuse_or_postpone(
+        self, delivery: Delivery, flaw: Failed | None
+    ) -> "Decided | Follow | Look | None":
+        """Do what needs no call and so counts no attempt: refuse, expire, wait."""
         job = delivery.job
-        if (flaw := self._flaw(job)) is not None:
+        if flaw is not None:
             return await self._finish(job, flaw)
         now = self.clock.now()
-        if job.dedupe is Dedupe.CACHE and now < job.deadline:
-            cached = await self.cache.get(job.fingerprint)
-            if cached is not None:
-                return await self._finish(job, cached)
         verdict = self._admit(job, now)
         if isinstance(verdict, Go):
             return None

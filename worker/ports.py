@@ -19,11 +19,11 @@ from worker.core.model import (
     Asked,
     Attempted,
     Beginning,
-    CalledOff,
     Completed,
     Decided,
     Failed,
     Follow,
+    Found,
     HistoryEntry,
     Job,
     Outcome,
@@ -60,14 +60,16 @@ class Ledger(Protocol):
     nothing was changed, or it was and a repeat of the same call finds it so.
     """
 
-    async def find(self, job: Job) -> Decided | CalledOff | None:
-        """Tell what was decided for this delivery already; None: nothing, it may go on. Writes nothing.
+    async def find(self, job: Job, *, cached: bool = False) -> Found | None:
+        """Tell what was decided for this delivery already; None: nothing, it may go on. Writes nothing of the job.
 
         * the key's job has another `content_hash`: `Conflict`;
         * the run is terminal: `Ended`, with this delivery's submission in `hear` unless it has heard;
         * a parked settlement of this generation: `Parked`; an older generation or run: `Stale`;
         * a `replay` delivery (run r + 1) of a job that is terminal but not completed at run r: None;
-        * a job that was cancelled and has no record yet: `CalledOff`.
+        * a job that was cancelled and has no record yet: `CalledOff`;
+        * nothing, and `cached`: the response that the cache keeps under the job's fingerprint, as `ResponseCache.get`
+          gives it. A cache that cannot be read has none.
         """
         ...
 

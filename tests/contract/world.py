@@ -21,9 +21,9 @@ from worker.core.model import (
     Beginning,
     Completed,
     DeadLetter,
-    Decided,
     Ended,
     Failed,
+    Found,
     Job,
     Parked,
     Reply,
@@ -298,7 +298,7 @@ def asked(
     return Asked(job_id=job.id, tenant=tenant, submission=asker, by_key=by_key)
 
 
-def as_ended(decided: Decided | Beginning | None) -> Ended:
+def as_ended(decided: Found | Beginning | None) -> Ended:
     assert isinstance(decided, Ended), decided
     return decided
 

@@ -7,9 +7,9 @@ from typing import Final
 from worker.broker.delivery import BrokerDelivery
 from worker.core.model import (
     Beginning,
-    CalledOff,
     Decided,
     Follow,
+    Found,
     Job,
     Outcome,
     Parked,
@@ -123,9 +123,9 @@ def _count(transaction: Transaction, job: Job) -> None:
 _find: Final = EmbeddedLedger.find
 
 
-async def count_at_find(self: EmbeddedLedger, job: Job) -> Decided | CalledOff | None:
+async def count_at_find(self: EmbeddedLedger, job: Job, *, cached: bool = False) -> Found | None:
     await self._run(lambda transaction: _count(transaction, job))
-    return await _find(self, job)
+    return await _find(self, job, cached=cached)
 
 
 # Mark a settlement as carried before it is confirmed.

@@ -172,10 +172,15 @@ class SimulatedStore(EmbeddedStore):
         self._file = InlineFile(process, database)
         self._owner = SimulatedOwner(process, clock, OPTIONS.lease.total_seconds())
         self._tasks = []
-        self.ledger = _Ledger(
-            self._file, self._owner, clock=clock, listener=listener, options=OPTIONS
-        )
         self.cache = EmbeddedCache(self._file, clock=clock, listener=listener, options=OPTIONS)
+        self.ledger = _Ledger(
+            self._file,
+            self._owner,
+            clock=clock,
+            listener=listener,
+            options=OPTIONS,
+            cache=self.cache,
+        )
         self.lane_orders = EmbeddedLaneOrders(self._file)
         self.rationing = EmbeddedRationing(self._file, clock=clock)
         self.spend = EmbeddedSpend(self._file, clock=clock)

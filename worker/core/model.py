@@ -343,6 +343,8 @@ class CalledOff:
     """The job is to end as cancelled, and has no record yet."""
 
 
+Found: TypeAlias = Decided | CalledOff | Completed
+
 # What `begin` may say besides.
 
 

@@ -7,7 +7,7 @@ from worker import pipeline
 from worker.broker.channels import Message
 from worker.broker.delivery import Place, Seat
 from worker.broker.intake import TierIntake
-from worker.core.model import CalledOff, Decided, Job, State
+from worker.core.model import Decided, Found, Job, State
 from worker.patience import PatientLedger
 from worker.ports import Delivery
 from worker.store.embedded import claims, entering, ledger, rows, settling, standing
@@ -84,7 +84,9 @@ def _overlook(overlooked: Callable[[JobRow, Job], bool]) -> None:
 def counts_before_it_looks() -> None:
     find = ledger.EmbeddedLedger.find
 
-    async def count_and_find(self: ledger.EmbeddedLedger, job: Job) -> Decided | CalledOff | None:
+    async def count_and_find(
+        self: ledger.EmbeddedLedger, job: Job, *, cached: bool = False
+    ) -> Found | None:
         def count(transaction: Transaction) -> None:
             row = rows.load(transaction.connection, job.id)
             if row is not None and row.state is State.OPEN:
@@ -93,7 +95,7 @@ def counts_before_it_looks() -> None:
                 )
 
         await self._run(count)
-        return await find(self, job)
+        return await find(self, job, cached=cached)
 
     plant(ledger.EmbeddedLedger, "find", count_and_find)
 

@@ -15,10 +15,10 @@ from worker.core.model import (
     Asked,
     Attempted,
     Beginning,
-    CalledOff,
     Decided,
     Failed,
     Follow,
+    Found,
     HistoryEntry,
     Job,
     Outcome,
@@ -213,8 +213,8 @@ class Spy:
     real: Ledger
     log: list[str]
 
-    async def find(self, job: Job) -> Decided | CalledOff | None:
-        return await self.real.find(job)
+    async def find(self, job: Job, *, cached: bool = False) -> Found | None:
+        return await self.real.find(job, cached=cached)
 
     async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
         begun = await self.real.begin(job, max_attempts=max_attempts)

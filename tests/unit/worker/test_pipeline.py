@@ -12,9 +12,8 @@ from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Spy, Stand
 from worker.core.events import JobEnded, Step, StepReached, StoreBack, StoreLost, Trouble
 from worker.core.kinds import Kind
 from worker.core.model import (
-    CalledOff,
-    Decided,
     Failed,
+    Found,
     Job,
     Outcome,
 )
@@ -149,6 +148,30 @@ async def test_a_cached_answer_is_given_without_a_call_even_when_no_endpoint_is_
     assert (reply.body, reply.source, reply.attempts) == (ANSWER.body, Source.CACHE, 0)
 
 
+async def test_the_cache_is_looked_into_with_the_ledger_where_the_job_may_be_answered_from_it(
+    stand: Stand,
+) -> None:
+    looked: dict[str, bool] = {}
+
+    class Watched(Spy):
+        async def find(self, job: Job, *, cached: bool = False) -> Found | None:
+            looked[job.key] = cached
+            return await super().find(job, cached=cached)
+
+    line = stand.line(ledger=lambda real: Watched(real, []))
+    jobs = [
+        make_job("cache", dedupe=Dedupe.CACHE),
+        make_job("inflight", dedupe=Dedupe.INFLIGHT),
+        make_job("off"),
+        make_job("late", dedupe=Dedupe.CACHE, deadline=stand.clock.now()),
+        replace(make_job("flawed", dedupe=Dedupe.CACHE), flaw="no model"),
+    ]
+    for job in jobs:
+        await line.handle(FakeDelivery(job))
+    assert [name for name, cached in looked.items() if cached] == ["cache"]
+    assert len(looked) == len(jobs)
+
+
 async def test_a_fallbacks_answer_is_the_jobs_own_and_no_other_jobs(stand: Stand) -> None:
     line = stand.line()
     stand.upstream.outcomes = [replace(ANSWER, fallback=True)]
@@ -268,12 +291,12 @@ async def test_a_store_that_is_down_makes_jobs_wait_and_costs_no_call(stand: Sta
     class Down(Spy):
         left = 2
 
-        async def find(self, job: Job) -> Decided | CalledOff | None:
+        async def find(self, job: Job, *, cached: bool = False) -> Found | None:
             if self.left:
                 self.left -= 1
                 assert stand.upstream.calls == []
                 raise StoreUnavailable("down")
-            return await self.real.find(job)
+            return await self.real.find(job, cached=cached)
 
     delivery = FakeDelivery(make_job())
     async with stand.looking():

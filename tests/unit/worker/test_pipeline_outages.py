@@ -21,10 +21,10 @@ from worker.core.model import (
     AskAnswer,
     Asked,
     Beginning,
-    CalledOff,
     Decided,
     Failed,
     Follow,
+    Found,
     Job,
     Outcome,
     Park,
@@ -64,9 +64,9 @@ class Faulty(Spy):
         if self.down and name not in self.but:
             raise StoreUnavailable("down")
 
-    async def find(self, job: Job) -> Decided | CalledOff | None:
+    async def find(self, job: Job, *, cached: bool = False) -> Found | None:
         self._try("find")
-        return await self.real.find(job)
+        return await self.real.find(job, cached=cached)
 
     async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
         self._try("begin")

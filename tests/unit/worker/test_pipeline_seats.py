@@ -13,7 +13,7 @@ from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, HandClock, make_j
 from tests.unit.worker.stand import FakeDelivery, Spy, Stand
 from worker import pipeline, waiting
 from worker.core.kinds import Kind
-from worker.core.model import Beginning, CalledOff, Decided, Failed, Job
+from worker.core.model import Beginning, Failed, Found, Job
 from worker.core.seats import NoSeat, Obstacle, Seat, Unready
 from worker.errors import StoreUnavailable
 
@@ -44,9 +44,9 @@ async def test_a_job_that_waits_for_a_place_does_not_ask_the_ledger_each_time_it
     found: list[str] = []
 
     class Watched(Spy):
-        async def find(self, job: Job) -> Decided | CalledOff | None:
+        async def find(self, job: Job, *, cached: bool = False) -> Found | None:
             found.append(job.id)
-            return await super().find(job)
+            return await super().find(job, cached=cached)
 
     looks = 0
 

@@ -25,9 +25,14 @@ _NOTED_USES: Final = 50
 # One put makes room by dropping at most so many entries; the next one drops more.
 _MOST_DROPPED: Final = 100
 _NOT_CACHED: Final = "a response could not be cached; it is answered all the same"
+_NOT_READ: Final = "the response cache cannot be read; the call is made"
+# After these the pages of everything else may be sound.
+_DAMAGED: Final = (apsw.CorruptError, apsw.IOError)
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
+    """What is kept of a response, as it was read."""
+
     number: int
     sha256: bytes
     used_at: int
@@ -51,13 +56,28 @@ class EmbeddedCache:
 
     async def get(self, fingerprint: str) -> Completed | None:
         """Give the response kept under the fingerprint, with `source` CACHE, or None."""
+        try:
+            entry = await self._file.join(lambda books: self.look(books, fingerprint), writes=False)
+        except StoreUnavailable as error:
+            self._trouble(_NOT_READ, error)
+            return None
+        return None if entry is None else await self.given(entry)
+
+    def look(self, books: Books, fingerprint: str) -> Entry | None:
+        """Read what is kept, in a transaction; it may be given then."""
+        return books.page(_Shelf).read(fingerprint, to_us(self._clock.now()))
+
+    def may_be_damaged(self, error: StoreUnavailable) -> bool:
+        """Tell whether what failed with this error may do so for the cache's own pages, which is a miss and told."""
+        damaged = isinstance(error.__cause__, _DAMAGED)
+        if damaged:
+            self._trouble(_NOT_READ, error)
+        return damaged
+
+    async def given(self, entry: Entry) -> Completed | None:
+        """Give the response of what was read; None: it is not what was kept."""
         now = to_us(self._clock.now())
         try:
-            entry = await self._file.join(
-                lambda books: books.page(_Shelf).read(fingerprint, now), writes=False
-            )
-            if entry is None:
-                return None
             if hashlib.sha256(entry.body).digest() != entry.sha256:
                 await self._file.run(lambda connection: _drop(connection, entry.number))
                 self._trouble("a cached response does not match its checksum; it was dropped")
@@ -65,7 +85,7 @@ class EmbeddedCache:
             if now - entry.used_at > span_us(self._options.cache_ttl) // _NOTED_USES:
                 await self._file.run(lambda connection: _use(connection, entry.number, now))
         except StoreUnavailable as error:
-            self._trouble("the response cache cannot be read; the call is made", error)
+            self._trouble(_NOT_READ, error)
             return None
         return replace(
             outcomes.response(json.loads(entry.about), bytes(entry.body)), source=Source.CACHE
@@ -122,7 +142,7 @@ class _Shelf:
         self._total: int | None = None
         self._put: dict[str, tuple[Any, ...]] = {}
 
-    def read(self, fingerprint: str, now: int) -> _Entry | None:
+    def read(self, fingerprint: str, now: int) -> Entry | None:
         """Give what is kept under a fingerprint."""
         if fingerprint in self._put:
             self.write()
@@ -131,7 +151,7 @@ class _Shelf:
             " WHERE fingerprint = ? AND expires_at > ?",
             (fingerprint, now),
         ).fetchone()
-        return None if found is None else _Entry._make(found)
+        return None if found is None else Entry._make(found)
 
     def put(self, values: tuple[Any, ...], *, size: int, bound: int) -> None:
         """Keep a response, in place of the one with its fingerprint; no room: keep nothing."""

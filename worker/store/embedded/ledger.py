@@ -17,6 +17,7 @@ from worker.core.model import (
     Decided,
     Failed,
     Follow,
+    Found,
     Job,
     Outcome,
     Park,
@@ -29,6 +30,7 @@ from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
 from worker.store.embedded import asking, beginning, calling_off, claims, settling, standing
 from worker.store.embedded.books import Books
+from worker.store.embedded.cache import EmbeddedCache, Entry
 from worker.store.embedded.carrying import carry
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.jobs import Ahead, Jobs
@@ -48,7 +50,7 @@ _POLL_S: Final = 0.05
 class EmbeddedLedger:
     """What is known of every job, in a file that all worker processes of a host share.
 
-    It uses the file and the owner that `EmbeddedStore` opens and closes. A `begin` whose caller is
+    It uses the file and the owner that `EmbeddedStore` opens and closes, and reads its cache. A `begin` whose caller is
     cancelled while it runs is taken back: the claim is released and the attempt not counted.
 
     Claims are fenced by process, not by call: a process must not begin a job while a call of its own for
@@ -64,19 +66,35 @@ class EmbeddedLedger:
         clock: Clock,
         listener: Listener,
         options: EmbeddedOptions,
+        cache: EmbeddedCache,
     ) -> None:
         self._file = file
         self._owner = owner
+        self._cache = cache
         self._clock = clock
         self._listener = listener
         self._options = options
         self._watch = Watch(self._held, poll_s=_POLL_S)
 
-    async def find(self, job: Job) -> Decided | CalledOff | None:
-        """Tell what was decided for this delivery already; None: nothing, it may go on."""
-        return await self._file.join(
-            lambda books: standing.find(self._in(books), job), writes=False, ahead=Ahead(job.id)
-        )
+    async def find(self, job: Job, *, cached: bool = False) -> Found | None:
+        """Tell what was decided for this delivery already, or what the cache keeps; None: nothing, it may go on."""
+        try:
+            found = await self._file.join(
+                lambda books: self._find(books, job, cached=cached),
+                writes=False,
+                ahead=Ahead(job.id),
+            )
+        except StoreUnavailable as error:
+            if cached and self._cache.may_be_damaged(error):
+                return await self.find(job)
+            raise
+        return await self._cache.given(found) if isinstance(found, Entry) else found
+
+    def _find(self, books: Books, job: Job, *, cached: bool) -> Decided | CalledOff | Entry | None:
+        found = standing.find(self._in(books), job)
+        if found is None and cached:
+            return self._cache.look(books, job.fingerprint)
+        return found
 
     async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
         """Claim the job's call and count the attempt, or say why not."""

@@ -49,11 +49,16 @@ class EmbeddedStore:
         self._owner = Owner(self._folder, clock, self._options.lease.total_seconds())
         self._file = EmbeddedFile(path, self._options, failed=self._owner.failed)
         self._tasks: list[asyncio.Task[None]] = []
-        self.ledger = EmbeddedLedger(
-            self._file, self._owner, clock=clock, listener=listener, options=self._options
-        )
         self.cache = EmbeddedCache(
             self._file, clock=clock, listener=listener, options=self._options
+        )
+        self.ledger = EmbeddedLedger(
+            self._file,
+            self._owner,
+            clock=clock,
+            listener=listener,
+            options=self._options,
+            cache=self.cache,
         )
         self.lane_orders = EmbeddedLaneOrders(self._file)
         self.rationing = EmbeddedRationing(self._file, clock=clock)

@@ -14,7 +14,7 @@ from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
 from worker.store import outcomes
 from worker.store.instants import span_us, to_us
-from worker.store.redis.connection import RedisConnection
+from worker.store.redis.connection import RedisConnection, heed
 from worker.store.redis.options import RedisOptions
 from worker.store.redis.scripts import Script, read
 
@@ -22,6 +22,7 @@ from worker.store.redis.scripts import Script, read
 _NOTED_USES: Final = 50
 # One put makes room by dropping at most so many entries; the next one drops more.
 _MOST_DROPPED: Final = 100
+_NOT_READ: Final = "the response cache cannot be read; the call is made"
 
 # Refused whole when the server has no memory left; without its first line it would go on once it has dropped something.
 _PUT: Final = Script.of("#!lua", read("cache"), read("cacheput"))
@@ -72,13 +73,32 @@ class RedisCache:
 
     async def get(self, fingerprint: str) -> Completed | None:
         """Give the response kept under the fingerprint, with `source` CACHE, or None."""
+        try:
+            looking = self.look(fingerprint)
+        except StoreUnavailable as error:
+            self._trouble(_NOT_READ, error)
+            return None
+        return await self.given(fingerprint, looking)
+
+    def look(self, fingerprint: str) -> asyncio.Future[tuple[Any, Any]]:
+        """Ask for what is kept, to be `given`; who finds that it is not needed may drop it. Errors: `StoreUnavailable`."""
+        looking = asyncio.gather(  # one round trip, with whatever else is asked for now
+            self._connection.submit_command("GET", self._key(fingerprint)),
+            self._connection.submit_command(
+                "ZSCORE", self._connection.key("cache", "used"), fingerprint
+            ),
+        )
+        looking.add_done_callback(heed)
+        return looking
+
+    async def given(
+        self, fingerprint: str, looking: asyncio.Future[tuple[Any, Any]]
+    ) -> Completed | None:
+        """Give the response that was asked for, or None."""
         now = to_us(self._clock.now())
         used_key = self._connection.key("cache", "used")
         try:
-            entry, used = await asyncio.gather(  # one round trip
-                self._connection.command("GET", self._key(fingerprint)),
-                self._connection.command("ZSCORE", used_key, fingerprint),
-            )
+            entry, used = await looking
             if entry is None:
                 return None
             kept = _read(entry)
@@ -91,7 +111,7 @@ class RedisCache:
             if now - float(used or 0) > span_us(self._options.cache_ttl) // _NOTED_USES:
                 await self._connection.command("ZADD", used_key, "XX", now, fingerprint)
         except StoreUnavailable as error:
-            self._trouble("the response cache cannot be read; the call is made", error)
+            self._trouble(_NOT_READ, error)
             return None
         return replace(outcomes.response(kept.about, kept.body), source=Source.CACHE)
 

@@ -96,6 +96,10 @@ class RedisConnection:
         """Run a plain command. Errors: as `run`."""
         return await self._put(parts)
 
+    def submit_command(self, *parts: Part) -> asyncio.Future[Any]:
+        """Queue a plain command; cancelling the future may come too late."""
+        return self._put(parts)
+
     def submit(self, script: Script, *arguments: Part) -> asyncio.Future[Any]:
         """Queue a script's run; cancelling the future may come too late."""
         return self._put(("EVALSHA", script.sha, 1, self.key(), *arguments), script)
@@ -182,7 +186,7 @@ class RedisConnection:
 
     def _load(self, waiting: _Waiting, script: Script) -> None:
         loaded: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        loaded.add_done_callback(_heed)
+        loaded.add_done_callback(heed)
         load = _Waiting(packed=_packed(("SCRIPT", "LOAD", script.source)), future=loaded)
         waiting.script = None  # loaded once, and did nothing yet
         waiting.sends -= 1
@@ -236,7 +240,7 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
         future.set_exception(error)
 
 
-def _heed(future: asyncio.Future[Any]) -> None:
+def heed(future: asyncio.Future[Any]) -> None:
     """Take note of how it ended, for one whose end nobody waits for."""
     if not future.cancelled():
         future.exception()

@@ -10,10 +10,10 @@ from worker.core.model import (
     AskAnswer,
     Asked,
     Beginning,
-    CalledOff,
     Decided,
     Failed,
     Follow,
+    Found,
     Job,
     Outcome,
     Park,
@@ -27,6 +27,7 @@ from worker.ports import Listener
 from worker.store import outcomes
 from worker.store.instants import span_us, to_us
 from worker.store.redis import encoding
+from worker.store.redis.cache import RedisCache
 from worker.store.redis.calls import Calls
 from worker.store.redis.connection import Part
 from worker.store.redis.decoding import Answers, instant
@@ -50,8 +51,9 @@ class RedisLedger:
     released and the attempt not counted.
     """
 
-    def __init__(self, procedures: Procedures, *, listener: Listener) -> None:
+    def __init__(self, procedures: Procedures, *, listener: Listener, cache: RedisCache) -> None:
         self._procedures = procedures
+        self._cache = cache
         self._scripts = procedures.scripts
         self._listener = listener
         self._answers = Answers(self._damaged)
@@ -59,12 +61,14 @@ class RedisLedger:
         self.calls = Calls(procedures)
         self.watch = Watch(self._held, poll_s=_POLL_S)
 
-    async def find(self, job: Job) -> Decided | CalledOff | None:
-        """Tell what was decided for this delivery already; None: nothing, it may go on."""
-        parts = encoding.job_parts(job)
-        return self._answers.found(
-            await self._procedures.submit(self._scripts.find, *parts), job.id
-        )
+    async def find(self, job: Job, *, cached: bool = False) -> Found | None:
+        """Tell what was decided for this delivery already, or what the cache keeps; None: nothing, it may go on."""
+        finding = self._procedures.submit(self._scripts.find, *encoding.job_parts(job))
+        looking = self._cache.look(job.fingerprint) if cached else None
+        found = self._answers.found(await finding, job.id)
+        if found is not None or looking is None:
+            return found
+        return await self._cache.given(job.fingerprint, looking)
 
     async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
         """Claim the job's call and count the attempt, or say why not."""

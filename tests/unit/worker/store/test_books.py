@@ -108,7 +108,7 @@ def some_act(dice: Random, number: int) -> Act:
     which, used = dice.random(), dice.randrange(90)
     cost = dice.choice([None, Decimal("0.01"), Decimal("0.3")])
     acts: dict[Act, int] = {
-        lambda side: side.store.ledger.find(job): 1,
+        lambda side: side.store.ledger.find(job, cached=claimed): 1,
         lambda side: side.store.ledger.begin(job, max_attempts=3): 3,
         lambda side: side.store.ledger.end(
             job, outcome, settlement, work=ONE_CALL, claimed=claimed

@@ -89,6 +89,28 @@ async def test_closing_twice_is_harmless_and_a_closed_store_is_unavailable(tmp_p
     assert [type(event) for event in fleet.ear.heard] == [Trouble, Trouble]
 
 
+async def test_a_cache_whose_pages_are_damaged_is_a_miss_and_keeps_no_job_from_its_ledger(
+    tmp_path: Path,
+) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store, job = await fleet.join(), make_job(dedupe=Dedupe.CACHE)
+    await store.cache.put(job.fingerprint, ANSWER)
+    await store.close()
+    with closing(apsw.Connection(str(fleet.path))) as connection:
+        page, size = connection.execute(
+            "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_schema WHERE name = 'cache'"
+        ).get
+    with fleet.path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+    store = await fleet.join()
+    assert await store.ledger.find(job, cached=True) is None
+    assert isinstance(await store.ledger.begin(job, max_attempts=3), Started)
+    assert await store.cache.get(job.fingerprint) is None
+    assert [type(event) for event in fleet.ear.heard] == [Trouble, Trouble]
+    await fleet.close()
+
+
 async def test_closing_ends_a_followers_wait(tmp_path: Path) -> None:
     fleet = EmbeddedFleet(tmp_path)
     store = await fleet.join()
