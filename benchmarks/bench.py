@@ -5,6 +5,7 @@ the same upstream, publishes the answer, waits until the broker has confirmed it
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ reading the table:
 Where 1 and 2 processes, or numbers in flight, are compared, the clock runs from a quarter of the jobs until the last
 one has begun. Each figure is the median of the rounds, the least and the most below it. Contestants take turns within each round,
 so that what else the machine does meets all alike. Compare figures of one run only.
+
+An option with a list may be given several times: --only bare --only warren.
 
 examples:
   ./dev bench --quick                              everyone once, in under three minutes
@@ -151,8 +154,12 @@ def _print(grids: Sequence[Grid]) -> None:
         Console(highlight=False, width=wide).print(table)  # cut off it would tell nothing
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(positive(each) for each in text.split(","))
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    return [positive(each) for each in text.split(",")]
 
 
 def _measurement(text: str) -> str:
@@ -184,18 +191,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("measurements", nargs="*", type=_measurement, default=["peers"], help="see below; peers")
     add("--quick", action="store_true", help="one small round of everyone")
-    add("--only", metavar="NAME,…", help="only these contestants")
+    add("--only", type=_names, action="extend", metavar="NAME,…", help="only these contestants")
     add("--rounds", type=positive, metavar="N", help="how often each one runs")
     add("--jobs", type=positive, metavar="N", help="jobs that wait in the queue for each run")
-    add(
-        "--in-flight",
-        type=_numbers,
-        dest="in_flights",
-        metavar="N,…",
-        help="calls at once, of each process",
-    )
-    add("--processes", type=_numbers, metavar="N,…", help="processes of each contestant")
-    add("--backlogs", type=_numbers, metavar="N,…", help="so many jobs behind those measured")
+    listed = functools.partial(add, type=_numbers, action="extend", metavar="N,…")
+    listed("--in-flight", dest="in_flights", help="calls at once, of each process")
+    listed("--processes", help="processes of each contestant")
+    listed("--backlogs", help="so many jobs behind those measured")
     add("--latency-s", type=float, metavar="S", help="the upstream's time for each call")
     add("--paced-per-s", type=float, metavar="R", help="jobs a second of the paced part")
     add("--paced-s", type=float, metavar="S", help="how long each paced part lasts; 0: none")

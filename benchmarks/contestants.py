@@ -1,6 +1,6 @@
 """Who takes part in `./dev bench`: one row each, with what it is and how it is told about a job."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -137,13 +137,13 @@ ALWAYS_ON: Final = (
 ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, *OVERTAKING, *PUBLISHERS)
 
 
-def chosen(names: str) -> tuple[Contestant | Warren | Publisher, ...]:
-    """Give the contestants that a list "name,name" means, in the order of the table.
+def chosen(names: Collection[str]) -> tuple[Contestant | Warren | Publisher, ...]:
+    """Give the contestants with these names, in the order of the table.
 
     Raises:
         ValueError: one is not known; the text lists those that are.
     """
-    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    wanted = set(names)
     known = {each.name for each in ALL}
     if unknown := sorted(wanted - known):
         raise ValueError(

@@ -1,7 +1,7 @@
 """What `./dev bench` can measure: by name, who takes part and at what sizes."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -180,7 +180,7 @@ def tasks(options: argparse.Namespace) -> list[Task]:
         only = options.only
         if only and len(names) > 1:  # of each measurement those who take part in it
             chosen = {each.name for each in contestants.chosen(only)}
-            only = ",".join(each for each in sizes.names if each in chosen)
+            only = [each for each in sizes.names if each in chosen]
             if not only:
                 continue
         folder = options.profile and options.profile / name
@@ -202,6 +202,7 @@ def sized(name: str, options: argparse.Namespace) -> Measurement:
     """Give a measurement with the sizes that the command line gives instead of its own; of several, with those that are for it."""
     named = MEASUREMENTS[name]
     given = {key: getattr(options, key) for key in _SIZES if getattr(options, key) is not None}
+    given |= {key: tuple(dict.fromkeys(it)) for key, it in given.items() if isinstance(it, list)}
     if [name] != options.measurements:
         given = {key: it for key, it in given.items() if key not in _own_to_others(named)}
     if "jobs" in given:
@@ -237,7 +238,7 @@ def _quick(measurement: Measurement) -> Measurement:
 
 
 def entrants(
-    measurement: Measurement, only: str | None, within_s: float, profile: Path | None
+    measurement: Measurement, only: Collection[str] | None, within_s: float, profile: Path | None
 ) -> Iterator[Entrant]:
     """Give everyone who takes part, at each size.
 
@@ -246,7 +247,7 @@ def entrants(
     """
     sizes = product(measurement.in_flights, measurement.backlogs, measurement.processes)
     every = list(sizes)
-    for contestant in contestants.chosen(only or ",".join(measurement.names)):
+    for contestant in contestants.chosen(only or measurement.names):
         for in_flight, backlog, processes in every:
             told = [f"{in_flight:,} in flight"] if len(measurement.in_flights) > 1 else []
             told += [f"{backlog:,} behind"] if len(measurement.backlogs) > 1 else []

@@ -183,7 +183,7 @@ def test_settings_go_into_their_table_or_make_one() -> None:
 
 def test_a_contestant_that_is_not_known_is_told_with_those_that_are() -> None:
     with pytest.raises(ValueError, match=r"no contestant nobody; there are bare, bare_priority"):
-        contestants.chosen("bare,nobody")
+        contestants.chosen(["bare", "nobody"])
 
 
 def test_contestants_have_names_of_their_own_and_the_peers_a_module_each() -> None:
@@ -200,7 +200,7 @@ def test_every_publisher_has_a_way() -> None:
 
 def test_every_measurement_names_contestants_that_there_are() -> None:
     for each in measurements.MEASUREMENTS.values():
-        assert contestants.chosen(",".join(each.names))
+        assert contestants.chosen(each.names)
 
 
 def _options(*arguments: str) -> measurements.Measurement:
@@ -220,6 +220,18 @@ def test_sizes_of_the_command_line_come_before_those_of_the_name_and_of_quick() 
     assert _options("--quick").rounds == 1
 
 
+def test_a_list_that_is_given_twice_adds_up() -> None:
+    sizes = ("--in-flight", "1,2,1", "--in-flight", "2,3")
+    (task,) = _tasks("--only", "warren", "--only", "echo, bare", *sizes)
+
+    assert task.sizes.in_flights == (1, 2, 3)
+    assert list(dict.fromkeys(each.contestant.name for each in task.entrants)) == [
+        "echo",
+        "bare",
+        "warren",
+    ]
+
+
 def test_quick_makes_nothing_larger_and_no_size_twice() -> None:
     assert _options("backlog", "--quick").backlogs == (1_000, 10_000)
     assert _options("memory", "--quick").paced_s == 0
@@ -227,7 +239,7 @@ def test_quick_makes_nothing_larger_and_no_size_twice() -> None:
 
 def test_everyone_enters_at_each_size_under_a_name_of_its_own() -> None:
     sizes = _options("--processes", "1,2", "--backlogs", "10,20")
-    found = list(measurements.entrants(sizes, "bare,warren", 60, None))
+    found = list(measurements.entrants(sizes, ["bare", "warren"], 60, None))
 
     assert len({each.key for each in found}) == len(found) == 8
     assert {(each.course.processes, each.course.backlog) for each in found} == {
@@ -239,7 +251,7 @@ def test_everyone_enters_at_each_size_under_a_name_of_its_own() -> None:
 
 
 def test_where_nothing_varies_an_entrant_is_called_by_its_contestants_name() -> None:
-    assert [each.key for each in measurements.entrants(_options(), "bare", 60, None)] == ["bare"]
+    assert [each.key for each in measurements.entrants(_options(), ["bare"], 60, None)] == ["bare"]
 
 
 @pytest.mark.parametrize("wanted", contestants.ALL, ids=lambda each: each.name)
