@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from stack.house import lower
+from stack.interrupts import heed
 
 T = TypeVar("T")
 Figures = Mapping[str, float]
@@ -22,7 +23,8 @@ def in_folder(
     measure: Callable[[Path, argparse.Namespace], Coroutine[Any, Any, T]],
     options: argparse.Namespace,
 ) -> T:
-    """Measure in a folder of its own, and stop all that runs there."""
+    """Measure in a folder of its own, and stop all that runs there, also after a Ctrl-C or SIGTERM."""
+    heed()
     folder = Path(tempfile.mkdtemp(prefix=f"warren-{name}-"))
     try:
         return asyncio.run(measure(folder, options))

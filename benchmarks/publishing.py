@@ -92,7 +92,12 @@ async def measured(way: str, url: str, jobs: int) -> Figures:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    said, complained = await process.communicate()
+    try:
+        said, complained = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
     if process.returncode:
         raise StackError(f"{way}: {complained.decode(errors='replace')[-2000:]}")
     found = json.loads(said)

@@ -16,7 +16,7 @@ any package is installed.
     transplant    mends what was unpacked, so that it runs where it lies
     node          the files and the environment of one private node
     ports         free ports for it and the workers
-    interrupts    Ctrl-C while processes are started or stopped
+    interrupts    Ctrl-C and SIGTERM, also while processes are started or stopped
     occupancy     who lives in a node's folder
     keeper        the small process that owns a running node and cleans up after it
     ways          which way to a broker this machine offers

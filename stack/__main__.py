@@ -3,6 +3,7 @@
 import sys
 
 from stack.commands import find, run, usage
+from stack.interrupts import heed
 
 
 def main() -> int:
@@ -11,6 +12,7 @@ def main() -> int:
     if command is None:
         print(usage(), file=sys.stderr)
         return 2
+    heed()
     return run(command, sys.argv[2:])
 
 

@@ -9,7 +9,6 @@ no chaos.
 """
 
 import os
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -33,9 +32,7 @@ def main(arguments: list[str]) -> int:
     for name, command in [*steps(arguments), *_again(release, arguments), *_slice(arguments)]:
         print(f"── {name} ", flush=True)
         begin = time.monotonic()
-        # Ctrl-C reaches the command too, and it has its own to end: killed, it would leave them running.
-        with interrupts.put_off():
-            status = subprocess.run(command, cwd=_ROOT, check=False).returncode
+        status = interrupts.run(command, _ROOT)
         took = time.monotonic() - begin
         if status:
             print(f"── {name} failed after {took:.0f} s", file=sys.stderr)

@@ -1,13 +1,12 @@
 """The long run that tries to break Warren's promise: `./dev chaos`, or `python -m tests.chaos`."""
 
-import os
 import random
-import signal
 import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 
+from stack import interrupts
 from tests.chaos import report
 from tests.chaos.catalogue import EXPERIMENTS
 from tests.chaos.display import Display
@@ -71,9 +70,7 @@ def _write(options: Options, result: Result) -> None:
 
 def as_process(arguments: Sequence[str], catalogue: Sequence[Experiment] = EXPERIMENTS) -> int:
     """Be the whole process: a polite end, by SIGTERM, is an end as by Ctrl-C, and leaves nothing running."""
-    # Also where whoever started this in the background made it deaf to Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    interrupts.heed()
     return main(arguments, catalogue)
 
 

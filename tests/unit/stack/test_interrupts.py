@@ -7,15 +7,37 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack.interrupts import put_off
+from stack.interrupts import heed, put_off
+
+_RUN = """
+import signal, sys
+from pathlib import Path
+from stack import interrupts
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+interrupts.heed()
+try:
+    interrupts.run([sys.executable, "-c", sys.argv[1]], Path())
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+_COMMAND = """
+import time
+try:
+    print("begun", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("cleaned up", flush=True)
+"""
 
 
 @pytest.fixture(autouse=True)
 def heeded() -> Iterator[None]:
     """Let Ctrl-C be heeded, also where the tests themselves were started in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminated = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGTERM, terminated)
 
 
 def test_ctrl_c_waits_until_the_block_has_ended() -> None:
@@ -56,3 +78,26 @@ def test_in_another_thread_it_does_nothing() -> None:
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_a_sigterm_is_a_ctrl_c_and_waits_as_one() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    heed()
+    done = []
+    with pytest.raises(KeyboardInterrupt), put_off():  # noqa: PT012  # the order is the point
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("cleaned up")
+    assert done == ["cleaned up"]
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_command_that_is_run_gets_a_sigterm_as_ctrl_c_and_is_waited_for() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _RUN, _COMMAND], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.terminate()
+        told, _ = process.communicate(timeout=30)
+    assert (process.returncode, told) == (130, "cleaned up\n")
