@@ -1,5 +1,6 @@
 """Cancelled jobs that have no record yet: no worker knows them, or their call still runs."""
 
+from worker.store.embedded.rows import Claim
 from worker.store.embedded.transaction import Transaction
 from worker.store.instants import span_us
 
@@ -19,6 +20,11 @@ def forget(transaction: Transaction, job_id: str) -> None:
     transaction.connection.execute("DELETE FROM called_off WHERE job_id = ?", (job_id,))
 
 
+def closes(transaction: Transaction, claim: Claim) -> bool:
+    """Tell whether the call under a claim of this process is among `mine`."""
+    return transaction.jobs.is_called_off(claim.job_id) and not claim.followed
+
+
 def mine(transaction: Transaction) -> frozenset[str]:
     """Give the called-off jobs whose call this process makes, and nobody else waits for.
 
@@ -27,8 +33,9 @@ def mine(transaction: Transaction) -> frozenset[str]:
     return frozenset(
         job_id
         for (job_id,) in transaction.connection.execute(
-            "SELECT c.job_id FROM called_off o JOIN claims c ON c.job_id = o.job_id WHERE c.owner = ?"
-            " AND c.followed = 0",
+            # CROSS keeps the order: few jobs are called off, and each call in flight has a claim.
+            "SELECT c.job_id FROM called_off o CROSS JOIN claims c ON c.job_id = o.job_id"
+            " WHERE c.owner = ? AND c.followed = 0",
             (transaction.me,),
         )
     )

@@ -165,13 +165,17 @@ class EmbeddedLedger:
 
         def held(transaction: Transaction) -> bool:
             claim = claims.of_job(transaction, job.id)
-            mine = claim is not None and claim.owner == transaction.me and claim.run == job.run
-            if mine:
+            if claim is None or claim.owner != transaction.me or claim.run != job.run:
+                return False
+            if not transaction.renewed:
                 # A process that was suspended, or whose store was down, would lose the claim at any moment.
-                self._owner.renew(transaction.connection)
-            return mine and job.id not in calling_off.mine(transaction)
+                self._owner.renew(transaction.books.aside)
+                transaction.renewed = True
+            return not calling_off.closes(transaction, claim)
 
-        return await self._run(held)
+        return await self._file.join(
+            lambda books: held(self._in(books)), ahead=Ahead(job.id, ends=True)
+        )
 
     async def result(self, asked: Asked) -> AskAnswer:
         """Tell how a job ended, to the asker alone."""

@@ -16,7 +16,7 @@ class Transaction:
     """One run of the ledger's operations in one transaction; a repeated run gets a new one.
 
     `jobs` are the jobs' rows: the way of what every job does. `me` is this process's owner token, `now` in microseconds. `alive` tells whether another owner lives.
-    `freed` collects the claim keys that were released, `damaged` the jobs whose response body did not
+    `renewed`: this process's lease was written anew. `freed` collects the claim keys that were released, `damaged` the jobs whose response body did not
     match its checksum: the world is told after the commit.
     """
 
@@ -27,6 +27,7 @@ class Transaction:
     now: int
     alive: Callable[[apsw.Connection, str], bool]
     options: EmbeddedOptions
+    renewed: bool = False
     freed: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
 

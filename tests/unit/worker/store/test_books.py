@@ -117,6 +117,7 @@ def some_act(dice: Random, number: int) -> Act:
             job, parked, BEGAN + SOON, work=ONE_CALL, why=why, claimed=claimed
         ): 1,
         lambda side: side.store.ledger.carried(job, heard, letter=letter): 1,
+        lambda side: side.store.ledger.holds(job): 1,
         lambda side: side.store.ledger.cancel(ask): 1,
         lambda side: side.store.ledger.result(ask): 1,
         lambda side: side.store.cache.get(job.fingerprint): 1,

@@ -1,6 +1,7 @@
 """The embedded store as a whole: its life sign, its cleaning, its close, and what an operator meets."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -29,10 +30,14 @@ from worker.core.limits import Taken, charges
 from worker.core.model import Completed, Retry, Started, Usage, next_generation
 from worker.errors import SettingsError, StoreUnavailable
 from worker.store import outcomes
-from worker.store.embedded import EmbeddedArchive, EmbeddedOptions, EmbeddedStore
+from worker.store.embedded import EmbeddedArchive, EmbeddedOptions, EmbeddedStore, calling_off
+from worker.store.embedded.books import Books
+from worker.store.embedded.jobs import Jobs
 from worker.store.embedded.owners import Owner, lock_path, locked, remove_if_dead
 from worker.store.embedded.rows import HISTORY_LINES
 from worker.store.embedded.sweeper import sweep
+from worker.store.embedded.transaction import Transaction
+from worker.store.embedded.written import Written
 
 QUICK = EmbeddedOptions(
     renew_every=timedelta(milliseconds=5),
@@ -358,26 +363,52 @@ def test_that_an_answer_is_a_fallbacks_is_kept_with_it() -> None:
     assert outcomes.read(outcomes.written(completed), b"{}") == completed
 
 
+def plans(connection: apsw.Connection, act: Callable[[], object], about: str) -> list[str]:
+    """Give how SQLite does the statements of an act that are about a table."""
+    done: list[tuple[str, Any]] = []
+
+    def heed(_: object, statement: str, given: Any) -> bool:  # noqa: ANN401  # apsw's bindings
+        done.append((statement, given))
+        return True
+
+    connection.exec_trace = heed
+    act()
+    connection.exec_trace = None
+    return [
+        detail
+        for statement, given in done
+        if about in statement
+        for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {statement}", given)
+    ]
+
+
+async def test_to_look_for_called_off_calls_looks_not_at_every_call(tmp_path: Path) -> None:
+    """It is asked every now and then, and each call in flight has a claim."""
+    path = tmp_path / "warren.db"
+    async with EmbeddedStore(path, clock=HandClock(), listener=Ear()):
+        pass
+    with closing(apsw.Connection(str(path))) as connection:
+        books = Books(connection)
+        transaction = Transaction(
+            books=books,
+            jobs=books.page(Jobs),
+            written=books.page(Written),
+            me="me",
+            now=0,
+            alive=lambda _, __: True,
+            options=QUICK,
+        )
+        found = plans(connection, lambda: calling_off.mine(transaction), "claims")
+    assert found
+    assert "SCAN c" not in found
+
+
 async def test_a_sweep_looks_through_no_pots_that_are_kept(tmp_path: Path) -> None:
     """There are as many of them as tenants, for a hundred days."""
     path = tmp_path / "warren.db"
     async with EmbeddedStore(path, clock=HandClock(), listener=Ear()):
         pass
     with closing(apsw.Connection(str(path))) as connection:
-        done: list[tuple[str, Any]] = []
-
-        def heed(_: object, statement: str, given: Any) -> bool:  # noqa: ANN401  # apsw's bindings
-            done.append((statement, given))
-            return True
-
-        connection.exec_trace = heed
-        sweep(connection, now=0, options=QUICK)
-        connection.exec_trace = None
-        plans = [
-            detail
-            for statement, given in done
-            if "pots" in statement
-            for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {statement}", given)
-        ]
-    assert plans
-    assert not [plan for plan in plans if plan.startswith("SCAN pots")]
+        found = plans(connection, lambda: sweep(connection, now=0, options=QUICK), "pots")
+    assert found
+    assert not [plan for plan in found if plan.startswith("SCAN pots")]
