@@ -115,7 +115,7 @@ def _run(
     books = Books(connection)
     value = act(books)
     books.write()
-    return value, books.afterwards
+    return value, books.end()
 
 
 def _fail(*, when: str, failing: str | None) -> None:

@@ -62,3 +62,12 @@ class Books:
         """Write all that was changed."""
         for page in self._pages.values():
             page.write()
+
+    def end(self) -> list[Callable[[], None]]:
+        """Give what is to be done afterwards, and let go of it and of the facts.
+
+        Both lead back here. With that circle each transaction would keep all its rows and bodies until the next look
+        for cyclic garbage, and that would have to look often.
+        """
+        afterwards, self.afterwards, self.facts = self.afterwards, [], None
+        return afterwards

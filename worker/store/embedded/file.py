@@ -209,7 +209,7 @@ class EmbeddedFile:
                 connection.execute("ROLLBACK")
             raise
         self.commits += writes
-        return values, books.afterwards
+        return values, books.end()
 
     def _call(self, function: Callable[..., None], *values: object) -> None:
         assert self._loop is not None  # noqa: S101  # open() has set it before the thread began

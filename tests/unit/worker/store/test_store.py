@@ -1,6 +1,7 @@
 """The embedded store as a whole: its life sign, its cleaning, its close, and what an operator meets."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -113,6 +114,21 @@ async def test_a_cache_whose_pages_are_damaged_is_a_miss_and_keeps_no_job_from_i
     assert isinstance(await store.ledger.begin(job, max_attempts=3), Started)
     assert await store.cache.get(job.fingerprint) is None
     assert [type(event) for event in fleet.ear.heard] == [Trouble, Trouble]
+    await fleet.close()
+
+
+async def test_transactions_leave_no_circles_behind(tmp_path: Path) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store = await fleet.join()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            assert await store.ledger.find(make_job()) is None
+        left = [each for each in gc.get_objects() if isinstance(each, Books)]
+    finally:
+        gc.enable()
+    assert len(left) <= 1  # the thread may not have let go of the last one yet
     await fleet.close()
 
 
