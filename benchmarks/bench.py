@@ -16,7 +16,8 @@ from rich.console import Console
 from benchmarks import contestants, documents, page, plots, shown, targets
 from benchmarks.documents import Document
 from benchmarks.grid import Grid, terminal
-from benchmarks.measurements import EVERYTHING, MEASUREMENTS, Task, tasks
+from benchmarks.measurements import EVERYTHING, MEASUREMENTS, Task, about_s, tasks
+from benchmarks.remaining import said
 from benchmarks.rounds import Found, progress, run_all
 from stack.arguments import positive
 from stack.errors import StackError
@@ -47,6 +48,8 @@ reading the table:
   call, back      from publish to the call, and from the call's end to the reply
   added           both together: what is added to the upstream's own time
   slot            of an urgent job: from the first end of a call after its publish, a free slot, to its own call
+  calls in between of an urgent job: how many calls began after that free slot and before its own; a busy machine
+                  delays calls, but lets none of them pass
 Where 1 and 2 processes, or numbers in flight, are compared, the clock runs from a quarter of the jobs until the last
 one has begun. Each figure is the median of the rounds, the least and the most below it. Contestants take turns within each round,
 so that what else the machine does meets all alike. Compare figures of one run only.
@@ -65,9 +68,18 @@ examples:
   ./dev bench backlog --backlogs 1000,50000        the same jobs before so many others
   ./dev bench --only warren --rounds 1 --jobs 20000 --profile profiles/    a flame graph, and a table by layer
 
+a shorter whole run:
+{shorter}
+
 contestants:
 {contestants}
 """
+# A whole run in less time, and what is given up for it.
+_SHORTER: Final = {
+    "all --rounds 1": "everything, without a spread",
+    "all --rounds 1 --only warren,bare,faststream_aiohttp,warren_bulk": "what the targets need",
+    "all --quick": "tells that everything works, and no more",
+}
 
 
 def main() -> int:
@@ -172,20 +184,12 @@ def _measurement(text: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     known = "\n".join(f"  {each.name:22} {each.title}" for each in contestants.ALL)
     named = "\n".join(
-        f"  {name:11} {each.what:66} about {each.about_min} minutes"
+        f"  {name:11} {each.what:67} about {said(about_s(name))}"
         for name, each in MEASUREMENTS.items()
     )
     parser = argparse.ArgumentParser(
         prog="./dev bench",
         description=__doc__,
-        epilog=_EPILOG.format(
-            measurements=named,
-            contestants=known,
-            everything=EVERYTHING,
-            everything_is=f"all of these; about {sum(each.about_min for each in MEASUREMENTS.values())} minutes",
-            targets=_TARGETS,
-            targets_is="measures nothing: what was measured last beside what is to be reached; status 1 if one is missed",
-        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
@@ -207,7 +211,24 @@ def _parser() -> argparse.ArgumentParser:
     add("--profile", type=Path, metavar="FOLDER", help="where each one's CPU went, by py-spy")
     add("--json", type=Path, metavar="FILE", help="where the figures go, and the plots beside it")
     parser.set_defaults(shares=None)
+    shorter = (
+        f"  about {said(_about_s(parser, each)):8} ./dev bench {each}\n{'':17}{what}"
+        for each, what in _SHORTER.items()
+    )
+    parser.epilog = _EPILOG.format(
+        measurements=named,
+        contestants=known,
+        shorter="\n".join(shorter),
+        everything=EVERYTHING,
+        everything_is=f"all of these; about {said(_about_s(parser, EVERYTHING))}",
+        targets=_TARGETS,
+        targets_is="measures nothing: what was measured last beside what is to be reached; status 1 if one is missed",
+    )
     return parser
+
+
+def _about_s(parser: argparse.ArgumentParser, arguments: str) -> float:
+    return sum(task.about_s for task in tasks(parser.parse_args(arguments.split())))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ def document(
         "command": " ".join(["./dev bench", *_without_files(arguments)]),
         "jobs": task.sizes.jobs,
         "upstream_ms": task.sizes.latency_s * 1000,
+        "upstream_jitter": task.sizes.jitter,
         "rounds": task.sizes.rounds,
         "machine": {"cores": cores, "python": platform.python_version()},
         "shares": list(SHARES),

@@ -9,11 +9,15 @@ from benchmarks.figures import SHARES, percentile
 from benchmarks.spans import Span, after_a_slot, delays
 
 URGENT: Final = "high priority"
-# What is measured and its column: publish to reply, publish to call, a free slot to call, end of call to reply, both ways added.
+# It is a number of calls and not a time.
+_PASSED: Final = "passed_by"
+# What is measured and its column: publish to reply, publish to call, a free slot to call, calls that begin in between,
+# end of call to reply, both ways added.
 WAYS: Final = {
     "latency": "reply",
     "there": "call",
     "slot": "slot",
+    _PASSED: "calls in between",
     "back": "back",
     "added": "added",
 }
@@ -24,7 +28,7 @@ _TOLD: Final = {"p50": 0.5, "p99": 0.99}
 class Load:
     """Jobs by their numbers: when each was sent, its call's span, when its reply arrived; wall clock, seconds.
 
-    `freed` is when calls ended, of urgent jobs alone: they wait for a slot.
+    `freed` is when any calls ended and `begun` when they began, where jobs are urgent: they wait for a slot.
     """
 
     name: str
@@ -32,18 +36,21 @@ class Load:
     called: Mapping[str, Span]
     arrived: Mapping[str, float]
     freed: Sequence[float] = ()
+    begun: Sequence[float] = ()
 
     @cached_property
     def _values(self) -> Mapping[str, Sequence[float]]:
         found = delays(self.sent, self.called, self.arrived)
+        slots = [
+            after_a_slot(at, self.called[each], self.freed, self.begun)
+            for each, at in self.sent.items()
+            if self.freed and each in self.called
+        ]
         return {
             "latency": [1000 * (self.arrived[each] - at) for each, at in self.sent.items()],
             "there": found.there,
-            "slot": [
-                after_a_slot(at, self.called[each], self.freed)
-                for each, at in self.sent.items()
-                if self.freed and each in self.called
-            ],
+            "slot": [slot.waited_ms for slot in slots],
+            _PASSED: [slot.passed_by for slot in slots],
             "back": found.back,
             "added": found.added,
         }
@@ -53,7 +60,7 @@ class Load:
         return percentile(self._values[way], share)
 
     def figures(self) -> dict[str, float]:
-        """Give p50 and p99 in ms by names such as "added_p99_ms_at_50%"; what nothing is known of is left out."""
+        """Give p50 and p99 by names such as "added_p99_ms_at_50%"; what nothing is known of is left out."""
         return {
             key_of(way, told, self.name): self.quantile(way, share)
             for way, values in self._values.items()
@@ -69,4 +76,5 @@ class Load:
 
 def key_of(way: str, told: str, load: str) -> str:
     """Give the name of a figure in a contestant's object."""
-    return f"{way}_{told}_ms_at_{load}"
+    unit = "" if way == _PASSED else "_ms"
+    return f"{way}_{told}{unit}_at_{load}"

@@ -22,40 +22,46 @@ class Measurement:
     """What a name stands for: who takes part, and the sizes where the command line gives none.
 
     Everyone runs once in a round for each of `in_flights`, `backlogs` and `processes`. `each`, if it is not 0, is how many jobs there are
-    for each call in flight, but no more than `jobs`. For `skipped` see `Course`. `about_min` is how many minutes it takes about.
+    for each call in flight, but no more than `jobs`. For `skipped` see `Course`. A call takes the upstream `latency_s`, or by chance up to `jitter` of it less or more:
+    calls of one length, begun at once, would end at once again and again, and slots become free in bursts.
     """
 
     what: str
-    about_min: int
     names: tuple[str, ...]
     jobs: int = 4000
     each: int = 0
     in_flights: tuple[int, ...] = (200,)
     latency_s: float = 0.045
+    jitter: float = 0
     rounds: int = 5
     paced_per_s: float = 50
     paced_s: float = 10
     shares: tuple[float, ...] = ()
     urgent: int = 0
+    urgent_per_s: float = 5
     skipped: float = 0
     backlogs: tuple[int, ...] = (0,)
     processes: tuple[int, ...] = (1,)
 
+    @property
+    def upstream(self) -> str:
+        """How long a call takes the upstream, as the simulator reads it."""
+        if not self.jitter:
+            return f"fixed({self.latency_s})"
+        least, most = (self.latency_s * (1 + way * self.jitter) for way in (-1, 1))
+        return f"uniform({least:g},{most:g})"
+
 
 MEASUREMENTS: Final = {
-    "peers": Measurement(
-        what="everyone, one worker process each", about_min=25, names=(*_PEERS, _WARREN)
-    ),
+    "peers": Measurement(what="everyone, one worker process each", names=(*_PEERS, _WARREN)),
     "features": Measurement(
         what="Warren with one thing switched off at a time",
-        about_min=15,
         names=(_WARREN, *(each.name for each in contestants.FEATURES)),
         jobs=10_000,
         paced_s=0,
     ),
     "concurrency": Measurement(
         what="the rate and the CPU of a job at 1 to 1,000 calls in flight",
-        about_min=10,
         names=_RIVALS,
         jobs=10_000,
         each=100,
@@ -66,7 +72,6 @@ MEASUREMENTS: Final = {
     ),
     "load": Measurement(
         what="latency at 25, 50 and 90 % of the rate that each has just shown",
-        about_min=15,
         names=_RIVALS,
         paced_s=20,
         shares=(0.25, 0.5, 0.9),
@@ -74,7 +79,6 @@ MEASUREMENTS: Final = {
     ),
     "processes": Measurement(
         what="the rate of 1 and of 2 processes",
-        about_min=10,
         names=_RIVALS,
         processes=(1, 2),
         jobs=20_000,
@@ -82,19 +86,21 @@ MEASUREMENTS: Final = {
         paced_s=0,
         skipped=0.25,
     ),
+    # 200 in flight at 1 s are 200 calls a second: a slot becomes free every 5 ms, and the worker's CPU waits for that and not the other
+    # way round. 200 urgent jobs at 5 a second are 40 s, in which the backlog shrinks by a twelfth; they never take more than 8 of the slots.
     "priority": Measurement(
-        what="a job of high priority behind 100,000 others",
-        about_min=10,
+        what="a job of high priority behind 100,000 others; upstream of 1 s",
         names=("bare_priority", _WARREN, "warren_bulk"),
         jobs=2_000,
-        urgent=100,
+        latency_s=1,
+        jitter=0.5,
+        urgent=200,
         backlogs=(100_000,),
         rounds=3,
         paced_s=0,
     ),
     "backlog": Measurement(
         what="the same jobs before 1,000 to 1,000,000 others in the queue",
-        about_min=20,
         names=("bare", _WARREN),
         backlogs=(1_000, 10_000, 100_000, 1_000_000),
         rounds=1,
@@ -102,14 +108,12 @@ MEASUREMENTS: Final = {
     ),
     "publish": Measurement(
         what="how fast the SDK publishes, confirmed",
-        about_min=3,
         names=tuple(each.name for each in contestants.PUBLISHERS),
         jobs=10_000,
         rounds=3,
     ),
     "memory": Measurement(
         what="10,000 calls in flight, the most of a lane; upstream of 5 s",
-        about_min=10,
         names=_RIVALS,
         jobs=40_000,
         in_flights=(10_000,),
@@ -119,8 +123,11 @@ MEASUREMENTS: Final = {
         skipped=0.25,
     ),
 }
-# A run's start, its end and its steady part.
-_START_S: Final = 5
+# About what a machine of two cores takes: a run's start and end, and what it does a second.
+_AROUND_S: Final = 6
+_FILLED_PER_S: Final = 8_000
+_DONE_PER_S: Final = 700
+_PUBLISHED_PER_S: Final = 1_500
 _QUICK_JOBS: Final = 800
 _QUICK_BACKLOG: Final = 10_000
 _QUICK_IN_FLIGHT: Final = 1_000
@@ -153,17 +160,25 @@ class Task:
 
     @property
     def about_s(self) -> float:
-        """How long it takes about, in seconds; a small one the less the fewer jobs there are, but each run has its start."""
-        named = MEASUREMENTS[self.name]
-        whole = sum(_jobs_of(named)) * named.rounds or 1
-        mine = sum(each.course.jobs + each.course.backlog for each in self.entrants)
-        least = _START_S * len(self.entrants) * self.sizes.rounds
-        return max(named.about_min * 60 * mine * self.sizes.rounds / whole, least)
+        """How long it takes about, in seconds."""
+        return self.sizes.rounds * sum(map(self._run_s, self.entrants))
+
+    def _run_s(self, entrant: Entrant) -> float:
+        course = entrant.course
+        if isinstance(entrant.contestant, Publisher):
+            return _AROUND_S + course.jobs / _PUBLISHED_PER_S
+        job_s = max(1 / _DONE_PER_S, self.sizes.latency_s / course.at_once)
+        took_s = (course.jobs + course.backlog) / _FILLED_PER_S + course.jobs * job_s
+        if course.backlog:
+            return _AROUND_S + took_s + course.urgent / course.urgent_per_s
+        return _AROUND_S + took_s + course.paced_s * (1 + len(course.shares))
 
 
-def _jobs_of(named: Measurement) -> Iterator[int]:
-    for each in entrants(named, None, 0, None):
-        yield each.course.jobs + each.course.backlog
+def about_s(name: str) -> float:
+    """Give how long a measurement takes about as it is, in seconds."""
+    named = MEASUREMENTS[name]
+    everyone = tuple(entrants(named, None, 0, None))
+    return Task(name=name, sizes=named, entrants=everyone).about_s
 
 
 def tasks(options: argparse.Namespace) -> list[Task]:
@@ -186,15 +201,15 @@ def tasks(options: argparse.Namespace) -> list[Task]:
         folder = options.profile and options.profile / name
         taking_part = entrants(sizes, only, options.within_s, folder)
         made.append(Task(name=name, sizes=sizes, entrants=tuple(taking_part)))
-    latencies = list(dict.fromkeys(task.sizes.latency_s for task in made))
-    return sorted(made, key=lambda task: latencies.index(task.sizes.latency_s))
+    upstreams = list(dict.fromkeys(task.sizes.upstream for task in made))
+    return sorted(made, key=lambda task: upstreams.index(task.sizes.upstream))
 
 
 def by_upstream(wanted: Sequence[Task]) -> list[list[Task]]:
     """Give the tasks in groups that have the same upstream, and so may share it."""
-    found: dict[float, list[Task]] = {}
+    found: dict[str, list[Task]] = {}
     for task in wanted:
-        found.setdefault(task.sizes.latency_s, []).append(task)
+        found.setdefault(task.sizes.upstream, []).append(task)
     return list(found.values())
 
 
@@ -269,6 +284,7 @@ def entrants(
                     paced_s=measurement.paced_s,
                     shares=measurement.shares,
                     urgent=measurement.urgent,
+                    urgent_per_s=measurement.urgent_per_s,
                     skipped=measurement.skipped,
                     within_s=within_s,
                     profile=None if profile is None else profile / f"{_file_name(key)}.folded",

@@ -34,7 +34,7 @@ class Course:
     """What is asked of each contestant.
 
     `jobs` wait for it and are timed; `backlog` more wait behind them and are thrown away, but first `urgent` jobs of high priority overtake
-    them, one after the other. Without a backlog then come jobs at a steady rate, at
+    them, at `urgent_per_s`. Without a backlog then come jobs at a steady rate, at
     `paced_per_s` and at each of `shares` of the rate that it has just shown, each for `paced_s`. After `within_s` it is given up.
     Where `skipped` is not 0, that share of the jobs is done before the clock begins, and it ends when the last job has begun: in between
     everybody has as many in flight as it may.
@@ -48,6 +48,7 @@ class Course:
     paced_s: float
     shares: tuple[float, ...]
     urgent: int
+    urgent_per_s: float
     skipped: float
     within_s: float
     profile: Path | None
@@ -178,15 +179,15 @@ async def _overtaking(
     yard: Yard,
     course: Course,
 ) -> list[Load]:
-    """Give what was seen of urgent jobs behind the backlog, each sent when the one before is answered."""
-    sent: dict[str, float] = {}
-    calls = CallLogs(yard.logs)
-    for letter in _letters(contestant, course.urgent):
-        sent[letter.number] = time.time()
-        await post.publish(replace(letter, key=None, priority=_HIGH))
-        await post.replied(letter.number, lambda: _live(services), course.within_s)
-    if not sent:
+    """Give what was seen of urgent jobs behind the backlog, each published on time whatever became of those before."""
+    if not course.urgent:
         return []
+    calls = CallLogs(yard.logs)
+    given = _letters(contestant, course.urgent)
+    urgent = (replace(letter, key=None, priority=_HIGH) for letter in given)
+    sent = await post.paced(urgent, course.urgent_per_s)
+    for number in sent:
+        await post.replied(number, lambda: _live(services), course.within_s)
     if len(post.arrivals.at) >= course.jobs + course.backlog + course.urgent:
         raise StackError(
             f"{contestant.name}: the backlog was done before the urgent jobs; take a larger one"
@@ -199,6 +200,7 @@ async def _overtaking(
             called=spans(events, sent),
             arrived=post.arrivals.at,
             freed=ends(events),
+            begun=sorted(starts(events)),
         )
     ]
 

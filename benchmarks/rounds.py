@@ -41,7 +41,7 @@ def run_all(tasks: Sequence[Task], options: argparse.Namespace, done: Done) -> N
             yard = await asyncio.to_thread(
                 set_up,
                 folder,
-                latency_s=group[0].sizes.latency_s,
+                latency=group[0].sizes.upstream,
                 simulators=options.simulators,
                 tell=progress,
             )

@@ -41,8 +41,15 @@ def caption(found: Document) -> str:
     counted = " to ".join(f"{each:,}" for each in dict.fromkeys((jobs[0], jobs[-1])))
     return (
         f"{found['measurement']}: {counted} jobs, {numbers} in flight, an upstream of "
-        f"{found['upstream_ms']:.0f} ms; median of {found['rounds']}, least to most"
+        f"{_upstream(found)} ms; median of {found['rounds']}, least to most"
     )
+
+
+def _upstream(found: Document) -> str:
+    middle, jitter = found["upstream_ms"], found.get("upstream_jitter", 0)
+    if not jitter:
+        return f"{middle:,.0f}"
+    return f"{middle * (1 - jitter):,.0f} to {middle * (1 + jitter):,.0f}"
 
 
 def limits(found: Document) -> list[str]:

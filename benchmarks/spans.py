@@ -1,7 +1,7 @@
 """When the call of a job began and ended, from the simulator's log: by the hash of its body, whoever sent it."""
 
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -101,8 +101,16 @@ def delays(
     )
 
 
-def after_a_slot(sent: float, span: Span, ended: Sequence[float]) -> float:
-    """Give how long a job waited once a slot was free, in ms: from the first end of a call after its publish, in `ended`."""
+class Slot(NamedTuple):
+    """What a job met once a slot was free: for how long it still waited, in ms, and how many calls began before its own."""
+
+    waited_ms: float
+    passed_by: int
+
+
+def after_a_slot(sent: float, span: Span, ended: Sequence[float], begun: Sequence[float]) -> Slot:
+    """Give what a job met from the first end of a call after its publish, in `ended`; `begun` is when calls began, its own among them."""
     place = bisect_right(ended, sent)
     freed = ended[place] if place < len(ended) else span.began
-    return 1000 * max(span.began - freed, 0)
+    passed_by = bisect_left(begun, span.began) - bisect_right(begun, freed)
+    return Slot(1000 * max(span.began - freed, 0), max(passed_by, 0))

@@ -95,13 +95,13 @@ class Yard:
         )
 
 
-def set_up(folder: Path, *, latency_s: float, simulators: int, tell: Tell) -> Yard:
-    """Start everything but the contestants.
+def set_up(folder: Path, *, latency: str, simulators: int, tell: Tell) -> Yard:
+    """Start everything but the contestants; `latency` is the upstream's, as the simulator reads it.
 
     Raises:
         StackError: something did not come up.
     """
-    options = ("--latency", f"fixed({latency_s})", "--reuse-port")
+    options = ("--latency", latency, "--reuse-port")
     house = raise_house(
         folder,
         workers=1,

@@ -1,4 +1,5 @@
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -11,28 +12,14 @@ from hypothesis import strategies as st
 
 from benchmarks import bench, contestants, letters, measurements, observed, publishing
 from benchmarks.bars import Bar, svg
-from benchmarks.figures import Figures, Spread, as_json, interleaved, percentile, verdict
+from benchmarks.figures import Spread, as_json, interleaved, percentile, verdict
 from benchmarks.observed import Watch
 from benchmarks.postoffice import Arrivals
 from benchmarks.race import _Drained
 from producer_sdk.wire import CompletionRequest, Dedupe, Envelope
+from tests.unit.benchmarks.fakes import figures
 
 _NOW = datetime(2026, 11, 26, tzinfo=UTC)
-
-
-def _figures(jobs_per_s: float = 100, **cores: float) -> Figures:
-    return Figures(
-        jobs_per_s=jobs_per_s,
-        cpu_us_per_job=500,
-        rss_mb=40,
-        pss_mb=35,
-        start_ms=200,
-        latency_p50_ms=50,
-        latency_p99_ms=60,
-        calls_per_job=1,
-        cores={"worker": 0.5, "simulator": 0.2, **cores},
-        busiest_simulator=cores.get("simulator", 0.2),
-    )
 
 
 @given(st.lists(st.text(min_size=1), unique=True, min_size=1), st.integers(1, 20))
@@ -84,7 +71,7 @@ def test_the_verdict_names_what_was_busy(
 
 
 def test_the_object_of_a_contestant_has_medians_and_spreads() -> None:
-    made = as_json("bare", 20, [_figures(90), _figures(130), _figures(100)], 2)
+    made = as_json("bare", 20, [figures(90), figures(130), figures(100)], 2)
 
     assert (made["name"], made["in_flight"], made["jobs_per_s"]) == ("bare", 20, 100)
     assert made["spread"]["jobs_per_s"] == [90, 130]
@@ -311,9 +298,33 @@ def test_everything_is_asked_for_by_one_word_and_shares_an_upstream_where_it_can
     groups = measurements.by_upstream(wanted)
 
     assert {task.name for task in wanted} == measurements.MEASUREMENTS.keys()
-    assert [[task.name for task in group] for group in groups][-1] == ["memory"]
+    assert [[task.name for task in group] for group in groups][1:] == [["priority"], ["memory"]]
     assert sum(len(group) for group in groups) == len(wanted)
     assert all(task.about_s > 60 for task in wanted)
+
+
+def test_calls_differ_in_length_where_slots_are_to_become_free_one_by_one() -> None:
+    assert measurements.MEASUREMENTS["priority"].upstream == "uniform(0.5,1.5)"
+    assert _options("priority", "--latency-s", "0.2").upstream == "uniform(0.1,0.3)"
+    assert _options("peers").upstream == "fixed(0.045)"
+
+
+def test_what_takes_longer_is_said_to_take_longer() -> None:
+    whole, short = (sum(t.about_s for t in _tasks("all", "--rounds", n)) for n in ("4", "1"))
+
+    assert whole == pytest.approx(4 * short)
+    assert measurements.about_s("peers") == _tasks("peers")[0].about_s
+    for more in (["--jobs", "8000"], ["--paced-s", "60"], ["--backlogs", "1000000"]):
+        assert _tasks("peers", *more)[0].about_s > _tasks("peers")[0].about_s
+    assert _tasks("peers", "--only", "echo")[0].about_s < _tasks("peers")[0].about_s / 5
+    assert _tasks("priority", "--latency-s", "9")[0].about_s > _tasks("priority")[0].about_s
+
+
+def test_the_help_says_how_long_everything_takes_and_how_it_takes_less() -> None:
+    told = bench._parser().format_help()
+
+    assert re.search(r"all of these; about \d+ min\n", told)
+    assert re.search(r"about \d+ min +\./dev bench all --rounds 1\n", told)
 
 
 def test_several_measurements_may_be_named_and_an_unknown_one_may_not() -> None:

@@ -7,40 +7,24 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import bench, documents, lines, measurements, page, plots, shown, targets
-from benchmarks.figures import SHARES, Figures
+from benchmarks.figures import Figures
 from benchmarks.grid import Grid, markdown, terminal
 from benchmarks.lines import Axes, Line
 from benchmarks.loads import URGENT, key_of
 from benchmarks.remaining import Plan, said
 from benchmarks.targets import TARGETS, Target, Verdict
-
-
-def _figures(jobs_per_s: float = 100, cpu: float = 500, **loads: float) -> Figures:
-    rates = {name.rpartition("_at_")[2] for name in loads}
-    return Figures(
-        jobs_per_s=jobs_per_s,
-        cpu_us_per_job=cpu,
-        rss_mb=40,
-        pss_mb=35,
-        start_ms=200,
-        latency_p50_ms=50,
-        latency_p99_ms=60,
-        calls_per_job=1,
-        cores={"worker": 0.5, "simulator": 0.2},
-        busiest_simulator=0.2,
-        loads=loads,
-        curves={rate: [float(number) for number in range(len(SHARES))] for rate in rates},
-    )
+from tests.unit.benchmarks.fakes import figures
 
 
 def _document(
     name: str, found: Mapping[str, Figures] | None = None, *arguments: str
 ) -> documents.Document:
     (task,) = measurements.tasks(bench._parser().parse_args([name, *arguments]))
-    figures = found or {each.key: _figures() for each in task.entrants}
-    made: documents.Document = json.loads(
-        json.dumps(documents.document(task, {key: [each] for key, each in figures.items()}, [name]))
-    )
+    rounds = {
+        key: [each]
+        for key, each in (found or {each.key: figures() for each in task.entrants}).items()
+    }
+    made: documents.Document = json.loads(json.dumps(documents.document(task, rounds, [name])))
     return made
 
 
@@ -77,7 +61,7 @@ def test_the_command_is_told_without_the_files_of_this_machine() -> None:
 
 
 def test_who_was_left_out_is_told() -> None:
-    document = _document("peers", {"bare": _figures()})
+    document = _document("peers", {"bare": figures()})
 
     assert "Warren, everything on" in document["left_out"]
     assert "Left out, as it failed: Warren, everything on." in page.page({"peers": document}, "..")
@@ -87,7 +71,7 @@ def test_latencies_at_rates_are_a_table_of_their_own_with_what_is_known() -> Non
     known = {
         key_of(way, told, "50%"): 5.0 for way in ("latency", "there") for told in ("p50", "p99")
     }
-    document = _document("load", {"bare": _figures(**known), "warren": _figures()})
+    document = _document("load", {"bare": figures(**known), "warren": figures()})
     grid = shown.loads(document)
 
     assert grid is not None
@@ -98,10 +82,10 @@ def test_latencies_at_rates_are_a_table_of_their_own_with_what_is_known() -> Non
 
 def test_sizes_are_compared_with_the_first_of_the_same_contestant() -> None:
     found = {
-        "bare, 1 process": _figures(100, 500),
-        "bare, 2 processes": _figures(180, 550),
-        "warren, 1 process": _figures(50, 800),
-        "warren, 2 processes": _figures(100, 800),
+        "bare, 1 process": figures(100, 500),
+        "bare, 2 processes": figures(180, 550),
+        "warren, 1 process": figures(50, 800),
+        "warren, 2 processes": figures(100, 800),
     }
     grid = shown.compared(_document("processes", found))
 
@@ -116,12 +100,12 @@ def test_sizes_are_compared_with_the_first_of_the_same_contestant() -> None:
 
 
 def test_a_figure_that_the_simulator_bounded_is_told() -> None:
-    bounded = replace(_figures(), busiest_simulator=0.97)
+    bounded = replace(figures(), busiest_simulator=0.97)
 
-    (line,) = shown.limits(_document("peers", {"bare": bounded, "warren": _figures()}))
+    (line,) = shown.limits(_document("peers", {"bare": bounded, "warren": figures()}))
     assert line.startswith("Bounded by the simulator, not by the contestant: floor: aiormq")
     assert "Warren" not in line
-    assert shown.limits(_document("peers", {"warren": _figures()}))[0].startswith("No figure")
+    assert shown.limits(_document("peers", {"warren": figures()}))[0].startswith("No figure")
 
 
 def test_the_caption_tells_how_many_jobs_there_were() -> None:
@@ -132,7 +116,7 @@ def test_the_caption_tells_how_many_jobs_there_were() -> None:
 def test_sizes_are_drawn_as_lines_and_latencies_as_a_distribution() -> None:
     added = {key_of("added", "p50", "50%"): 5.0}
     assert "calls in flight" in _drawn(plots.plots(_document("concurrency"))["jobs-per-s"])
-    drawn = plots.plots(_document("load", {"warren": _figures(**added)}))
+    drawn = plots.plots(_document("load", {"warren": figures(**added)}))
     assert {"99.9%", "warren, 50%"} <= set(_drawn(drawn["latency"]))
 
 
@@ -156,28 +140,30 @@ def test_a_cell_cannot_break_a_table_of_markdown() -> None:
 
 def _whole(**changes: documents.Document) -> dict[str, documents.Document]:
     added = {key_of("added", "p50", "50%"): 3.0, key_of("added", "p99", "50%"): 30.0}
-    urgent = {key_of("slot", "p99", URGENT): 40.0}
+    urgent, bulk = ({key_of("slot", "p99", URGENT): ms} for ms in (40.0, 10.0))
     peers = {
-        "bare": _figures(400, 500),
-        "faststream_aiohttp": _figures(100, 900),
-        "warren": _figures(130, 700),
+        "bare": figures(400, 500),
+        "faststream_aiohttp": figures(100, 900),
+        "warren": figures(130, 700),
     }
     made = {
         "peers": _document("peers", peers),
-        "concurrency": _document("concurrency", {"warren, 200 in flight": _figures(130, 700)}),
-        "memory": _document("memory", {"warren": _figures(1300, 800)}),
-        "load": _document("load", {"warren": _figures(**added)}),
-        "priority": _document("priority", {"warren": _figures(**urgent)}),
+        "concurrency": _document("concurrency", {"warren, 200 in flight": figures(130, 700)}),
+        "memory": _document("memory", {"warren": figures(1300, 800)}),
+        "load": _document("load", {"warren": figures(**added)}),
+        "priority": _document(
+            "priority", {"warren": figures(**urgent), "warren_bulk": figures(**bulk)}
+        ),
         "backlog": _document(
             "backlog",
             {
-                "warren, 1,000 behind": _figures(100, 700),
-                "warren, 1,000,000 behind": _figures(100, 740),
+                "warren, 1,000 behind": figures(100, 700),
+                "warren, 1,000,000 behind": figures(100, 740),
             },
         ),
         "processes": _document(
             "processes",
-            {"warren, 1 process": _figures(100), "warren, 2 processes": _figures(150)},
+            {"warren, 1 process": figures(100), "warren, 2 processes": figures(150)},
         ),
     }
     return made | changes
@@ -187,9 +173,9 @@ def test_targets_are_judged_by_what_was_measured() -> None:
     said_of = {
         target.name: (figure, verdict) for target, figure, verdict in targets.judged(_whole())
     }
-    figures = [figure for figure, _ in said_of.values()]
+    measured = [figure for figure, _ in said_of.values()]
 
-    assert figures == [
+    assert measured == [
         pytest.approx(1.3),
         700,
         pytest.approx(1.4),
@@ -199,6 +185,7 @@ def test_targets_are_judged_by_what_was_measured() -> None:
         3,
         30,
         40,
+        10,
         pytest.approx(740 / 700),
         pytest.approx(1.5),
     ]

@@ -72,11 +72,18 @@ def test_what_is_added_is_before_and_after_the_call() -> None:
     assert found.added == pytest.approx([5, 1])
 
 
-@pytest.mark.parametrize(("began", "waited"), [(10.030, 10.0), (10.020, 0.0), (10.010, 0.0)])
-def test_an_urgent_job_waits_from_the_next_end_of_a_call(began: float, waited: float) -> None:
-    assert spans.after_a_slot(10.0, Span(began, 11.0), [9.0, 10.020, 10.025]) == pytest.approx(
-        waited
-    )
+@pytest.mark.parametrize(
+    ("began", "waited", "passed_by"),
+    [(10.030, 10.0, 2), (10.022, 2.0, 1), (10.020, 0.0, 0), (10.010, 0.0, 0)],
+)
+def test_an_urgent_job_waits_from_the_next_end_of_a_call(
+    began: float, waited: float, passed_by: int
+) -> None:
+    ends, others = [9.0, 10.020, 10.025], [9.1, 10.005, 10.021, 10.026, 10.031]
+    slot = spans.after_a_slot(10.0, Span(began, 11.0), ends, sorted([*others, began]))
+
+    assert slot.waited_ms == pytest.approx(waited)
+    assert slot.passed_by == passed_by
 
 
 def test_a_load_gives_the_figures_that_are_known() -> None:
@@ -85,7 +92,8 @@ def test_a_load_gives_the_figures_that_are_known() -> None:
     arrived = {key: at + 0.050 for key, at in sent.items()}
     freed = [at + 0.0005 for at in sent.values()]
     steady = Load(name="50%", sent=sent, called=called, arrived=arrived)
-    urgent = Load(name=URGENT, sent=sent, called=called, arrived=arrived, freed=freed)
+    begun = sorted([*(at + 0.0007 for at in sent.values()), *(at for at, _ in called.values())])
+    urgent = Load(name=URGENT, sent=sent, called=called, arrived=arrived, freed=freed, begun=begun)
     echo = Load(name="50/s", sent=sent, called={}, arrived=arrived)
 
     figures = steady.figures()
@@ -94,6 +102,7 @@ def test_a_load_gives_the_figures_that_are_known() -> None:
     assert figures["added_p99_ms_at_50%"] == pytest.approx(5)
     assert not any(key.startswith("slot") for key in figures)
     assert urgent.figures()["slot_p99_ms_at_high priority"] == pytest.approx(0.5)
+    assert urgent.figures()["passed_by_p99_at_high priority"] == 1
     assert echo.figures().keys() == {"latency_p50_ms_at_50/s", "latency_p99_ms_at_50/s"}
     assert len(steady.curve()) == len(echo.curve()) == len(SHARES)
 
