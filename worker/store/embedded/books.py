@@ -1,13 +1,21 @@
-"""What the operations of one transaction share: each row is read once and written once, however many want it."""
+"""What operations share: each row is read once and written once, however many want it in one transaction or the next."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import apsw
 
+# What is known grows with each operation. So many leave some megabytes.
+_MOST_OPERATIONS: Final = 16_384
+
 
 class Page(Protocol):
-    """Some tables' rows as a transaction has read and changed them."""
+    """Some tables' rows as transactions have read and changed them.
+
+    `lasts`: whether it is kept for the next transaction, unless somebody else writes until then.
+    """
+
+    lasts: ClassVar[bool]
 
     def write(self) -> None:
         """Write what was changed; it is not written twice."""
@@ -22,22 +30,38 @@ P = TypeVar("P", bound=Page)
 
 
 class Books:
-    """One run of one transaction. A repeated run gets new ones.
+    """What one connection knows of the tables, as long as each of its transactions is committed.
 
-    Whoever works with a page finds what the others have changed there. Whoever works with the tables themselves asks for
+    Each transaction begins with `turn`, after which nothing is known that another connection may have changed. Whoever
+    works with a page finds what the others have changed there. Whoever works with the tables themselves asks for
     `straight`, and then finds all of it written. `afterwards` is done in the event loop after the commit.
     """
 
-    __slots__ = ("_pages", "_raw", "afterwards", "facts")
+    __slots__ = ("_operations", "_pages", "_raw", "_version", "afterwards", "facts")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._raw = connection
         self._pages: dict[Any, Any] = {}
+        self._version: object = None
+        self._operations = 0
         self.afterwards: list[Callable[[], None]] = []
         self.facts: Any = None  # the ledger's own: see `transaction`
 
+    def turn(self, operations: int) -> None:
+        """Begin with another transaction, of so many operations; it is open."""
+        self.afterwards = []
+        self.facts = None
+        # It changes with each commit of another connection, and with none of our own. To read it begins the snapshot.
+        version = self._raw.execute("PRAGMA data_version").get
+        self._operations += operations
+        if version != self._version or self._operations > _MOST_OPERATIONS:
+            self._version, self._operations = version, operations
+            self._pages = {}
+        else:
+            self._pages = {kind: page for kind, page in self._pages.items() if page.lasts}
+
     def page(self, kind: Callable[[apsw.Connection], P]) -> P:
-        """Give this transaction's page of a kind."""
+        """Give the page of a kind."""
         page: P | None = self._pages.get(kind)
         if page is None:
             page = self._pages[kind] = kind(self._raw)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import apsw
 
@@ -136,6 +136,8 @@ class EmbeddedCache:
 
 class _Shelf:
     """The page of the cache: what is put there is written together."""
+
+    lasts: ClassVar = False  # the total is known only about
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection

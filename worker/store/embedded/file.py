@@ -60,6 +60,7 @@ class EmbeddedFile:
         self._left: list[_Waiting] = []  # taken out of the queue, and too many for one transaction
         self._closing = False
         self._identity = (0, 0)
+        self._books: Books | None = None  # None: nothing is known
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
 
@@ -195,9 +196,10 @@ class EmbeddedFile:
                 f"the store {self.path} was moved or replaced under the running worker; restart the worker"
             )
         writes = any(writes for _, _, writes, _ in wanted)
+        books, self._books = self._books or Books(connection), None
         connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
         try:
-            books = Books(connection)
+            books.turn(len(wanted))
             ahead = [ahead for _, _, _, ahead in wanted if ahead is not None]
             if len(ahead) > 1:
                 books.page(Jobs).look_ahead(ahead)
@@ -208,6 +210,7 @@ class EmbeddedFile:
             if connection.in_transaction:  # some errors of SQLite have rolled back already
                 connection.execute("ROLLBACK")
             raise
+        self._books = books  # what they know is so, now that it is committed
         self.commits += writes
         return values, books.end()
 

@@ -1,4 +1,4 @@
-"""The ledger's page: the jobs' rows as one transaction has read and changed them.
+"""The ledger's page: the jobs' rows as transactions have read and changed them.
 
 What every job does goes this way: what is looked for is read for many jobs at once, and what was changed is written
 table by table before the commit. A statement takes several microseconds and a hand-over of the interpreter's lock, so
@@ -6,9 +6,10 @@ their number is most of what a job costs here.
 """
 
 import json
+from collections.abc import Set as AbstractSet
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import apsw
 
@@ -73,6 +74,8 @@ class Ahead(NamedTuple):
 class Jobs:
     """Rows of jobs with their submissions, claims, answers and histories."""
 
+    lasts: ClassVar = True
+
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.forget()
@@ -93,19 +96,23 @@ class Jobs:
         self._last: int | None = None
 
     def look_ahead(self, wanted: list[Ahead]) -> None:
-        """Read what several operations will look for; before the first of them."""
-        ids = dict.fromkeys(each.job_id for each in wanted)
-        self._rows = dict.fromkeys(ids)
-        for row in rows.load_all(self._connection, json.dumps(list(ids))):
-            self._rows[row.id] = row
-        ending = dict.fromkeys(each.job_id for each in wanted if each.ends)
-        if ending:
-            self._read_lines(ending)
-        keys = dict.fromkeys(each.key for each in wanted if each.key is not None)
-        self._read_claims(keys, ending | {each.job_id: None for each in wanted if each.key})
-        shared = {each.key: None for each in wanted if each.answer and each.key is not None}
-        if shared:
-            self._read_answers(shared)
+        """Read what several operations will look for and is not known; before the first of them."""
+        self._read_rows({each.job_id for each in wanted if each.job_id not in self._rows})
+        self._read_lines(
+            {
+                row.number
+                for each in wanted
+                if each.ends
+                and (row := self._rows[each.job_id]) is not None
+                and row.number not in self._lines
+            }
+        )
+        claimants = {each.job_id for each in wanted if each.ends or each.key}
+        self._read_claims_of_jobs(claimants.difference(self._by_job))
+        keys = {each.key for each in wanted if each.key is not None}
+        self._read_claims_of_keys(keys.difference(self._by_key))
+        shared = {each.key for each in wanted if each.answer and each.key is not None}
+        self._read_answers(shared.difference(self._answers))
         self._read_submissions(wanted)
 
     def row(self, job_id: str) -> JobRow | None:
@@ -259,7 +266,7 @@ class Jobs:
             return self._answers[key]
         except KeyError:
             self.write()
-            self._read_answers({key: None})
+            self._read_answers({key})
             return self._answers[key]
 
     def leave_answer(self, key: str, answer: Answer) -> None:
@@ -352,25 +359,37 @@ class Jobs:
         if claim is not None:
             self._by_key[claim.key] = self._by_job[claim.job_id] = claim
 
-    def _read_claims(self, keys: dict[str, None], job_ids: dict[str, None]) -> None:
-        if job_ids:
-            self._by_job = dict.fromkeys(job_ids)
-            for found in self._connection.execute(
-                f"{_CLAIMS} WHERE job_id IN (SELECT value FROM json_each(?))",  # noqa: S608  # a constant
-                (json.dumps(list(job_ids)),),
-            ):
-                self._know(Claim._make(found))
-        if keys:
-            for key in keys:
-                self._by_key.setdefault(key)
-            for found in self._connection.execute(
-                f"{_CLAIMS} WHERE key IN (SELECT value FROM json_each(?))",  # noqa: S608  # a constant
-                (json.dumps(list(keys)),),
-            ):
-                self._know(Claim._make(found))
+    def _read_rows(self, job_ids: AbstractSet[str]) -> None:
+        if not job_ids:
+            return
+        self._rows |= dict.fromkeys(job_ids)
+        for row in rows.load_all(self._connection, json.dumps(list(job_ids))):
+            self._rows[row.id] = row
 
-    def _read_answers(self, keys: dict[str, None]) -> None:
-        self._answers |= keys
+    def _read_claims_of_jobs(self, job_ids: AbstractSet[str]) -> None:
+        if not job_ids:
+            return
+        self._by_job |= dict.fromkeys(job_ids)
+        for found in self._connection.execute(
+            f"{_CLAIMS} WHERE job_id IN (SELECT value FROM json_each(?))",  # noqa: S608  # a constant
+            (json.dumps(list(job_ids)),),
+        ):
+            self._know(Claim._make(found))
+
+    def _read_claims_of_keys(self, keys: AbstractSet[str]) -> None:
+        if not keys:
+            return
+        self._by_key |= dict.fromkeys(keys)
+        for found in self._connection.execute(
+            f"{_CLAIMS} WHERE key IN (SELECT value FROM json_each(?))",  # noqa: S608  # a constant
+            (json.dumps(list(keys)),),
+        ):
+            self._know(Claim._make(found))
+
+    def _read_answers(self, keys: AbstractSet[str]) -> None:
+        if not keys:
+            return
+        self._answers |= dict.fromkeys(keys)
         for key, *answer in self._connection.execute(
             "SELECT key, job_id, run, ended_at FROM answers WHERE key IN (SELECT value FROM json_each(?))",
             (json.dumps(list(keys)),),
@@ -381,17 +400,24 @@ class Jobs:
         pairs = list[tuple[int, str]]()
         for each in wanted:
             row = self._rows[each.job_id]
-            if row is not None and each.submission is not None:
+            if row is None or each.submission is None:
+                continue
+            unheard = self._unheard.get(row.number)
+            if unheard is None or (
+                each.submission not in unheard and (row.number, each.submission) not in self._heard
+            ):
                 pairs.append((row.number, each.submission))
         if not pairs:
             return
-        for number, submission in pairs:
+        numbers = {number for number, _ in pairs}
+        for number in numbers:
             self._unheard[number] = {}
+        for number, submission in pairs:
             self._heard[number, submission] = False
         for number, name, reply_to, heard in self._connection.execute(
             "SELECT job, id, reply_to, heard FROM submissions WHERE job IN (SELECT value FROM json_each(?1))"
             " AND (heard = 0 OR id IN (SELECT value FROM json_each(?2)))",
-            (json.dumps(list(self._unheard)), json.dumps([name for _, name in pairs])),
+            (json.dumps(list(numbers)), json.dumps([name for _, name in pairs])),
         ):
             if heard:
                 self._heard[number, name] = True
@@ -424,13 +450,14 @@ class Jobs:
             heard = self._heard[number, submission] = found is not None and bool(found[0])
             return heard
 
-    def _read_lines(self, job_ids: dict[str, None]) -> None:
-        numbers = [row.number for each in job_ids if (row := self._rows[each]) is not None]
+    def _read_lines(self, numbers: AbstractSet[int]) -> None:
+        if not numbers:
+            return
         for number in numbers:
             self._lines[number] = []
         for number, *line in self._connection.execute(
             f"{_LINES} WHERE job IN (SELECT value FROM json_each(?)) ORDER BY job, line",  # noqa: S608  # a constant
-            (json.dumps(numbers),),
+            (json.dumps(list(numbers)),),
         ):
             self._lines[number].append(tuple(line))
 

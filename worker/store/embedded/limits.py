@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Final
+from typing import ClassVar, Final
 
 import apsw
 
@@ -60,6 +60,8 @@ class EmbeddedLimits:
 
 class _Meters:
     """The page of the meters: a few rows, which every call changes."""
+
+    lasts: ClassVar = True
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import apsw
 
@@ -78,11 +78,15 @@ class EmbeddedSpendBook:
 class _Pots:
     """The page of the pots, which are few and change with every call, and of the reservations."""
 
+    lasts: ClassVar = True
+
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._taken: dict[str, tuple[int, int] | None] = {}
         self._kept_until: dict[str, int] = {}
         self._changed: set[str] = set()
+        self._held: dict[str, tuple[int, str]] = {}
+        self._released: dict[str, None] = {}
 
     def taken(self, key: str) -> tuple[int, int] | None:
         """Give what is spent and what is reserved in a pot; None: there is no such pot."""
@@ -108,19 +112,30 @@ class _Pots:
 
     def reserve(self, name: str, amount: int, pots: str, *, kept_until: int) -> bool:
         """Note a reservation; False: it is known already."""
+        if name in self._released:
+            self._drop()
         self._connection.execute(
             "INSERT OR IGNORE INTO reservations (name, amount, pots, expires_at) VALUES (?, ?, ?, ?)",
             (name, str(amount), pots, kept_until),
         )
-        return self._connection.changes() > 0
+        if self._connection.changes() == 0:
+            return False
+        self._held[name] = amount, pots
+        return True
 
     def knows(self, name: str) -> bool:
         """Tell whether there is a reservation of this name."""
+        if name in self._released:
+            self._drop()
         found = self._connection.execute("SELECT 1 FROM reservations WHERE name = ?", (name,))
         return found.fetchone() is not None
 
     def release(self, name: str) -> tuple[int, str] | None:
         """Drop a reservation, and give its amount and its pots; None: there is none."""
+        held = self._held.pop(name, None)
+        if held is not None:
+            self._released[name] = None
+            return held
         found: list[Any] = self._connection.execute(
             "DELETE FROM reservations WHERE name = ? RETURNING amount, pots", (name,)
         ).fetchall()
@@ -131,6 +146,7 @@ class _Pots:
     def forget(self) -> None:
         """Read all anew when it is looked for next."""
         self._taken = {}
+        self._held = {}
 
     def write(self) -> None:
         """Write what was changed."""
@@ -140,6 +156,14 @@ class _Pots:
                 [self._row(key) for key in self._changed],
             )
             self._changed = set()
+        if self._released:
+            self._drop()
+
+    def _drop(self) -> None:
+        self._connection.executemany(
+            "DELETE FROM reservations WHERE name = ?", [(name,) for name in self._released]
+        )
+        self._released = {}
 
     def _row(self, key: str) -> tuple[str, str, str, int]:
         spent, reserved = self._taken[key] or (0, 0)

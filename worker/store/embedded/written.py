@@ -1,6 +1,7 @@
 """Responses as they are written: the ledger and the cache keep the same one, mostly in one transaction."""
 
 import hashlib
+from typing import ClassVar
 
 import apsw
 
@@ -10,6 +11,8 @@ from worker.store import outcomes
 
 class Written:
     """What is written of each response of a transaction besides its body: worked out once."""
+
+    lasts: ClassVar = False
 
     def __init__(self, connection: apsw.Connection) -> None:
         del connection  # a page like the others, with nothing in the tables

@@ -26,7 +26,7 @@ from tests.contract.world import (
     make_job,
 )
 from worker.core.limits import Charge, Meter, Taken
-from worker.core.model import DeadLetter, Job, Outcome, Park, Retry, Snooze, Terminal
+from worker.core.model import DeadLetter, Ended, Job, Outcome, Park, Retry, Snooze, Terminal
 from worker.core.spend import Account, Cap, Per, Reserved
 from worker.store.embedded import EmbeddedStore
 from worker.store.embedded.books import Books
@@ -130,17 +130,18 @@ def some_act(dice: Random, number: int) -> Act:
     return act
 
 
-def written(store: EmbeddedStore, fleet: EmbeddedFleet) -> dict[str, list[object]]:
+def written(sides: list[Side], fleet: EmbeddedFleet) -> dict[str, list[object]]:
     """Give all that is in the tables, without the names of processes."""
+    names: dict[object, object] = {
+        side.store.owner: f"process {number}" for number, side in enumerate(sides)
+    }
     connection = apsw.Connection(str(fleet.path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         return {
             table: sorted(
                 [
                     # An entry of the cache that takes another's place may have its number, or the next one.
-                    tuple("me" if value == store.owner else value for value in row)[
-                        table == "cache" :
-                    ]
+                    tuple(names.get(value, value) for value in row)[table == "cache" :]
                     for row in connection.execute(f"SELECT * FROM {table}")  # noqa: S608  # names from above
                 ],
                 key=repr,
@@ -163,21 +164,75 @@ async def twins(tmp_path: Path) -> AsyncIterator[list[EmbeddedFleet]]:
 async def test_together_and_alone_say_and_write_the_same(
     twins: list[EmbeddedFleet], seed: int
 ) -> None:
+    """The twins together know what they have written; those alone forget it after each operation."""
     dice = Random(seed)  # noqa: S311  # the same lives in every run
-    together, alone = [Side(await fleet.join()) for fleet in twins]
-    for turn in range(8):
+    pairs = [[Side(await fleet.join()) for fleet in twins] for _ in range(2)]
+    for turn in range(12):
+        together, alone = pairs[dice.random() < 0.3]  # another process writes the same file
         acts = [some_act(dice, 100 * turn + number) for number in range(dice.randrange(2, 14))]
         for side in (together, alone):
             side.before = list(side.kept)
         before = together.store.commits
         said = await asyncio.gather(*(act(together) for act in acts))
-        await together.store.ledger.called_off()  # what nobody waits for is written too
+        await together.store._file.join(lambda _: None)  # what nobody waits for is written too
         assert together.store.commits - before <= 2
-        assert said == [await act(alone) for act in acts]
-        await alone.store.ledger.called_off()
-        assert written(together.store, twins[0]) == written(alone.store, twins[1])
+        for act, told in zip(acts, said, strict=True):
+            assert await act(alone) == told
+            await alone.store.ledger.called_off()
+        assert written([each for each, _ in pairs], twins[0]) == written(
+            [each for _, each in pairs], twins[1]
+        )
         for fleet in twins:
             fleet.clock.pass_by(timedelta(seconds=1))
+
+
+async def test_what_is_known_of_a_job_is_not_read_again(twins: list[EmbeddedFleet]) -> None:
+    store, job = await twins[0].join(), make_job()
+    await store.ledger.begin(job, max_attempts=3)
+    asked_of_sqlite: list[str] = []
+
+    def listen(books: Books) -> None:
+        books.aside.trace_v2(
+            apsw.SQLITE_TRACE_STMT, lambda event: asked_of_sqlite.append(event["sql"])
+        )
+
+    await store._file.join(listen)
+    ended = await store.ledger.end(job, ANSWER, DONE, work=ONE_CALL, claimed=True)
+    assert isinstance(ended, Ended)
+    await store.ledger.carried(job, ended.hear, letter=False)
+    # A job that was called off, which is not known of before the first end.
+    read = [sql for sql in asked_of_sqlite if sql.startswith("SELECT") and "called_off" not in sql]
+    assert read == []
+
+
+async def test_what_another_process_has_written_is_read(twins: list[EmbeddedFleet]) -> None:
+    one, other, job = await twins[0].join(), await twins[0].join(), make_job()
+    assert await one.ledger.find(job) is None
+    await other.ledger.begin(job, max_attempts=3)
+    await other.ledger.end(job, ANSWER, DONE, work=ONE_CALL, claimed=True)
+    assert isinstance(await one.ledger.find(job), Ended)
+
+
+async def test_what_was_rolled_back_is_not_known(twins: list[EmbeddedFleet]) -> None:
+    store, job = await twins[0].join(), make_job()
+
+    def fail(books: Books) -> None:
+        books.page(Jobs).insert(job, expires_at=1)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await store._file.join(fail)
+    assert await store._file.join(lambda books: books.page(Jobs).row(job.id)) is None
+
+
+async def test_no_more_is_known_than_some_thousand_operations_have_left(
+    twins: list[EmbeddedFleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.store.embedded.books._MOST_OPERATIONS", 4)
+    store = await twins[0].join()
+    pages = [await store._file.join(lambda books: books.page(Jobs)) for _ in range(6)]
+    assert pages[1] is pages[0]
+    assert pages[-1] is not pages[0]
 
 
 async def test_what_is_read_straight_is_written_before_and_read_anew_after(
