@@ -10,18 +10,19 @@ _RIGHT, _TOP, _BOTTOM = 110, 44, 12
 # A letter of the labels is about so wide, at 12 pixels.
 _LETTER: Final = 6.6
 _ROW: Final = 26
-_OURS, _OTHERS = "#1f6feb", "#8c959f"
+_OURS, _OTHERS, _FLOOR = "#1f6feb", "#8c959f", "#d0d7de"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One row: its label, its value, the least and the most of several rounds, and whether it stands out."""
+    """One row: its label, its value, the least and the most of several rounds, whether it stands out, or is no rival but a bound."""
 
     label: str
     value: float
     least: float
     most: float
     ours: bool = False
+    floor: bool = False
 
 
 def svg(bars: Sequence[Bar], title: str) -> str:
@@ -37,7 +38,7 @@ def svg(bars: Sequence[Bar], title: str) -> str:
     for number, bar in enumerate(bars):
         top = _TOP + _ROW * number
         middle = top + _ROW / 2
-        colour = _OURS if bar.ours else _OTHERS
+        colour = _OURS if bar.ours else _FLOOR if bar.floor else _OTHERS
         rows += [
             f'<text x="{left - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(bar.label)}</text>',
             f'<rect x="{left}" y="{top + 4}" width="{x(bar.value) - left:.1f}" height="{_ROW - 8}" fill="{colour}"/>',

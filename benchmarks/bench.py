@@ -7,6 +7,7 @@ the same upstream, publishes the answer, waits until the broker has confirmed it
 import argparse
 import functools
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,7 @@ _RESULTS: Final = ROOT / "benchmarks/results"
 _QUICK: Final = _RESULTS / "quick"
 _TARGETS: Final = "targets"
 _ROOM: Final = 400
+_WRAPPED: Final = 130
 _EPILOG: Final = """\
 measurements:
 {measurements}
@@ -36,23 +38,8 @@ measurements:
   {targets:11} {targets_is}
 
 reading the table:
-  jobs/s          from the first call to the last reply of jobs that waited in the queue
-  CPU us/job      user and system time of the process and its children, from /proc
-  RSS MB          the most that they had in memory; several processes: the sum, shared pages counted each time
-  p50, p99 ms     publish to reply of jobs at a steady rate that all of them bear, the upstream's time included
-  start ms        from the start of the process to the first reply
-  calls/job       more than 1: some were made twice
-  limited by      worker: its CPU; waiting: nothing was busy, so it waited for the upstream or for itself;
-                  simulator, collector, machine: the figure says more of the benchmark, or of what else ran, than of the contestant
-  reply           of latencies: from publish to reply, the upstream's time included
-  call, back      from publish to the call, and from the call's end to the reply
-  added           both together: what is added to the upstream's own time
-  slot            of an urgent job: from the first end of a call after its publish, a free slot, to its own call
-  calls in between of an urgent job: how many calls began after that free slot and before its own; a busy machine
-                  delays calls, but lets none of them pass
-Where 1 and 2 processes, or numbers in flight, are compared, the clock runs from a quarter of the jobs until the last
-one has begun. Each figure is the median of the rounds, the least and the most below it. Contestants take turns within each round,
-so that what else the machine does meets all alike. Compare figures of one run only.
+{reading}
+{once}
 
 An option with a list may be given several times: --only bare --only warren.
 
@@ -218,6 +205,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.epilog = _EPILOG.format(
         measurements=named,
         contestants=known,
+        reading="\n".join(map(_read, shown.READING, shown.READING.values())),
+        once=textwrap.fill(shown.ONCE, _WRAPPED),
         shorter="\n".join(shorter),
         everything=EVERYTHING,
         everything_is=f"all of these; about {said(_about_s(parser, EVERYTHING))}",
@@ -225,6 +214,12 @@ def _parser() -> argparse.ArgumentParser:
         targets_is="measures nothing: what was measured last beside what is to be reached; status 1 if one is missed",
     )
     return parser
+
+
+def _read(head: str, meaning: str) -> str:
+    return textwrap.fill(
+        meaning, _WRAPPED, initial_indent=f"  {head:16} ", subsequent_indent=" " * 19
+    )
 
 
 def _about_s(parser: argparse.ArgumentParser, arguments: str) -> float:

@@ -26,11 +26,12 @@ def terminal(grid: Grid) -> Table:
     return made
 
 
-def markdown(grid: Grid) -> str:
-    """Give it as a table of Markdown below its title."""
+def markdown(grid: Grid, *, titled: bool = True) -> str:
+    """Give it as a table of Markdown, below its title if it is to be `titled`."""
     rule = ["---" if number < grid.words else "---:" for number in range(len(grid.heads))]
     rows = [_row(each) for each in (grid.heads, rule, *grid.rows)]
-    return "\n".join([f"{grid.title}:", "", *rows]) + "\n"
+    head = [f"{grid.title}:", ""] if titled else []
+    return "\n".join([*head, *rows]) + "\n"
 
 
 def _row(cells: Sequence[str]) -> str:

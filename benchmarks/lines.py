@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import escape
 
-_WIDE, _HIGH = 900, 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 250, 44, 50
+_PLOT, _HIGH = 580, 420
+_LEFT, _TOP, _BOTTOM = 70, 44, 50
+_END: Final = _LEFT + _PLOT
+# A letter of the labels is about so wide, at 12 pixels, and one of the title at 14.
+_LETTER: Final = 6.6
+_TITLE_LETTER: Final = 7.5
 _COLOURS: Final = (
     *("#1f6feb", "#8c959f", "#bf8700", "#8250df", "#1a7f37"),
     *("#cf222e", "#0a3069", "#bf3989", "#1b7c83", "#6e4b00"),
@@ -39,19 +43,21 @@ class Axes:
 
 def svg(lines: Sequence[Line], axes: Axes) -> str:
     """Draw the lines; y begins at nought, or at the power of ten below the least."""
-    x = _scale([at for at, _ in axes.ticks], axes.log_x, _LEFT, _WIDE - _RIGHT)
+    x = _scale([at for at, _ in axes.ticks], axes.log_x, _LEFT, _END)
     values = [value for line in lines for _, value in line.points] or [1.0]
     low, most = _bounds(values, log=axes.log_y)
     y = _scale([low, most], axes.log_y, _HIGH - _BOTTOM, _TOP)
+    letters = max((len(line.label) for line in lines), default=0)
+    wide = round(max(_END + 24 + _LETTER * letters, 24 + _TITLE_LETTER * len(axes.title)))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {_HIGH}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{_WIDE}" height="{_HIGH}" fill="white"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {_HIGH}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{wide}" height="{_HIGH}" fill="white"/>',
         f'<text x="12" y="24" font-size="14">{escape(axes.title)}</text>',
-        f'<text x="{(_LEFT + _WIDE - _RIGHT) / 2}" y="{_HIGH - 10}" text-anchor="middle">{escape(axes.below)}</text>',
+        f'<text x="{(_LEFT + _END) / 2}" y="{_HIGH - 10}" text-anchor="middle">{escape(axes.below)}</text>',
     ]
     for value in _marks(low, most, log=axes.log_y):
         parts += [
-            f'<path d="M{_LEFT},{y(value):.1f} H{_WIDE - _RIGHT}" stroke="#d0d7de"/>',
+            f'<path d="M{_LEFT},{y(value):.1f} H{_END}" stroke="#d0d7de"/>',
             f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{_said(value)}</text>',
         ]
     for at, said in axes.ticks:
@@ -68,7 +74,7 @@ def svg(lines: Sequence[Line], axes: Axes) -> str:
         parts += [
             f'<polyline points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>',
             *(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in points),
-            f'<text x="{_WIDE - _RIGHT + 16}" y="{_TOP + 18 * number + 10}" fill="{colour}">{escape(line.label)}</text>',
+            f'<text x="{_END + 16}" y="{_TOP + 18 * number + 10}" fill="{colour}">{escape(line.label)}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"
 

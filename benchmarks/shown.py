@@ -17,14 +17,37 @@ _COLUMNS: Final = (
     ("start ms", "start_ms", 0),
     ("calls/job", "calls_per_job", 2),
 )
+# What the columns mean.
+READING: Final = {
+    "jobs/s": "from the first call to the last reply of jobs that waited in the queue",
+    "CPU us/job": "user and system time of the process and its children, from /proc",
+    "RSS MB": "the most that they had in memory; several processes: the sum, shared pages counted each time",
+    "p50, p99 ms": "publish to reply of jobs at a steady rate that all of them bear, the upstream's time included",
+    "start ms": "from the start of the process to the first reply",
+    "calls/job": "more than 1: some were made twice",
+    "limited by": "worker: its CPU; waiting: nothing was busy, so it waited for the upstream or for itself; simulator, collector, "
+    "machine: the figure says more of the benchmark, or of what else ran, than of the contestant",
+    "reply": "of latencies: from publish to reply, the upstream's time included",
+    "call, back": "from publish to the call, and from the call's end to the reply",
+    "added": "both together: what is added to the upstream's own time",
+    "slot": "of an urgent job: from the first end of a call after its publish, a free slot, to its own call",
+    "calls in between": "of an urgent job: how many calls began after that free slot and before its own; a busy machine delays "
+    "calls, but lets none of them pass",
+}
+ONCE: Final = (
+    "Where 1 and 2 processes, or numbers in flight, are compared, the clock runs from a quarter of the jobs until the last one has "
+    "begun. Each figure is the median of the rounds, the least and the most below it. Contestants take turns within each round, so "
+    "that what else the machine does meets all alike. Compare figures of one run only."
+)
 # Without jobs at a steady rate there is no latency; before others, calls are not those of the jobs alone.
 _MAY_BE_MISSING: Final = frozenset(
     {"latency_p50_ms", "latency_p99_ms", "calls_per_job", "start_ms"}
 )
 # What entrants of one contestant may differ in, and how that is said.
 SIZES: Final = {"in_flight": "in flight", "backlog": "behind", "processes": "processes"}
+_COMPARED: Final = {"jobs/s": "jobs_per_s", "CPU": "cpu_us_per_job", "RSS": "rss_mb"}
 # What the figure says more of the benchmark than of the contestant.
-_ITS_OWN: Final = frozenset({"simulator", "collector", "machine"})
+ITS_OWN: Final = frozenset({"simulator", "collector", "machine"})
 
 
 def grids(found: Document) -> list[Grid]:
@@ -35,14 +58,16 @@ def grids(found: Document) -> list[Grid]:
 
 def caption(found: Document) -> str:
     """Say what was measured, in a line."""
-    in_flight = sorted({row["in_flight"] for row in found["contestants"]})
-    jobs = sorted({row["jobs"] for row in found["contestants"]})
-    numbers = ", ".join(f"{each:,}" for each in in_flight)
-    counted = " to ".join(f"{each:,}" for each in dict.fromkeys((jobs[0], jobs[-1])))
-    return (
-        f"{found['measurement']}: {counted} jobs, {numbers} in flight, an upstream of "
-        f"{_upstream(found)} ms; median of {found['rounds']}, least to most"
-    )
+    rows = found["contestants"]
+    jobs = sorted({row["jobs"] for row in rows})
+    backlogs = {row["backlog"] for row in rows} - {0}
+    numbers = ", ".join(f"{each:,}" for each in sorted({row["in_flight"] for row in rows}))
+    said = [" to ".join(f"{each:,}" for each in dict.fromkeys((jobs[0], jobs[-1]))) + " jobs"]
+    if len(backlogs) == 1:
+        said.append(f"{backlogs.pop():,} more behind them")
+    if found["measurement"] != "publish":  # where nobody is called
+        said += [f"{numbers} in flight", f"an upstream of {_upstream(found)} ms"]
+    return f"{found['measurement']}: {', '.join(said)}; median of {found['rounds']}, least to most"
 
 
 def _upstream(found: Document) -> str:
@@ -56,14 +81,21 @@ def limits(found: Document) -> list[str]:
     """Tell of the figures that the benchmark bounded and not the contestant, a line for each part; of none, one line that says so."""
     by_part: dict[str, list[Row]] = {}
     for row in found["contestants"]:
-        if row["bottleneck"] in _ITS_OWN:
+        if row["bottleneck"] in ITS_OWN:
             by_part.setdefault(row["bottleneck"], []).append(row)
     if not by_part:
         return ["No figure was bounded by the simulator, the collector or the machine."]
     return [
-        f"Bounded by the {part}, not by the contestant: {'; '.join(map(_busy, rows))}."
+        f"Bounded by the {part}, not by the contestant: {_all_or_each(rows, found)}."
         for part, rows in by_part.items()
     ]
+
+
+def _all_or_each(rows: Sequence[Row], found: Document) -> str:
+    if len(rows) == 1 or len(rows) < len(found["contestants"]):
+        return "; ".join(map(_busy, rows))
+    others = [row["cores"].get("others", 0) for row in rows]
+    return f"everyone (others {min(others):.2f} to {max(others):.2f} cores)"
 
 
 def _busy(row: Row) -> str:
@@ -75,17 +107,19 @@ def _busy(row: Row) -> str:
 
 
 def everybody(found: Document) -> Grid:
-    """Give the table of all figures, the contestants in their order."""
+    """Give the table of all figures that somebody has, the contestants in their order."""
+    rows = found["contestants"]
+    columns = [
+        (head, cells)
+        for head, name, digits in _COLUMNS
+        if any(cells := [_cell(row, name, digits) for row in rows])
+    ]
     return Grid(
         title=caption(found),
-        heads=("contestant", *(head for head, _, _ in _COLUMNS), "limited by"),
+        heads=("contestant", *(head for head, _ in columns), "limited by"),
         rows=[
-            (
-                row["title"],
-                *(_cell(row, name, digits) for _, name, digits in _COLUMNS),
-                row["bottleneck"],
-            )
-            for row in found["contestants"]
+            (row["title"], *(cells[number] for _, cells in columns), row["bottleneck"])
+            for number, row in enumerate(rows)
         ],
     )
 
@@ -125,15 +159,11 @@ def compared(found: Document) -> Grid | None:
             (
                 row["what"],
                 f"{row[size]:,}",
-                f"{row['jobs_per_s']:,.0f}",
-                f"{_ratio(row, base, 'jobs_per_s'):.2f}",
-                f"{row['cpu_us_per_job']:,.0f}",
-                f"{_ratio(row, base, 'cpu_us_per_job'):.2f}",
-                f"{row['rss_mb']:,.0f}",
+                *(f"{_ratio(row, base, name):.2f}" for name in _COMPARED.values()),
             )
         )
-    heads = ("contestant", SIZES[size], "jobs/s", "x first", "CPU us/job", "x first", "RSS MB")
-    return Grid(title="each against its own first", heads=heads, rows=rows)
+    heads = ("contestant", SIZES[size], *_COMPARED)
+    return Grid(title="each as a multiple of its own first", heads=heads, rows=rows)
 
 
 def varied(rows: Sequence[Row]) -> str | None:

@@ -90,7 +90,7 @@ def test_sizes_are_compared_with_the_first_of_the_same_contestant() -> None:
     grid = shown.compared(_document("processes", found))
 
     assert grid is not None
-    assert [(row[1], row[3], row[5]) for row in grid.rows] == [
+    assert [row[1:4] for row in grid.rows] == [
         ("1", "1.00", "1.00"),
         ("2", "1.80", "1.10"),
         ("1", "1.00", "1.00"),
@@ -106,18 +106,56 @@ def test_a_figure_that_the_simulator_bounded_is_told() -> None:
     assert line.startswith("Bounded by the simulator, not by the contestant: floor: aiormq")
     assert "Warren" not in line
     assert shown.limits(_document("peers", {"warren": figures()}))[0].startswith("No figure")
+    (line,) = shown.limits(_document("peers", {"bare": bounded, "warren": bounded}))
+    assert line.endswith("not by the contestant: everyone (others 0.00 to 0.00 cores).")
+
+
+def test_the_headline_says_when_it_says_little_of_the_workers() -> None:
+    bounded = replace(figures(), busiest_simulator=0.97)
+    heads = [
+        page.page({"peers": _document("peers", {"warren": each})}, "..").split("## Targets")[0]
+        for each in (figures(), bounded)
+    ]
+
+    assert ["The simulator was what bounded" in head for head in heads] == [False, True]
+
+
+def test_how_long_urgent_jobs_wait_for_a_free_slot_has_a_picture_of_its_own() -> None:
+    found = {"warren": figures(**{key_of("slot", "p99", URGENT): 40.0})}
+
+    assert "40" in _drawn(plots.plots(_document("priority", found))["slot"])
+    assert "slot" not in plots.plots(_document("peers"))
+
+
+def test_what_differs_widely_is_drawn_by_powers_of_ten() -> None:
+    found = {"warren, 1 in flight": figures(10), "warren, 200 in flight": figures(1000)}
+
+    assert {"10", "100", "1,000"} <= set(
+        _drawn(plots.plots(_document("concurrency", found))["jobs-per-s"])
+    )
 
 
 def test_the_caption_tells_how_many_jobs_there_were() -> None:
     assert shown.caption(_document("peers")).startswith("peers: 4,000 jobs, 200 in flight")
     assert "100 to 10,000 jobs, 1, 16, 200, 1,000 in" in shown.caption(_document("concurrency"))
+    assert shown.caption(_document("priority")).startswith(
+        "priority: 2,000 jobs, 100,000 more behind them, 200 in flight, an upstream of 500 to 1,500 ms; median"
+    )
+    assert shown.caption(_document("publish")).startswith("publish: 10,000 jobs; median of 3")
 
 
 def test_sizes_are_drawn_as_lines_and_latencies_as_a_distribution() -> None:
     added = {key_of("added", "p50", "50%"): 5.0}
-    assert "calls in flight" in _drawn(plots.plots(_document("concurrency"))["jobs-per-s"])
+    assert "calls in flight (log scale)" in _drawn(
+        plots.plots(_document("concurrency"))["jobs-per-s"]
+    )
     drawn = plots.plots(_document("load", {"warren": figures(**added)}))
-    assert {"99.9%", "warren, 50%"} <= set(_drawn(drawn["latency"]))
+    assert {"99.9%", "Warren, everything on"} <= set(_drawn(drawn["latency"]))
+    added[key_of("added", "p50", "90%")] = 9.0
+    drawn = plots.plots(_document("load", {"warren": figures(**added)}))
+    assert {"Warren, everything on, 50%", "Warren, everything on, 90%"} <= set(
+        _drawn(drawn["latency"])
+    )
 
 
 @pytest.mark.parametrize("log", [False, True])
@@ -130,6 +168,26 @@ def test_lines_stay_in_the_picture(*, log: bool) -> None:
     assert len(circles) == 3
     assert all(0 < float(each.attrib["cx"]) < 900 for each in circles)
     assert all(0 < float(each.attrib["cy"]) < 420 for each in circles)
+
+
+def test_a_long_name_of_a_line_has_room_beside_the_plot() -> None:
+    label = "a contestant with a name of so many letters, at a rate with a name of its own"
+    axes = Axes(title="t", below="x", ticks=[(1, "1"), (1000, "1,000")])
+    drawn = ET.fromstring(lines.svg([Line(label=label, points=[(1, 1)])], axes))  # noqa: S314  # our own drawing
+
+    (said,) = (
+        each for each in drawn.iter("{http://www.w3.org/2000/svg}text") if each.text == label
+    )
+    assert float(drawn.attrib["viewBox"].split()[2]) > float(said.attrib["x"]) + 6 * len(label)
+
+
+def test_a_column_in_which_nobody_has_a_figure_is_left_out() -> None:
+    bare = replace(figures(), latency_p50_ms=0, latency_p99_ms=0)
+    some = shown.everybody(_document("peers", {"bare": bare, "warren": figures()}))
+    none = shown.everybody(_document("peers", {"bare": bare}))
+
+    assert set(some.heads) - set(none.heads) == {"p50 ms", "p99 ms"}
+    assert all(len(row) == len(grid.heads) for grid in (some, none) for row in grid.rows)
 
 
 def test_a_cell_cannot_break_a_table_of_markdown() -> None:
@@ -227,8 +285,24 @@ def test_the_page_is_made_of_all_that_is_kept(tmp_path: Path) -> None:
         documents.write(documents.path_of(tmp_path, name), document)
     text = page.write(tmp_path, "..").read_text(encoding="utf-8")
 
-    assert text.index("## Targets") < text.index("## peers") < text.index("## memory")
+    assert text.index("## At a glance") < text.index("## Targets") < text.index("## peers")
+    assert text.index("## peers") < text.index("## memory") < text.index("## How to read")
+    assert (
+        "200 calls in flight: **Warren with everything on does 130 jobs/s at 700 us of CPU a job**, the fastest of its "
+        "neighbours, FastStream + aiohttp, 100 jobs/s at 900 us of CPU a job, a worker with no feature at all 400 jobs/s at 500"
+    ) in text
+    assert "Of 12 targets 10 are met, 2 are missed, and 0 were not measured." in text
     assert "| two processes: jobs/s of one | >= 1.6 x | 1.5 x | MISSED |" in text
+
+
+@pytest.mark.parametrize("found", [{}, {"load": None}, {"peers": {"echo": figures()}}])
+def test_a_page_without_warren_beside_its_peers_has_no_headline_of_them(
+    found: Mapping[str, Mapping[str, Figures] | None],
+) -> None:
+    text = page.page({name: _document(name, of) for name, of in found.items()}, "..")
+
+    assert "One process each" not in text
+    assert ("## At a glance" in text) == bool(found)
 
 
 def test_what_is_left_goes_by_the_pace_until_now() -> None:
