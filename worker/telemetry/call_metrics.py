@@ -1,14 +1,18 @@
 """The metrics of calls: how they end, how long they take, and what their tokens cost."""
 
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from producer_sdk.wire import Source
 from worker.core.events import CallEnded, JobEnded, RetryDenied
 from worker.core.kinds import Kind
 from worker.core.model import Completed
 from worker.telemetry.binding import Binder, Known, each
+from worker.telemetry.series import Count, Distribution
 
 OK: Final = "ok"
+# Models come from requests: whoever makes them up gets no room.
+_MOST_KEPT: Final = 256
 
 # From a refusal, which takes a round trip, to a reasoning model's ten minutes; steps of about two, so that a quantile
 # that is read from them is wrong by less than half. The same for the head of an answer as for the whole: without
@@ -30,6 +34,18 @@ _JOBS_OWN: Final = frozenset(
         Kind.NOT_ENDED,
     }
 )
+
+
+class _Place(NamedTuple):
+    """What the completed calls of one model at one endpoint move, found once."""
+
+    ok: Count
+    call_s: Distribution
+    first_byte_s: Distribution
+    cost_usd: Count
+    prompt: Count
+    completion: Count
+    cached: Count
 
 
 class CallMetrics:
@@ -94,22 +110,36 @@ class CallMetrics:
             _ROUTE,
             known.routes,
         )
+        self._place = lru_cache(maxsize=_MOST_KEPT)(self._found)
+
+    def _found(self, tier: str, endpoint: str, model: str) -> _Place:
+        place = tier, endpoint, model
+        return _Place(
+            ok=self._calls[tier, endpoint, OK],
+            call_s=self._call_s[place],
+            first_byte_s=self._first_byte_s[place],
+            cost_usd=self._cost_usd[place],
+            prompt=self._tokens[(*place, "prompt")],
+            completion=self._tokens[(*place, "completion")],
+            cached=self._cached[place],
+        )
 
     def ended(self, event: CallEnded) -> None:
         """Count a call that ended."""
-        route = event.tier, event.endpoint
-        self._calls[(*route, OK if event.kind is None else event.kind)].inc()
-        self._call_s[(*route, event.model)].observe(event.seconds)
+        route, place = (event.tier, event.endpoint), (event.tier, event.endpoint, event.model)
+        moved = self._place(*place)
+        (moved.ok if event.kind is None else self._calls[(*route, event.kind)]).inc()
+        moved.call_s.observe(event.seconds)
         if event.first_byte_s is not None:
-            self._first_byte_s[(*route, event.model)].observe(event.first_byte_s)
+            moved.first_byte_s.observe(event.first_byte_s)
         if event.retry:
             self._extra[(*route, "retry")].inc()
         if event.hedge:
             self._extra[(*route, "hedge")].inc()
         if event.cost is not None:
-            self._cost_usd[(*route, event.model)].inc(float(event.cost))
+            moved.cost_usd.inc(float(event.cost))
         elif event.kind is None:
-            self._unpriced[(*route, event.model)].inc()
+            self._unpriced[place].inc()
         else:
             self._uncertain[route].inc()
 
@@ -122,8 +152,8 @@ class CallMetrics:
         completed = event.record.outcome
         if not isinstance(completed, Completed) or completed.source is not Source.UPSTREAM:
             return
-        place = event.job.tier, completed.endpoint, event.job.model
         if (usage := completed.usage) is not None:
-            self._tokens[(*place, "prompt")].inc(max(0, usage.prompt_tokens))
-            self._tokens[(*place, "completion")].inc(max(0, usage.completion_tokens))
-            self._cached[place].inc(max(0, usage.cached_tokens))
+            moved = self._place(event.job.tier, completed.endpoint, event.job.model)
+            moved.prompt.inc(max(0, usage.prompt_tokens))
+            moved.completion.inc(max(0, usage.completion_tokens))
+            moved.cached.inc(max(0, usage.cached_tokens))
