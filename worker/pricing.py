@@ -14,8 +14,8 @@ from typing import Final, NamedTuple, TypeAlias
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-from worker.core.ceiling import ceiling, highest_cost
-from worker.core.costs import Price, cost
+from worker.core.ceiling import ceiling
+from worker.core.costs import Price, cost, highest_cost
 from worker.core.model import Job, Usage
 
 _Steps: TypeAlias = tuple[Price, ...]
@@ -95,7 +95,7 @@ class Prices:
 
         A place is an endpoint and the model that is asked for there. `standard`: whatever service tier is asked for.
         """
-        bounds = ceiling(job.path, job.body)
+        bounds = job.ceiling or ceiling(job.path, job.body)
         tier = None if standard else bounds.service_tier
         highest: Decimal | None = None
         for endpoint, model in places:
@@ -112,7 +112,7 @@ class Prices:
 
         Of a service tier without a price the standard one stands for it.
         """
-        bounds = ceiling(job.path, job.body)
+        bounds = job.ceiling or ceiling(job.path, job.body)
         costs = [
             highest_cost(steps, bounds)
             for endpoint, model in places

@@ -140,6 +140,7 @@ def build(incoming: Incoming, standing: Standing, *, rules: TierRules) -> Job:
         first=standing.first,
         not_before=standing.not_before,
         flaw=content.flaw,
+        ceiling=content.ceiling,
     )
 
 

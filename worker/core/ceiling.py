@@ -8,10 +8,7 @@ for recordings and files. `estimate` guesses what a call will use on average ins
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
-
-from worker.core.costs import Price, charge
 
 # What an answer is taken to be long at most where the request does not say.
 UNASKED_OUTPUT: Final = 8192
@@ -38,8 +35,11 @@ def ceiling(path: str, body: bytes) -> Ceiling:
         asked = json.loads(body.decode())
     except (ValueError, RecursionError):
         asked = None
-    if not isinstance(asked, dict):
-        asked = {}
+    return ceiling_of(path, body, asked if isinstance(asked, dict) else {})
+
+
+def ceiling_of(path: str, body: bytes, asked: Mapping[str, object]) -> Ceiling:
+    """Give the bounds of a request whose body is read already: `asked` is what stands in it."""
     service_tier = asked.get("service_tier")
     # The name of a picture's key may be escaped; where it cannot stand in the body, nothing is searched for it.
     pictures = b"image_url" in body or b"\\u" in body
@@ -48,32 +48,6 @@ def ceiling(path: str, body: bytes) -> Ceiling:
         output_tokens=0 if path in _NO_OUTPUT else _output(asked),
         service_tier=service_tier if isinstance(service_tier, str) else None,
     )
-
-
-def highest_cost(prices: Sequence[Price], bounds: Ceiling) -> Decimal | None:
-    """Give the most that a call within the bounds costs at these prices, in US dollars; None: not known.
-
-    Prompt tokens are taken at the dearest of their rates, and steps in the price for every length up to the bound: a
-    long prompt may be cheaper for each token than a short one, and the real prompt is shorter than its bytes.
-    """
-    highest: Decimal | None = None
-    for price in prices:
-        if 0 <= price.above >= bounds.prompt_tokens:
-            continue
-        if (at_most := _at(price, bounds)) is None:
-            return None
-        highest = at_most if highest is None else max(highest, at_most)
-    return highest
-
-
-def _at(price: Price, bounds: Ceiling) -> Decimal | None:
-    dearest, output = price.input, price.output
-    for rate in (price.cached_input, price.cache_write):
-        if rate is not None and rate > dearest:
-            dearest = rate
-    if output is None and bounds.output_tokens:
-        return None
-    return charge(dearest, bounds.prompt_tokens, output, bounds.output_tokens)
 
 
 def _output(asked: Mapping[str, object]) -> int:
@@ -105,9 +79,9 @@ def _highest(asked: Mapping[str, object], names: Sequence[str]) -> int:
     """Give the highest of the numbers under these names; 0: none of them is one that counts."""
     highest = 0
     for name in names:
-        value = asked.get(name)
-        if value is None:
-            continue
-        if isinstance(value, int) and not isinstance(value, bool) and highest < value <= _MOST:
-            highest = value
+        if name in asked:
+            value = asked[name]
+            # No bool, which is an int to `isinstance`.
+            if type(value) is int and highest < value <= _MOST:
+                highest = value
     return highest

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from worker.core.ceiling import Ceiling, ceiling_of
+
 MAX_DEPTH: Final = 100
 # A body of many small values takes far longer to read than its bytes suggest: 15 MiB of `[],` took 3.5 s.
 # This many take some tenths of a second; a large batch of token arrays has fewer.
@@ -25,13 +27,15 @@ class Content:
 
     `content_hash` is the same for two bodies that differ in white space, key order or escapes alone.
     `shareable`: the answer depends on the request alone, not on state that the upstream keeps.
-    `flaw` says why the request cannot be sent at all; it never quotes the content.
+    `flaw` says why the request cannot be sent at all; it never quotes the content. `ceiling` is what a call may be
+    charged for at most; None: there will be none.
     """
 
     model: str
     content_hash: str
     shareable: bool
     flaw: str | None
+    ceiling: Ceiling | None = None
 
 
 class _FlawError(ValueError):
@@ -62,6 +66,7 @@ def _read(path: str, body: bytes) -> Content:
         content_hash=_hash(path, _canonical(document)),
         shareable=_shareable(document),
         flaw=None,
+        ceiling=ceiling_of(path, body, document),
     )
 
 
@@ -69,7 +74,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     if len(body) > MAX_VALUES and body.count(b",") > MAX_VALUES:
         raise _FlawError(f"the body has more than {MAX_VALUES} values")
     try:
-        document = _READ(body.decode())
+        document = _read_json(body.decode())
     except UnicodeDecodeError:
         raise _FlawError("the body is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -106,10 +111,19 @@ def _no_number(_: str) -> NoReturn:
     raise _FlawError("the body is not JSON: NaN and Infinity are no numbers")
 
 
-_READ: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number).decode
+_READER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number)
 _WRITE: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode
+
+
+def _read_json(text: str) -> Any:  # noqa: ANN401  # JSON has no narrower type
+    """Give what a text says; `decode` alone looks for white space around it, of which few bodies have any."""
+    try:
+        value, end = _READER.raw_decode(text)
+    except json.JSONDecodeError:
+        end = -1
+    return value if end == len(text) else _READER.decode(text)
 
 
 def _children(value: object) -> Iterator[object]:

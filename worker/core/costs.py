@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Context, Decimal
 from typing import Final
 
+from worker.core.ceiling import Ceiling
 from worker.core.model import Usage
 
 # Prices have at most about 20 digits and counts 16, so that no sum of four products is ever rounded.
@@ -53,6 +54,32 @@ def cost(prices: Sequence[Price], usage: Usage) -> Decimal | None:
         if tokens:
             more = _EXACT.fma(price.input if rate is None else rate, tokens, more)
     return charge(price.input, plain, price.output, made, more=more)
+
+
+def highest_cost(prices: Sequence[Price], bounds: Ceiling) -> Decimal | None:
+    """Give the most that a call within the bounds costs at these prices, in US dollars; None: not known.
+
+    Prompt tokens are taken at the dearest of their rates, and steps in the price for every length up to the bound: a
+    long prompt may be cheaper for each token than a short one, and the real prompt is shorter than its bytes.
+    """
+    highest: Decimal | None = None
+    for price in prices:
+        if 0 <= price.above >= bounds.prompt_tokens:
+            continue
+        if (at_most := _at(price, bounds)) is None:
+            return None
+        highest = at_most if highest is None else max(highest, at_most)
+    return highest
+
+
+def _at(price: Price, bounds: Ceiling) -> Decimal | None:
+    dearest, output = price.input, price.output
+    for rate in (price.cached_input, price.cache_write):
+        if rate is not None and rate > dearest:
+            dearest = rate
+    if output is None and bounds.output_tokens:
+        return None
+    return charge(dearest, bounds.prompt_tokens, output, bounds.output_tokens)
 
 
 def charge(

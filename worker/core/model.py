@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from producer_sdk.wire import Dedupe, Lane, Source, Status
+from worker.core.ceiling import Ceiling
 from worker.core.kinds import Kind
 from worker.core.money import plus
 
@@ -28,7 +29,8 @@ class Job:
     from a producer: then run and generation are 1 and 0 by definition, whatever the message claims.
     `body` goes upstream byte for byte; `content_hash` is over path and canonical body.
     `not_before` is set on a parked copy: it may come back before its time and then is parked again.
-    `flaw` says why the request cannot be sent at all, where reading it showed that.
+    `flaw` says why the request cannot be sent at all, where reading it showed that. `ceiling` is what its call may be
+    charged for at most, where its body was read for the job.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Job:
     first: bool = True
     not_before: datetime | None = None
     flaw: str | None = None
+    ceiling: Ceiling | None = field(default=None, compare=False, repr=False)
 
     @property
     def claim_key(self) -> str:

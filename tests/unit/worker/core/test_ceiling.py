@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.core.ceiling import PICTURE, UNASKED_OUTPUT, Ceiling, ceiling, highest_cost
-from worker.core.costs import Price, cost
+from worker.core.ceiling import PICTURE, UNASKED_OUTPUT, Ceiling, ceiling
+from worker.core.costs import Price, cost, highest_cost
 from worker.core.model import Usage
 
 CHAT, TEXT, VECTORS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"

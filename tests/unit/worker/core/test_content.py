@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.core.ceiling import ceiling
 from worker.core.content import MAX_DEPTH, inspect
 
 PATH = "/v1/chat/completions"
@@ -37,6 +38,28 @@ def test_no_text_makes_it_raise(text: str) -> None:
 def test_no_json_makes_it_raise(value: object) -> None:
     inspect(PATH, json.dumps(value).encode())
     inspect(PATH, json.dumps({"model": value, "x": value}).encode())
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["max_tokens", "max_completion_tokens", "n", "prompt", "service_tier", "x"]
+        ),
+        JSON_VALUES,
+    )
+)
+def test_what_its_call_may_cost_at_most_is_as_the_body_alone_tells(
+    members: dict[str, object],
+) -> None:
+    raw = body(**members)
+    content = inspect(PATH, raw)
+    assert content.ceiling == (ceiling(PATH, raw) if content.flaw is None else None)
+
+
+def test_white_space_around_a_body_is_none_of_it() -> None:
+    plain, spaced = inspect(PATH, body()), inspect(PATH, b" \n" + body() + b"\t ")
+    assert spaced.flaw is None
+    assert (spaced.model, spaced.content_hash) == (plain.model, plain.content_hash)
 
 
 @pytest.mark.parametrize(
