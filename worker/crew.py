@@ -6,6 +6,7 @@ A connection may come and go while a task runs; only `stop` cancels one.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from worker.core.events import Trouble
@@ -21,7 +22,7 @@ class Crew:
     def __init__(
         self,
         *,
-        handle: Callable[[Delivery], Awaitable[None]],
+        handle: Callable[[Delivery], Coroutine[Any, Any, None]],
         set_aside: Callable[[Delivery], Awaitable[None]],
         listener: Listener,
     ) -> None:
@@ -33,14 +34,19 @@ class Crew:
 
     def take(self, delivery: Delivery) -> None:
         """Take a delivery over. Returns at once and never raises."""
-        self.spawn(self._own(delivery))
+        if self._stopped:
+            return  # see `spawn`
+        # What a failure is followed by stands in no coroutine around the work: each step of it would pass through that.
+        task = asyncio.get_running_loop().create_task(self._handle(delivery))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._handled, delivery))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run other work that belongs to the worker, such as setting an unreadable message aside."""
         if self._stopped:
             work.close()  # the consumer's end was not confirmed in time; the broker gets the delivery back
             return
-        task = asyncio.create_task(work)
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -72,12 +78,12 @@ class Crew:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _own(self, delivery: Delivery) -> None:
-        try:
-            await self._handle(delivery)
-        except Exception as error:  # noqa: BLE001  # a task's border: a bug ends this job, not the worker
+    def _handled(self, delivery: Delivery, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # a task's border: a bug ends this job, not the worker
             self._tell("a job failed inside Warren and is set aside", delivery, error)
-            await self._settle_somehow(delivery)
+            self.spawn(self._settle_somehow(delivery))
 
     async def _settle_somehow(self, delivery: Delivery) -> None:
         """Set a delivery aside, again and again if need be: unsettled, it would hold its place for ever."""
@@ -85,12 +91,12 @@ class Crew:
         while True:
             try:
                 await self._set_aside(delivery)
-            except Exception as error:  # noqa: BLE001  # see `_own`
+            except Exception as error:  # noqa: BLE001  # see `_handled`
                 self._tell("setting a job aside failed; it is tried again", delivery, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             else:
                 return
 
-    def _tell(self, what: str, delivery: Delivery, error: Exception) -> None:
+    def _tell(self, what: str, delivery: Delivery, error: BaseException) -> None:
         self._listener.tell(Trouble(what=what, about=delivery.job.id, error=type(error).__name__))

@@ -10,10 +10,10 @@ from worker.core.model import Job
 
 @dataclass(frozen=True, slots=True)
 class OwnCall:
-    """A call of this process: the task that holds it, and the submission whose message it carries."""
+    """A call of this process: the task that holds it, and the job as the message that it carries shows it."""
 
     task: asyncio.Task[Any]
-    submission: str
+    job: Job
     called_off: asyncio.Future[None]
 
 
@@ -31,13 +31,13 @@ class OwnCalls:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # a coroutine always runs in a task
         called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        call = self._calls[job.id] = OwnCall(task, job.submission.id, called_off)
+        call = self._calls[job.id] = OwnCall(task, job, called_off)
         return call
 
     def end(self, job: Job) -> None:
-        """Forget the job's call, if the current task has made it."""
+        """Forget the job's call, if it was begun with this very value: another delivery of the job has one of its own."""
         call = self._calls.get(job.id)
-        if call is not None and call.task is asyncio.current_task():
+        if call is not None and call.job is job:
             del self._calls[job.id]
 
     def get(self, job: Job) -> OwnCall | None:

@@ -263,7 +263,7 @@ class Line(Waiting):
         if calling is None:
             return None
         noted = self.late is None or self.outage.answering
-        another = job.first and job.submission.id != calling.submission
+        another = job.first and job.submission.id != calling.job.submission.id
         return None if noted and another else calling.task
 
     def _may_be_cached(self, job: Job) -> bool:

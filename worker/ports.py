@@ -3,11 +3,11 @@
 A port's promises are its docstrings, and one contract suite per port holds every adapter to them.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 from producer_sdk.wire import CompletionReply, Verb
 from worker.core.events import Event
@@ -340,7 +340,7 @@ class Delivery(Protocol):
         """Return when this delivery can no longer be settled (channel lost)."""
         ...
 
-    async def publish_reply(self, reply: CompletionReply, route: str) -> None:
+    def publish_reply(self, reply: CompletionReply, route: str) -> Coroutine[Any, Any, object]:
         """Publish one reply and return when the broker has confirmed it.
 
         Also when it cannot be had: the queue is gone, or refuses it again and again. A tenant's queue must not

@@ -154,14 +154,12 @@ class Settling:
 
 async def _reply(delivery: Delivery, record: Record, hear: Sequence[Submission]) -> None:
     """Let all hear at once who want to; most runs have one submission."""
-    told = [each for each in hear if each.reply_to is not None]
+    told = [
+        delivery.publish_reply(reply(record, each), each.reply_to)
+        for each in hear
+        if each.reply_to is not None
+    ]
     if len(told) == 1:
-        await _reply_to(delivery, record, told[0])
+        await told[0]
     elif told:
-        await asyncio.gather(*(_reply_to(delivery, record, each) for each in told))
-
-
-async def _reply_to(delivery: Delivery, record: Record, submission: Submission) -> None:
-    route = submission.reply_to
-    if route is not None:
-        await delivery.publish_reply(reply(record, submission), route)
+        await asyncio.gather(*told)

@@ -1,11 +1,11 @@
 """The port `Delivery`: one handing-over of a message, and what may become of it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from producer_sdk.wire import REPLIES_EXCHANGE, CompletionReply
 from worker.broker import names
@@ -124,13 +124,13 @@ class BrokerDelivery:
         """Return when this delivery can no longer be settled (channel lost)."""
         await self.seat.lost.wait()
 
-    async def publish_reply(self, reply: CompletionReply, route: str) -> None:
+    def publish_reply(self, reply: CompletionReply, route: str) -> Coroutine[Any, Any, object]:
         """Publish one reply and return when the broker has confirmed it, or it cannot be had.
 
         The callback queue is its tenant's own: gone, full or too small, it must not hold the delivery. The
         result stays in the ledger.
         """
-        await publish_reply(self.outlet.publisher, reply, route, reached=self._tell(REPLY))
+        return publish_reply(self.outlet.publisher, reply, route, reached=self._tell(REPLY))
 
     async def publish_parked(self, job: Job, after: timedelta) -> None:
         """Publish the parked copy and return when the broker has confirmed it.
@@ -175,11 +175,11 @@ def _reached(steps: Listener, job_id: str, copy: str, step: Step) -> None:
     steps.tell(StepReached(step=step, job_id=job_id, copy=copy))
 
 
-async def publish_reply(
+def publish_reply(
     publisher: Publisher, reply: CompletionReply, route: str, *, reached: Tell | None = None
-) -> None:
+) -> Coroutine[Any, Any, object]:
     """Publish one reply and return when the broker has confirmed it, or it cannot be had."""
-    await publisher.publish(
+    return publisher.publish(
         REPLIES_EXCHANGE,
         route,
         reply.envelope(),

@@ -250,14 +250,13 @@ def _written(headers: Mapping[str, HeaderValue]) -> bytes:
     parts: list[bytes] = []
     for name in sorted(headers):
         value = headers[name]
-        parts.append(_name(name))
         if isinstance(value, str):
             text = value.encode()
-            parts += (b"S", _LONG.pack(len(text)), text)
-        elif isinstance(value, bool):
-            parts.append(b"t\x01" if value else b"t\x00")
+            parts += (_name(name), b"S", _LONG.pack(len(text)), text)
+        elif value is True or value is False:
+            parts += (_name(name), b"t\x01" if value else b"t\x00")
         else:
-            parts.append(_SMALL.get(value) or _number(value))
+            parts += (_name(name), _SMALL.get(value) or _number(value))
     return b"".join(parts)
 
 

@@ -80,7 +80,7 @@ class Publisher:
         `reached` hears `PUBLISHED` about when the message is first written to the connection, and
         `CONFIRMED`.
         """
-        published = _Once(reached)
+        published = None if reached is None else _Once(reached)
         pause_s, timeout_s, refusals = _FIRST_PAUSE_S, self._timeout_s, 0
         while True:
             try:
@@ -100,9 +100,8 @@ class Publisher:
             else:
                 if not stored:
                     return UNROUTABLE
-                published.tell()
-                if reached is not None:
-                    reached(Step.CONFIRMED)
+                if published is not None:
+                    published.tell(Step.CONFIRMED)
                 return CONFIRMED
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
@@ -142,7 +141,7 @@ class Publisher:
         body: bytes,
         *,
         timeout_s: float,
-        published: "_Once",
+        published: "_Once | None",
     ) -> bool:
         """Publish, and tell whether the message is stored in a queue."""
         loop = asyncio.get_running_loop()
@@ -152,7 +151,8 @@ class Publisher:
             async with asyncio.timeout_at(until):
                 channel = await self._channel(exchange)
         stored = channel.publish(exchange, routing_key, envelope, body)
-        published.soon()
+        if published is not None:
+            published.soon()
         timer = loop.call_at(until, _expire, stored)
         try:
             return await stored
@@ -178,19 +178,22 @@ class Publisher:
 class _Once:
     """Tells `PUBLISHED` once, in the turn of the event loop after the one that writes the message."""
 
-    __slots__ = ("_pending",)
+    __slots__ = ("_reached", "_told")
 
-    def __init__(self, reached: Tell | None) -> None:
-        self._pending = reached
+    def __init__(self, reached: Tell) -> None:
+        self._reached = reached
+        self._told = False
 
     def soon(self) -> None:
-        if self._pending is not None:
+        if not self._told:
             asyncio.get_running_loop().call_soon(self.tell)
 
-    def tell(self) -> None:
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            pending(Step.PUBLISHED)
+    def tell(self, then: Step | None = None) -> None:
+        if not self._told:
+            self._told = True
+            self._reached(Step.PUBLISHED)
+        if then is not None:
+            self._reached(then)
 
 
 def _expire(stored: "asyncio.Future[bool]") -> None:

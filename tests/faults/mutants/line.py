@@ -127,7 +127,7 @@ def requeues_to_retry() -> None:
 
 def cancels_calls_with_their_channel() -> None:
     """As AMQP libraries do with their callbacks: a lost channel cancels the call, and the claim is let go of."""
-    call, own = pipeline.Line._call, crew.Crew._own
+    call, handle = pipeline.Line._call, pipeline.Line.handle
 
     async def call_or_let_go(
         self: pipeline.Line, job: Job, tally: Tally, *, seat: Seat, purse: Purse, claims: Claims
@@ -138,14 +138,16 @@ def cancels_calls_with_their_channel() -> None:
             await let_go(self, job)
             raise
 
-    async def own_while_it_lasts(self: crew.Crew, delivery: Delivery) -> None:
-        work = asyncio.ensure_future(own(self, delivery))
+    async def handle_while_it_lasts(self: pipeline.Line, delivery: Delivery) -> None:
+        work = asyncio.ensure_future(handle(self, delivery))
         gone = asyncio.ensure_future(delivery.gone())
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         gone.cancel()
         if not work.done():
             work.cancel()
         await asyncio.wait({work})
+        if not work.cancelled():
+            work.result()
 
     plant(pipeline.Line, "_call", call_or_let_go)
-    plant(crew.Crew, "_own", own_while_it_lasts)
+    plant(pipeline.Line, "handle", handle_while_it_lasts)

@@ -26,7 +26,12 @@ def publishes_without_a_confirm() -> None:
         async def once() -> None:
             with suppress(Exception):
                 await self._publish_once(
-                    exchange, routing_key, envelope, body, timeout_s=10, published=_Once(reached)
+                    exchange,
+                    routing_key,
+                    envelope,
+                    body,
+                    timeout_s=10,
+                    published=None if reached is None else _Once(reached),
                 )
 
         task = asyncio.create_task(once())
