@@ -116,7 +116,7 @@ class LimitsTold:
     tokens: Told | None = None
 
 
-_NOTHING_TOLD: Final = LimitsTold()
+NOTHING_TOLD: Final = LimitsTold()
 
 
 def limits_told(headers: Mapping[str, str], *, now: datetime) -> LimitsTold:
@@ -127,7 +127,7 @@ def limits_told(headers: Mapping[str, str], *, now: datetime) -> LimitsTold:
                 requests=_told(headers, _REQUESTS, now),
                 tokens=_told(headers, _TOKENS, now),
             )
-    return _NOTHING_TOLD
+    return NOTHING_TOLD
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:

@@ -10,7 +10,7 @@ from worker.core.candidate import Candidate
 from worker.core.circuit import State
 from worker.core.estimate import Extent
 from worker.core.events import CircuitChanged, EndpointHeld, LimitSeen, SeatRefused
-from worker.core.hints import limits_told
+from worker.core.hints import NOTHING_TOLD, limits_told
 from worker.core.kinds import RULES, Cure, Kind
 from worker.core.latency import Observed
 from worker.core.limits import Full, Taken
@@ -164,6 +164,8 @@ class Post:
         now = self._clock.monotonic()
         place.first_byte_s = now - place.began
         told = limits_told(headers, now=self._clock.now())
+        if told is NOTHING_TOLD:
+            return
         for what, limit, left in self._quota.told(place.model, told, now=now):
             self._listener.tell(LimitSeen(endpoint=self.name, what=what, limit=limit, left=left))
 

@@ -42,9 +42,9 @@ def completion(path: str, body: bytes) -> Reading:
         return Reading(shape=_shape_of_no_json(body))
     if not isinstance(content, dict):
         return Reading(shape=Shape.INCOMPLETE)
-    model = _model(content.get("model"))
-    usage = _usage(content.get("usage"), content.get("service_tier"))
-    if content.get("error"):
+    get = content.get
+    model, usage = _model(get("model")), _usage(get("usage"), get("service_tier"))
+    if get("error"):
         code, error_type = _codes(content)
         return Reading(
             shape=Shape.ERROR, model=model, usage=usage, code=code, error_type=error_type
@@ -142,21 +142,22 @@ def _usage(value: object, service_tier: object) -> Usage | None:
     """Read the counts and at which rate they are charged; embeddings have no completion tokens, and a gateway may send anything."""
     if not isinstance(value, dict):
         return None
-    prompt, made = _count(value.get("prompt_tokens")), _count(value.get("completion_tokens", 0))
+    get = value.get
+    prompt, made = _count(get("prompt_tokens")), _count(get("completion_tokens", 0))
     if prompt is None or made is None:
         return None
     cached = written = 0
-    if isinstance(details := value.get("prompt_tokens_details"), dict):
+    if isinstance(details := get("prompt_tokens_details"), dict):
         cached = _count(details.get("cached_tokens")) or 0
         written = _count(details.get("cache_write_tokens")) or 0
-    hidden = (_count(value.get("total_tokens")) or 0) - prompt - made
+    hidden = (_count(get("total_tokens")) or 0) - prompt - made
     return Usage(
         prompt_tokens=prompt,
         completion_tokens=made,
         cached_tokens=cached,
         cache_write_tokens=written,
         hidden_tokens=max(0, hidden),
-        service_tier=short_code(service_tier),
+        service_tier=None if service_tier is None else short_code(service_tier),
     )
 
 

@@ -1,8 +1,8 @@
 """The connections of an endpoint, which are pyqwest's, and the one place that knows pyqwest and its exceptions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from typing import Any, Final
 
 import httpx
 import pyqwest
@@ -83,22 +83,20 @@ class PyqwestTransport(httpx.AsyncBaseTransport):
         self._tls = alpn.context(ca_pem)
         self._closed = False
 
-    async def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Coroutine[Any, Any, "PyqwestAnswer"]:
         """Give the answer as soon as its head is there. Raises httpx's errors only."""
-        return PyqwestAnswer(
-            await self._executed("POST", request.url, request.headers, request.body)
-        )
+        return self._executed("POST", request.url, request.headers, request.body)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Give the response as soon as its head is there; its body streams. Raises httpx's errors only."""
         pairs = [pair for pair in request.headers.multi_items() if pair[0] not in _ITS_HEADERS]
-        response = await self._executed(
+        answer = await self._executed(
             request.method, str(request.url), pairs, await request.aread()
         )
         return httpx.Response(
-            response.status,
-            headers=list(response.headers.items()),
-            stream=_Stream(PyqwestAnswer(response)),
+            answer.status,
+            headers=list(answer.response.headers.items()),
+            stream=_Stream(answer),
         )
 
     async def aclose(self) -> None:
@@ -111,17 +109,21 @@ class PyqwestTransport(httpx.AsyncBaseTransport):
 
     async def _executed(
         self, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes
-    ) -> pyqwest.Response:
+    ) -> "PyqwestAnswer":
         if self._closed:
             raise RuntimeError("the transport is closed: nothing may call any more")
-        pool = self._pool(http2=await self._is_http2(url))
+        if self._http == "auto" and url.startswith("https:"):
+            http2 = await self._is_http2(url)
+        else:
+            http2 = self._http == "2"
+        pool = self._pools.get(http2) or self._pool(http2=http2)
         try:
             request = pyqwest.Request(method, url, pyqwest.Headers(headers), body)
         except ValueError:
             # Its text quotes the header's value, which may be the key; so neither text nor cause is kept.
             raise httpx.LocalProtocolError("a header or the URL cannot be sent") from None
         try:
-            return await pool.execute(request)
+            return PyqwestAnswer(await pool.execute(request))
         except _ERROR_TYPES as error:
             broken = _unanswered(error)
             if isinstance(broken, httpx.ConnectError | httpx.RemoteProtocolError):
@@ -129,10 +131,7 @@ class PyqwestTransport(httpx.AsyncBaseTransport):
             raise broken from error
 
     async def _is_http2(self, url: str) -> bool:
-        if self._http != "auto":
-            return self._http == "2"
-        if not url.startswith("https:"):
-            return False
+        """Tell what a TLS server speaks; it is asked if need be."""
         # All calls of a burst wait for one handshake; one of them being cancelled must not end it.
         if self._asking is None:
             asked = httpx.URL(url)
@@ -155,24 +154,23 @@ class PyqwestTransport(httpx.AsyncBaseTransport):
             return error
 
     def _pool(self, *, http2: bool) -> pyqwest.HTTPTransport:
-        if http2 not in self._pools:
-            self._pools[http2] = pyqwest.HTTPTransport(
-                http_version=pyqwest.HTTPVersion.HTTP2 if http2 else pyqwest.HTTPVersion.HTTP1,
-                tls_ca_cert=self._ca_pem,
-                tls_include_system_certs=self._ca_pem is None,
-                proxy=_NO_PROXY,
-                connect_timeout=self._connect_timeout_s,
-                read_timeout=self._read_timeout_s,
-                pool_idle_timeout=_POOL_IDLE_S,
-                pool_max_idle_per_host=self._most_idle,
-                enable_gzip=False,
-                enable_brotli=False,
-                enable_zstd=False,
-                enable_cookie_store=False,
-                follow_redirects=False,
-                enable_otel=False,
-            )
-        return self._pools[http2]
+        pool = self._pools[http2] = pyqwest.HTTPTransport(
+            http_version=pyqwest.HTTPVersion.HTTP2 if http2 else pyqwest.HTTPVersion.HTTP1,
+            tls_ca_cert=self._ca_pem,
+            tls_include_system_certs=self._ca_pem is None,
+            proxy=_NO_PROXY,
+            connect_timeout=self._connect_timeout_s,
+            read_timeout=self._read_timeout_s,
+            pool_idle_timeout=_POOL_IDLE_S,
+            pool_max_idle_per_host=self._most_idle,
+            enable_gzip=False,
+            enable_brotli=False,
+            enable_zstd=False,
+            enable_cookie_store=False,
+            follow_redirects=False,
+            enable_otel=False,
+        )
+        return pool
 
 
 class PyqwestAnswer:
@@ -181,7 +179,7 @@ class PyqwestAnswer:
     def __init__(self, response: pyqwest.Response) -> None:
         self.status = response.status
         self.headers = _headers(response)
-        self._response = response
+        self.response = response
         self._pieces = response.content
         self._left = _length(response, self.headers)
         self._complete = self._left == 0
@@ -204,7 +202,7 @@ class PyqwestAnswer:
     async def aclose(self) -> None:
         """End the answer; if it is not complete, the server sees that at once."""
         if not self._complete:
-            await self._response.aclose()
+            await self.response.aclose()
 
 
 class _Stream(httpx.AsyncByteStream):

@@ -1,8 +1,8 @@
 """How a request goes out and its answer comes in: of HTTP no more than an endpoint looks at, over any httpx transport."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import httpx
 
@@ -47,7 +47,7 @@ class Answer(Protocol):
 class Wire(Protocol):
     """The connections of one endpoint."""
 
-    async def send(self, request: Request) -> Answer:
+    def send(self, request: Request) -> Coroutine[Any, Any, Answer]:
         """Give the answer as soon as its head is there. It is to be closed.
 
         Raises:
