@@ -39,42 +39,46 @@ The map of the package:
     clock.py        the only reader of wall time
 """
 
-from producer_sdk.batch import BatchResult
-from producer_sdk.client import CompletionClient
-from producer_sdk.completions import Completions
-from producer_sdk.errors import (
-    AccessRefused,
-    BrokerUnavailable,
-    BudgetExceeded,
-    ClientClosed,
-    DeadlineExceeded,
-    InvalidRequest,
-    InvalidSetting,
-    JobCancelled,
-    JobError,
-    JobExpired,
-    JobFailed,
-    JobNotEnded,
-    JobUnknown,
-    PublishFailed,
-    PublishRefused,
-    PublishUnconfirmed,
-    PublishUnsent,
-    QueueFull,
-    ReplyNotRequested,
-    ReplyTimeout,
-    ResultExpired,
-    SubmissionRefused,
-    TierUnknown,
-    TopologyMissing,
-    UnexpectedBody,
-    WarrenError,
-    WrongThread,
-)
-from producer_sdk.job import Job
-from producer_sdk.reply import Reply, Timings, Usage
-from producer_sdk.request import Request
-from producer_sdk.wire import Dedupe, Lane, Priority, Source
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from producer_sdk.batch import BatchResult
+    from producer_sdk.client import CompletionClient
+    from producer_sdk.completions import Completions
+    from producer_sdk.errors import (
+        AccessRefused,
+        BrokerUnavailable,
+        BudgetExceeded,
+        ClientClosed,
+        DeadlineExceeded,
+        InvalidRequest,
+        InvalidSetting,
+        JobCancelled,
+        JobError,
+        JobExpired,
+        JobFailed,
+        JobNotEnded,
+        JobUnknown,
+        PublishFailed,
+        PublishRefused,
+        PublishUnconfirmed,
+        PublishUnsent,
+        QueueFull,
+        ReplyNotRequested,
+        ReplyTimeout,
+        ResultExpired,
+        SubmissionRefused,
+        TierUnknown,
+        TopologyMissing,
+        UnexpectedBody,
+        WarrenError,
+        WrongThread,
+    )
+    from producer_sdk.job import Job
+    from producer_sdk.reply import Reply, Timings, Usage
+    from producer_sdk.request import Request
+    from producer_sdk.wire import Dedupe, Lane, Priority, Source
 
 __all__ = [
     "AccessRefused",
@@ -117,3 +121,31 @@ __all__ = [
     "WarrenError",
     "WrongThread",
 ]
+
+# Where these names are defined. Each is imported when it is asked for: who needs the wire contract alone, as the worker
+# does, loads no client and no AMQP library with it. The light ones come first.
+_MODULES = (
+    "errors",
+    "wire",
+    "reply",
+    "request",
+    "job",
+    "completions",
+    "batch",
+    "client",
+)
+
+
+if not TYPE_CHECKING:  # to a type checker it would make every name one of ours
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            for each in _MODULES:
+                module = import_module(f"{__name__}.{each}")
+                if hasattr(module, name):
+                    value = globals()[name] = getattr(module, name)
+                    return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

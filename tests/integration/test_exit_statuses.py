@@ -17,6 +17,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from tests import commands
 from tests.contract.world import dead_letter, make_job
 from tests.faults.vhost import ROOT
 from worker.cli.commands import warren
@@ -102,7 +103,7 @@ def run(place: Place, *arguments: str) -> Result:
 
 
 def leaves() -> Iterator[tuple[str, ...]]:
-    for name, command in warren.commands.items():
+    for name, command in commands.every().items():
         if isinstance(command, click.Group):
             yield from ((name, each) for each in command.commands)
         else:

@@ -88,7 +88,8 @@ def test_the_wheel_tells_its_licence_its_extras_and_its_command(wheel: Path) -> 
 def test_a_producer_needs_the_base_installation_only(base: Path) -> None:
     done = run(
         base,
-        "import sys, producer_sdk, producer_sdk.testing, producer_sdk.wire\n"
+        "import sys, producer_sdk.testing, producer_sdk.wire\n"
+        "from producer_sdk import *\n"
         "print(*sorted(name for name in sys.modules if '.' not in name))",
     )
     assert done.returncode == 0, done.stderr

@@ -11,8 +11,8 @@ import pytest
 from producer_sdk import Request
 from producer_sdk.sync.testing import FakeCompletionClient as SyncFake
 from producer_sdk.testing import FakeCompletionClient
+from tests.commands import every
 from tests.faults.vhost import ROOT
-from worker.cli.commands import warren
 from worker.core.kinds import RULES, Kind
 from worker.core.model import State
 from worker.settings import reference
@@ -51,7 +51,7 @@ def test_the_readme_leads_to_every_page() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    missing = [name for name in warren.commands if f"`warren {name}" not in README]
+    missing = [name for name in every() if f"`warren {name}" not in README]
     assert not missing
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
+from tests.commands import every
 from tests.faults.vhost import ROOT
-from worker.cli.commands import warren
 from worker.settings import reference
 from worker.settings.fields import FIELDS, SECTIONS
 
@@ -79,8 +79,8 @@ def test_every_metric_that_a_page_names_is_in_the_table(page: Path) -> None:
 
 def commands() -> dict[str, click.Command]:
     """Give every command by its words."""
-    found: dict[str, click.Command] = dict(warren.commands)
-    for name, command in warren.commands.items():
+    found = every()
+    for name, command in every().items():
         if isinstance(command, click.Group):
             found |= {f"{name} {each}": below for each, below in command.commands.items()}
     return found

@@ -1,24 +1,47 @@
 """The group `warren`, with its commands in the order of their use."""
 
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final
+
 import click
 
-from worker.cli.ask import cancel, result
-from worker.cli.batch import batch
-from worker.cli.dead import dead
-from worker.cli.doctor.command import doctor
-from worker.cli.lane import lane
-from worker.cli.look import explain, status
-from worker.cli.serve import check_config, worker
-from worker.cli.shape import topology
-from worker.cli.spend import spend
-from worker.cli.submit import submit
+from worker import garbage
+
+# Where each command stands. It is imported when it is asked for: a worker starts without what only others need.
+_MODULES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "worker": "worker.cli.serve",
+        "submit": "worker.cli.submit",
+        "batch": "worker.cli.batch",
+        "result": "worker.cli.ask",
+        "cancel": "worker.cli.ask",
+        "status": "worker.cli.look",
+        "lane": "worker.cli.lane",
+        "dead": "worker.cli.dead",
+        "explain": "worker.cli.look",
+        "spend": "worker.cli.spend",
+        "topology": "worker.cli.shape",
+        "check-config": "worker.cli.serve",
+        "doctor": "worker.cli.doctor.command",
+    }
+)
 
 
 class _InOrder(click.Group):
-    """Lists commands in the order in which they were added."""
+    """Lists commands in the order of their use, and imports them one by one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
-        return list(self.commands)
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
+        module = _MODULES.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(module), cmd_name.replace("-", "_"))
+        garbage.keep()
+        return command
 
 
 @click.group(cls=_InOrder, no_args_is_help=True, context_settings={"max_content_width": 100})
@@ -28,21 +51,3 @@ def warren() -> None:
     Producers submit requests to RabbitMQ, workers answer them, and what fails for good waits in a dead-letter
     queue to be replayed. Every command has its own --help with examples.
     """
-
-
-for command in (
-    worker,
-    submit,
-    batch,
-    result,
-    cancel,
-    status,
-    lane,
-    dead,
-    explain,
-    spend,
-    topology,
-    check_config,
-    doctor,
-):
-    warren.add_command(command)

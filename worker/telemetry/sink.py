@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, MutableMapping
 from typing import Any, BinaryIO, Final, Literal, Protocol, TypeAlias
 
-import structlog
 from pydantic_core import to_json
 
 from worker.ports import Clock
@@ -53,9 +52,22 @@ def open_sink(
     least = logging.getLevelNamesMapping()[level.upper()]
     if style == "json" or (style == "auto" and not stream.isatty()):
         return _JsonLines(stream, clock, least)
+    return _people(stream, clock, least)
+
+
+def _people(stream: BinaryIO, clock: Clock, least: int) -> Sink:
+    import structlog  # noqa: PLC0415  # with what colours need it takes longer than all of JSON's, and few workers have people
+
     bound: Sink = structlog.wrap_logger(
         structlog.BytesLogger(stream),
-        processors=[_stamp(clock), _for_people(colors=stream.isatty())],
+        processors=[
+            _stamp(clock),
+            _for_people(
+                structlog.dev.ConsoleRenderer(
+                    colors=stream.isatty(), timestamp_key="at", sort_keys=False
+                )
+            ),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         cache_logger_on_first_use=True,
     ).bind()
@@ -158,9 +170,9 @@ def _stamp(clock: Clock) -> Callable[[object, str, _Fields], _Fields]:
     return stamp
 
 
-def _for_people(*, colors: bool) -> Callable[[object, str, _Fields], bytes]:
-    render = structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="at", sort_keys=False)
-
+def _for_people(
+    render: Callable[[object, str, _Fields], str],
+) -> Callable[[object, str, _Fields], bytes]:
     def write(logger: object, name: str, fields: _Fields) -> bytes:
         # What a terminal would obey must not reach it: a name from outside may hold an escape sequence.
         shown = {key: _printable(value) for key, value in fields.items()}

@@ -13,6 +13,7 @@ from worker import garbage
 def as_before() -> Iterator[None]:
     before = gc.get_threshold()
     yield
+    gc.enable()
     gc.unfreeze()
     gc.set_threshold(*before)
 
@@ -47,3 +48,19 @@ def test_what_is_garbage_by_then_is_not_kept_for_good() -> None:
     seen = weakref.ref(_Ring())
     garbage.settle()
     assert seen() is None
+
+
+def test_while_it_is_put_off_nothing_is_looked_for_and_what_is_made_is_set_aside() -> None:
+    garbage.put_off()
+    assert not gc.isenabled()
+    made = [object.__new__(_Ring)]
+    garbage.keep()
+    assert gc.isenabled()
+    assert not any(each is made for each in gc.get_objects())
+
+
+def test_where_nobody_has_put_it_off_nothing_is_set_aside() -> None:
+    before = gc.get_freeze_count()
+    garbage.keep()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == before

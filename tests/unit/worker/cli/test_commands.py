@@ -1,5 +1,7 @@
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
@@ -11,7 +13,9 @@ from click.testing import CliRunner, Result
 
 from producer_sdk import Reply
 from producer_sdk.wire import CompletionReply, Status
+from tests import commands
 from tests.contract.world import ANSWER, INVALID, complete, dead_letter, make_job
+from tests.faults.vhost import ROOT
 from worker.cli.commands import warren
 from worker.cli.submit import print_reply as show_answer
 from worker.clock import SystemClock
@@ -29,10 +33,32 @@ class Deaf:
 
 
 def every_command() -> Iterator[tuple[str, ...]]:
-    for name, command in warren.commands.items():
+    for name, command in commands.every().items():
         yield (name,)
         if isinstance(command, click.Group):
             yield from ((name, each) for each in command.commands)
+
+
+def test_a_worker_loads_nothing_that_only_other_commands_need() -> None:
+    loaded = subprocess.run(  # our own interpreter
+        [
+            sys.executable,
+            "-c",
+            (
+                "import sys, click\n"
+                "from worker.cli.commands import warren\n"
+                "assert warren.get_command(click.Context(warren), 'worker').name == 'worker'\n"
+                "print(*sys.modules)"
+            ),
+        ],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert "worker.app" in loaded
+    others = {"aio_pika", "structlog", "worker.cli.submit", "producer_sdk.client"}
+    assert others.isdisjoint(loaded)
 
 
 @pytest.fixture
@@ -88,7 +114,7 @@ def run(*arguments: str, config: Path | None = None) -> Result:
 def test_every_command_has_help_that_teaches(command: tuple[str, ...]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
-    group = len(command) == 1 and isinstance(warren.commands[command[0]], click.Group)
+    group = len(command) == 1 and isinstance(commands.every()[command[0]], click.Group)
     assert group or "Examples:" in result.output
     assert group or "Exit status:" in result.output
 
@@ -296,7 +322,7 @@ def test_a_wrong_use_is_told_with_what_is_right_and_changes_nothing(
 
 @pytest.mark.parametrize(
     "group",
-    [(), *((name,) for name, each in warren.commands.items() if isinstance(each, click.Group))],
+    [(), *((name,) for name, each in commands.every().items() if isinstance(each, click.Group))],
 )
 def test_no_list_of_commands_breaks_off_in_a_sentence(group: tuple[str, ...]) -> None:
     listed = CliRunner().invoke(warren, [*group, "--help"], terminal_width=80).output
