@@ -45,6 +45,7 @@ def run_all(tasks: Sequence[Task], options: argparse.Namespace, done: Done) -> N
                 simulators=options.simulators,
                 tell=progress,
             )
+            progresses.stands()
             for task in group:
                 done(task, await _rounds(task, yard, progresses))
                 progresses.task_is_done()
@@ -57,9 +58,13 @@ class Progress:
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._plan = Plan(about_s=[task.about_s for task in tasks])
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._done = 0
         progress(f"{len(tasks)} measurements, about {said(sum(self._plan.about_s))}")
+
+    def stands(self) -> None:
+        """Begin to count, now that everything is there: making it the first time says nothing of how long the runs take."""
+        self._began = self._began or time.monotonic()
 
     def task_is_done(self) -> None:
         """Count a task that is done."""
@@ -68,7 +73,8 @@ class Progress:
     def tell(self, text: str, share: float) -> None:
         """Tell something when this share of the task is done."""
         done = self._done + min(share, 0.999)
-        left = self._plan.left_s(done, time.monotonic() - self._began)
+        now = time.monotonic()
+        left = self._plan.left_s(done, now - (self._began or now))
         progress(f"{text}; about {said(left)} left")
 
 

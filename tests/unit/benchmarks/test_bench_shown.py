@@ -2,11 +2,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import bench, documents, lines, measurements, page, plots, shown, targets
+from benchmarks import (
+    bench,
+    documents,
+    lines,
+    measurements,
+    page,
+    plots,
+    rounds,
+    shown,
+    targets,
+)
 from benchmarks.figures import Figures
 from benchmarks.grid import Grid, markdown, terminal
 from benchmarks.lines import Axes, Line
@@ -20,11 +31,11 @@ def _document(
     name: str, found: Mapping[str, Figures] | None = None, *arguments: str
 ) -> documents.Document:
     (task,) = measurements.tasks(bench._parser().parse_args([name, *arguments]))
-    rounds = {
+    given = {
         key: [each]
         for key, each in (found or {each.key: figures() for each in task.entrants}).items()
     }
-    made: documents.Document = json.loads(json.dumps(documents.document(task, rounds, [name])))
+    made: documents.Document = json.loads(json.dumps(documents.document(task, given, [name])))
     return made
 
 
@@ -303,6 +314,19 @@ def test_a_page_without_warren_beside_its_peers_has_no_headline_of_them(
 
     assert "One process each" not in text
     assert ("## At a glance" in text) == bool(found)
+
+
+def test_what_is_left_is_reckoned_from_when_everything_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([100.0, 105.0])
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    told = rounds.Progress(measurements.tasks(bench._parser().parse_args(["--only", "echo"])))
+    told.stands()
+    told.stands()
+    told.tell("half of it", 0.5)
+
+    assert capsys.readouterr().err.endswith("half of it; about 5 s left\n")
 
 
 def test_what_is_left_goes_by_the_pace_until_now() -> None:
