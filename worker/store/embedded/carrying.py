@@ -23,9 +23,11 @@ def carry(transaction: Transaction, job: Job, heard: Sequence[Submission], *, le
                 "UPDATE jobs SET park_carried = 1 WHERE number = ?",
                 (row.number,),
             )
+            jobs.let_go(row, job)
         return
     if row.state is State.OPEN:
         return
+    jobs.let_go(row, job)
     for submission in heard:
         jobs.hear(row.number, submission)
     if letter:

@@ -89,7 +89,7 @@ class Jobs:
         self._by_job: dict[str, Claim | None] = {}
         self._answers: dict[str, Answer | None] = {}
         self._unheard: dict[int, dict[str, Submission]] = {}
-        self._heard: dict[tuple[int, str], bool] = {}
+        self._heard: dict[int, dict[str, bool]] = {}
         self._lines: dict[int, list[tuple[Any, ...]]] = {}
         self._called_off: frozenset[str] | None = None
         self._many_called_off = False
@@ -193,6 +193,10 @@ class Jobs:
         """Read a job's row anew when it is looked for next: a statement has changed it."""
         self._rows.pop(job_id, None)
 
+    def let_go(self, row: JobRow, job: Job) -> None:
+        """Forget a job once all is written: it was settled, so nobody will look for it soon."""
+        self._settled.append((row.number, row.id, job.claim_key))
+
     # Submissions
 
     def note_submission(self, number: int, submission: Submission) -> None:
@@ -215,7 +219,7 @@ class Jobs:
     def hear(self, number: int, submission: Submission) -> None:
         """Note that a submission has heard."""
         self._hearing.append((number, submission.id, submission.reply_to))
-        self._heard[number, submission.id] = True
+        self._heard.setdefault(number, {})[submission.id] = True
         if (unheard := self._unheard.get(number)) is not None:
             unheard.pop(submission.id, None)
 
@@ -341,6 +345,13 @@ class Jobs:
                 self._connection.executemany(sql, values)
         for sql, changed in groupby(self._changes, key=_statement):
             self._connection.executemany(sql, [values for _, values in changed])
+        for number, job_id, key in self._settled:
+            for of_number in (self._unheard, self._heard, self._lines):
+                of_number.pop(number, None)
+            for of_job in (self._rows, self._by_job):
+                of_job.pop(job_id, None)
+            for of_key in (self._by_key, self._answers):
+                of_key.pop(key, None)
         self._clear()
 
     def _clear(self) -> None:
@@ -354,6 +365,7 @@ class Jobs:
         self._left: dict[str, tuple[Any, ...]] = {}
         self._bodies: list[tuple[Any, ...]] = []
         self._changes: list[tuple[str, tuple[Any, ...]]] = []
+        self._settled: list[tuple[int, str, str]] = []
 
     def _know(self, claim: Claim | None) -> None:
         if claim is not None:
@@ -404,7 +416,8 @@ class Jobs:
                 continue
             unheard = self._unheard.get(row.number)
             if unheard is None or (
-                each.submission not in unheard and (row.number, each.submission) not in self._heard
+                each.submission not in unheard
+                and each.submission not in self._heard.get(row.number, ())
             ):
                 pairs.append((row.number, each.submission))
         if not pairs:
@@ -413,14 +426,14 @@ class Jobs:
         for number in numbers:
             self._unheard[number] = {}
         for number, submission in pairs:
-            self._heard[number, submission] = False
+            self._heard.setdefault(number, {})[submission] = False
         for number, name, reply_to, heard in self._connection.execute(
             "SELECT job, id, reply_to, heard FROM submissions WHERE job IN (SELECT value FROM json_each(?1))"
             " AND (heard = 0 OR id IN (SELECT value FROM json_each(?2)))",
             (json.dumps(list(numbers)), json.dumps([name for _, name in pairs])),
         ):
             if heard:
-                self._heard[number, name] = True
+                self._heard[number][name] = True
             else:
                 self._unheard[number][name] = Submission(id=name, reply_to=reply_to)
 
@@ -438,16 +451,17 @@ class Jobs:
             return unheard
 
     def _has_heard(self, number: int, submission: str) -> bool:
+        known = self._heard.setdefault(number, {})
         if number in self._new:
-            return (number, submission) in self._heard
+            return submission in known
         try:
-            return self._heard[number, submission]
+            return known[submission]
         except KeyError:
             self.write()
             found = self._connection.execute(
                 "SELECT heard FROM submissions WHERE job = ? AND id = ?", (number, submission)
             ).fetchone()
-            heard = self._heard[number, submission] = found is not None and bool(found[0])
+            heard = known[submission] = found is not None and bool(found[0])
             return heard
 
     def _read_lines(self, numbers: AbstractSet[int]) -> None:

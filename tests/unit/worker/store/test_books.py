@@ -152,6 +152,11 @@ def written(sides: list[Side], fleet: EmbeddedFleet) -> dict[str, list[object]]:
         connection.close()
 
 
+def known(jobs: Jobs) -> int:
+    """Count what is known of all jobs."""
+    return sum(len(kept) for kept in vars(jobs).values() if isinstance(kept, dict))
+
+
 @pytest.fixture
 async def twins(tmp_path: Path) -> AsyncIterator[list[EmbeddedFleet]]:
     fleets = [EmbeddedFleet(tmp_path / name) for name in ("together", "alone")]
@@ -203,6 +208,16 @@ async def test_what_is_known_of_a_job_is_not_read_again(twins: list[EmbeddedFlee
     # A job that was called off, which is not known of before the first end.
     read = [sql for sql in asked_of_sqlite if sql.startswith("SELECT") and "called_off" not in sql]
     assert read == []
+
+
+async def test_a_job_that_was_settled_is_not_kept_at_hand(twins: list[EmbeddedFleet]) -> None:
+    store, job = await twins[0].join(), make_job()
+    await store.ledger.begin(job, max_attempts=3)
+    ended = await store.ledger.end(job, ANSWER, DONE, work=ONE_CALL, claimed=True)
+    assert isinstance(ended, Ended)
+    assert await store._file.join(lambda books: known(books.page(Jobs))) > 0
+    await store.ledger.carried(job, ended.hear, letter=False)
+    assert await store._file.join(lambda books: known(books.page(Jobs))) == 0
 
 
 async def test_what_another_process_has_written_is_read(twins: list[EmbeddedFleet]) -> None:
