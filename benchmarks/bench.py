@@ -90,7 +90,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     if len(wanted) > 1:
-        _print([targets.grid(documents.kept(folder))])
+        _tell_targets(documents.kept(folder))
     return 0 if told.complete else 1
 
 
@@ -142,8 +142,14 @@ class _Told:
 def _targets(folder: Path) -> int:
     """Print how the targets stand, by what was measured last."""
     found = documents.kept(folder)
-    _print([targets.grid(found)])
+    _tell_targets(found)
     return 1 if targets.missed(found) else 0
+
+
+def _tell_targets(found: targets.Documents) -> None:
+    _print([targets.grid(found)])
+    if (caution := targets.caution(found)) is not None:
+        print(caution)
 
 
 def _print(grids: Sequence[Grid]) -> None:

@@ -29,6 +29,8 @@ def page(found: Mapping[str, Document], level: str) -> str:
     if found:
         parts += ["## At a glance\n", *_glance(found)]
         parts += ["## Targets\n", markdown(targets.grid(found), titled=False)]
+        if (caution := targets.caution(found)) is not None:
+            parts += [f"{caution}\n"]
     for name, document in found.items():
         parts += [f"## {name}\n", _section(name, document)]
     rows = (f"* **{head}**: {meaning}" for head, meaning in shown.READING.items())

@@ -8,6 +8,7 @@ from typing import Final
 from benchmarks.documents import Document, row
 from benchmarks.grid import Grid
 from benchmarks.loads import URGENT, key_of
+from benchmarks.shown import ITS_OWN
 
 Documents = Mapping[str, Document]
 Measured = Callable[[Documents], float | None]
@@ -194,6 +195,21 @@ def judged(found: Documents) -> Iterator[tuple[Target, float | None, Verdict]]:
 def missed(found: Documents) -> Sequence[Target]:
     """Give the goals that were measured and are missed."""
     return [target for target, _, verdict in judged(found) if verdict is Verdict.MISSED]
+
+
+def caution(found: Documents) -> str | None:
+    """Say in which measurements something else than Warren bounded its figures; None: in none."""
+    names = [
+        name
+        for name, document in found.items()
+        if any(
+            each["contestant"].startswith(_WARREN) and each["bottleneck"] in ITS_OWN
+            for each in document["contestants"]
+        )
+    ]
+    if not names:
+        return None
+    return f"The machine or the benchmark bounded Warren in {', '.join(names)}: what is missed there says little of it."
 
 
 def grid(found: Documents) -> Grid:

@@ -270,6 +270,20 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert len(targets.grid({}).rows) == len(TARGETS)
 
 
+def test_where_something_else_bounded_warren_a_verdict_comes_with_a_caution() -> None:
+    bounded = replace(figures(), busiest_simulator=0.97)
+    found = _whole(
+        load=_document("load", {"warren": bounded, "bare": figures()}),
+        peers=_document("peers", {"warren": figures(), "bare": bounded}),
+    )
+
+    assert targets.caution(_whole()) is None
+    said = targets.caution(found)
+    assert said is not None
+    assert "bounded Warren in load: " in said
+    assert said in page.page(found, "..")
+
+
 _MORE = Target(name="t", measured=lambda _: None, at_least=1.2, stretch=1.5)
 _LESS = Target(name="t", measured=lambda _: None, at_most=750, stretch=600, unit="us")
 _PLAIN = Target(name="t", measured=lambda _: None, at_most=50)
