@@ -17,7 +17,7 @@ import uvloop
 
 from producer_sdk.wire import Lane as LaneName
 from producer_sdk.wire import request_key
-from worker import descriptors, garbage, parts, stores
+from worker import descriptors, garbage, heaps, parts, stores
 from worker.asking import Asking
 from worker.background import background, every
 from worker.broker.asks import AskIntake
@@ -78,6 +78,7 @@ def run(
     """
     read_managed(secrets_of(settings))
     descriptors.raise_limit()
+    heaps.share()
     return uvloop.run(serve(settings, listeners=listeners, clock=clock or SystemClock()))
 
 
@@ -101,7 +102,7 @@ async def serve(settings: Settings, *, listeners: Sequence[Listener], clock: Clo
                 sink.info("stopped", drained=True)
                 return 0
             worker = building.result()
-            garbage.settle()
+            garbage.settle(jobs=descriptors.jobs_at_once(settings))
             sink.info("started", tiers=sorted(settings.tiers), health=worker.address)
             await told.wait()
             with suppress(*_UNREAD):

@@ -43,7 +43,7 @@ async def test_a_worker_whose_log_nobody_reads_goes_down_in_order(
         return Worker()
 
     monkeypatch.setattr(app, "_build", build)
-    monkeypatch.setattr(garbage, "settle", lambda: None)
+    monkeypatch.setattr(garbage, "settle", lambda **_: None)
     monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=Stdout()))
     settings = Folder(tmp_path).load()
     assert await app.serve(settings, listeners=(), clock=SystemClock()) == 0

@@ -25,19 +25,25 @@ class _Ring:
 
 def test_what_stands_is_not_walked_over_again() -> None:
     made = [object.__new__(_Ring)]
-    garbage.settle()
+    garbage.settle(jobs=1)
     assert gc.get_freeze_count() > 0
     assert not any(each is made for each in gc.get_objects())
 
 
 def test_young_objects_are_looked_at_more_seldom_and_others_as_before() -> None:
     _, *older = gc.get_threshold()
-    garbage.settle()
+    garbage.settle(jobs=1)
     assert gc.get_threshold() == (garbage.YOUNG, *older)
 
 
+def test_where_more_jobs_are_worked_on_at_once_it_is_looked_at_more_seldom_still() -> None:
+    """All that the jobs hold which have begun together is in use."""
+    garbage.settle(jobs=10_000)
+    assert gc.get_threshold()[0] == 10_000 * garbage.PER_JOB
+
+
 def test_a_cycle_made_later_is_still_found() -> None:
-    garbage.settle()
+    garbage.settle(jobs=1)
     seen = weakref.ref(_Ring())
     assert seen() is not None
     gc.collect()
@@ -46,7 +52,7 @@ def test_a_cycle_made_later_is_still_found() -> None:
 
 def test_what_is_garbage_by_then_is_not_kept_for_good() -> None:
     seen = weakref.ref(_Ring())
-    garbage.settle()
+    garbage.settle(jobs=1)
     assert seen() is None
 
 
