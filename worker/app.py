@@ -41,7 +41,6 @@ from worker.patience import (
     PatientLimits,
     PatientRationing,
     PatientSpend,
-    TolerantCache,
     WatchedOrders,
 )
 from worker.pipeline import Line
@@ -314,7 +313,6 @@ def _crew_and_line(
     late = LateRecords(ledger=PatientLedger(store.ledger, outage), spawn=spawn, listener=listener)
     line = Line(
         ledger=PatientLedger(store.ledger, outage, another_way=calls_on),
-        cache=TolerantCache(store.cache, listener, outage),
         upstream=upstream,
         clock=clock,
         listener=listener,

@@ -1,13 +1,9 @@
 """The port `Limits` in one process's memory: what a worker counts by itself while it calls without its store."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from worker.core.limits import Charge, Full, Level, Taken, aged, counted, longest, settled, wait_us
 from worker.ports import Clock
-
-# No store gives this number.
-_OWN: Final = -1
 
 
 class OwnLimits:
@@ -28,7 +24,7 @@ class OwnLimits:
         for level, charge in zip(levels, charges, strict=True):
             self._levels[charge.meter.name] = counted(level, charge, now)
         slot = levels[0].newest if levels else None
-        return Taken(charges=tuple(charges), slot=slot, number=_OWN)
+        return Taken(charges=tuple(charges), slot=slot, own=True)
 
     async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
         """Count what was really used; see `Limits.settle`."""
@@ -39,10 +35,6 @@ class OwnLimits:
             if amount != charge.amount:
                 level = self._level(charge, now)
                 self._levels[charge.meter.name] = settled(level, charge, amount, taken.slot)
-
-    def gave(self, taken: Taken) -> bool:
-        """Tell whether it was taken here."""
-        return taken.number == _OWN
 
     def _level(self, charge: Charge, now: int) -> Level:
         level = aged(self._levels.get(charge.meter.name, Level()), now)

@@ -1,4 +1,4 @@
-"""The stores as the line wants them: a ledger that loses no answer, a cache that may know nothing.
+"""The stores as the line wants them: a ledger that loses no answer, limits that nobody exceeds unseen.
 
 Warren fails closed, unless it is told otherwise: no call is made without a ledger. What the store fails to do
 begins an `Outage`, for which the consumers pause. The line waits with a delivery that has no call yet, and lets it
@@ -7,19 +7,17 @@ go when it is gone; an answer that is paid for waits here until it is recorded.
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias, TypeVar
 
-from worker.core.events import Trouble
+from worker.core.bill import NO_BILL, Bill
 from worker.core.lanes import Orders
 from worker.core.limits import Charge, Full, Taken
 from worker.core.model import (
     AskAnswer,
     Asked,
     Beginning,
-    Completed,
     Decided,
     Failed,
     Follow,
@@ -36,7 +34,7 @@ from worker.core.spend import Cap, OverBudget, Reserved
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.ownlimits import OwnLimits
-from worker.ports import LaneOrders, Ledger, Limits, Listener, Rationing, ResponseCache, Spend
+from worker.ports import LaneOrders, Ledger, Limits, Rationing, Spend
 
 T = TypeVar("T")
 Doing: TypeAlias = Coroutine[Any, Any, T]
@@ -123,7 +121,7 @@ class PatientLimits(_Patient):
 
         What the store does not take note of is not kept for it: a minute later it would not count any more.
         """
-        if self._own is not None and self._own.gave(taken):
+        if self._own is not None and taken.own:
             await self._own.settle(taken, amounts)
         elif self.outage.answering:
             with suppress(StoreUnavailable):
@@ -184,11 +182,21 @@ class PatientLedger(_Patient):
         return self._prompt(self.ledger.begin(job, max_attempts=max_attempts))
 
     def end(
-        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+        self,
+        job: Job,
+        outcome: Outcome,
+        settlement: Terminal,
+        *,
+        work: Work,
+        claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Doing[Decided | Follow]:
         """Record the run's end; see `Ledger.end`."""
         return self._settle(
-            lambda: self.ledger.end(job, outcome, settlement, work=work, claimed=claimed),
+            lambda bill: self.ledger.end(
+                job, outcome, settlement, work=work, claimed=claimed, bill=bill
+            ),
+            bill,
             claimed=claimed,
         )
 
@@ -201,10 +209,14 @@ class PatientLedger(_Patient):
         work: Work,
         why: Failed | None,
         claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Doing[Decided]:
         """Record that the generation waits; see `Ledger.park`."""
         return self._settle(
-            lambda: self.ledger.park(job, settlement, until, work=work, why=why, claimed=claimed),
+            lambda bill: self.ledger.park(
+                job, settlement, until, work=work, why=why, claimed=claimed, bill=bill
+            ),
+            bill,
             claimed=claimed,
         )
 
@@ -240,53 +252,27 @@ class PatientLedger(_Patient):
         """Give the jobs whose calls are to be closed; see `Ledger.called_off`."""
         return await self._prompt(self.ledger.called_off(), writes=False)
 
-    def _settle(self, operation: Callable[[], Awaitable[T]], *, claimed: bool) -> Doing[T]:
+    def _settle(
+        self, operation: Callable[[Bill], Awaitable[T]], bill: Bill, *, claimed: bool
+    ) -> Doing[T]:
         if claimed and not self._another_way:
-            return self._until_done(operation)
-        return self._now_or_another_way(operation, claimed=claimed)
+            return self._recorded(operation, bill)
+        return self._now_or_another_way(operation, bill, claimed=claimed)
+
+    async def _recorded(self, operation: Callable[[Bill], Awaitable[T]], bill: Bill) -> T:
+        """Repeat it until the store can do it, but for what of the bill would count twice."""
+        try:
+            return await self._prompt(operation(bill))
+        except StoreUnavailable:
+            await self.outage.turn(first=True)
+            again = bill.again()
+            return await self._until_done(lambda: operation(again))
 
     async def _now_or_another_way(
-        self, operation: Callable[[], Awaitable[T]], *, claimed: bool
+        self, operation: Callable[[Bill], Awaitable[T]], bill: Bill, *, claimed: bool
     ) -> T:
         if claimed and not self.outage.answering:
             raise StoreUnavailable(
                 "the store does not answer; what a call has yielded goes another way"
             )
-        return await self._prompt(operation())
-
-
-@dataclass(frozen=True, slots=True)
-class TolerantCache:
-    """A `ResponseCache` that answers a miss, and keeps nothing, while its store is unavailable."""
-
-    cache: ResponseCache
-    listener: Listener
-    outage: Outage
-
-    async def get(self, fingerprint: str) -> Completed | None:
-        """Give what is kept; see `ResponseCache.get`."""
-        if not self.outage.answering:
-            return None
-        try:
-            return await self.cache.get(fingerprint)
-        except StoreUnavailable as error:
-            self._tell(error)
-            return None
-
-    async def put(self, fingerprint: str, completed: Completed) -> None:
-        """Keep a response; see `ResponseCache.put`."""
-        if not self.outage.answering:
-            return
-        try:
-            await self.cache.put(fingerprint, completed)
-        except StoreUnavailable as error:
-            self._tell(error)
-
-    def _tell(self, error: StoreUnavailable) -> None:
-        self.listener.tell(
-            Trouble(
-                what="the response cache is unavailable; going on without it",
-                about="store",
-                error=str(error),
-            )
-        )
+        return await self._prompt(operation(bill))

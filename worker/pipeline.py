@@ -33,6 +33,7 @@ from worker.core.admission import (
     Hold,
     Postpone,
 )
+from worker.core.bill import Bill
 from worker.core.budgets import NoMoney, Refuse, Wait
 from worker.core.events import Step
 from worker.core.kinds import Kind
@@ -62,7 +63,7 @@ from worker.core.seats import NoSeat, Seat
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.owncalls import OwnCalls
-from worker.ports import Delivery, ResponseCache
+from worker.ports import Delivery
 from worker.settling import NO_WORK
 from worker.slots import LaneSlots
 from worker.spending import Purse, Spending, unbudgeted
@@ -98,7 +99,6 @@ class Line(Waiting):
     `slots` are by `<tier>.<lane>`.
     """
 
-    cache: ResponseCache
     policy: RetryPolicy
     tries: int
     slots: Mapping[str, LaneSlots]
@@ -468,8 +468,7 @@ class Line(Waiting):
             )
             slots.calling.discard(job.id)  # before what waits for the store
             self._step(Step.ANSWERED, job)
-            self.spending.settle(purse, attempted.work)
-            return await self._record(job, tally, attempted, claims)
+            return await self._record(job, tally, attempted, purse=purse, claims=claims)
         except Exception:
             # A bug of ours ends the job; its claim must not outlive it, or a replay would follow a ghost.
             bug = Failed(kind=Kind.INTERNAL_ERROR)
@@ -481,9 +480,9 @@ class Line(Waiting):
             slots.calling.discard(job.id)
 
     async def _record(
-        self, job: Job, tally: Tally, attempted: Attempted, claims: Claims
+        self, job: Job, tally: Tally, attempted: Attempted, *, purse: Purse, claims: Claims
     ) -> Decided | Unrecorded | Follow:
-        """Settle what an attempt has yielded, and record both together."""
+        """Settle what an attempt has yielded, and record both together, and its bill with them."""
         outcome, work = attempted.outcome, attempted.work
         settlement = settle(
             outcome,
@@ -493,15 +492,25 @@ class Line(Waiting):
             deadline=job.deadline,
             chance=self.chance(),
         )
+        cached = isinstance(outcome, Completed) and not outcome.fallback
+        bill = Bill(
+            used=attempted.used,
+            spent=purse.spent(work),
+            fingerprint=job.fingerprint if cached and job.dedupe is Dedupe.CACHE else None,
+        )
         try:
             if isinstance(settlement, _PARKS):
                 why = outcome if isinstance(outcome, Failed) else None
-                return await self._park(job, settlement, work=work, why=why, claimed=True)
-            cached = job.dedupe is Dedupe.CACHE
-            if cached and isinstance(outcome, Completed) and not outcome.fallback:
-                await self.cache.put(job.fingerprint, outcome)
-            return await self._end(job, outcome, settlement, work=work, claimed=True)
-        except StoreUnavailable:  # the ledger raises it here only where there is another way
+                return await self._park(
+                    job, settlement, work=work, why=why, claimed=True, bill=bill
+                )
+            return await self._end(job, outcome, settlement, work=work, claimed=True, bill=bill)
+        except BaseException as error:
+            # Perhaps it is recorded all the same, and the money settled with it: then that counts once.
+            self.spending.settle(bill.spent)
+            if not isinstance(error, StoreUnavailable):
+                raise
+            # The ledger raises it here only where there is another way.
             begun = claims is not NO_CLAIMS
             return Unrecorded.of(
                 job, outcome, settlement, work=work, now=self.clock.now(), begun=begun

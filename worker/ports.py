@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeAlias
 
 from producer_sdk.wire import CompletionReply, Verb
+from worker.core.bill import NO_BILL, Bill
 from worker.core.events import Event
 from worker.core.lanes import Closed, Orders
 from worker.core.letters import Counts, Explanation, Letter, Selection
@@ -87,7 +88,14 @@ class Ledger(Protocol):
         ...
 
     async def end(
-        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+        self,
+        job: Job,
+        outcome: Outcome,
+        settlement: Terminal,
+        *,
+        work: Work,
+        claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided | Follow:
         """Record outcome and settlement of the run together, release the claim, and say who has to hear.
 
@@ -97,6 +105,10 @@ class Ledger(Protocol):
         follower has parked a later generation meanwhile. Without `claimed`, a job whose call runs is not ended
         over its head: `Follow`. A completed or permanent outcome is kept for
         followers.
+
+        `bill` is what the attempt leaves to be settled: as by `Limits.settle`, `Spend.settle` and `ResponseCache.put`,
+        whatever record stands in the end. It is in the same transaction where the store can do that, else in the same
+        round trip. Who repeats the call repeats no more of it than `Bill.again`.
         """
         ...
 
@@ -109,12 +121,13 @@ class Ledger(Protocol):
         work: Work,
         why: Failed | None,
         claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided:
         """Record that this generation waits as a parked copy, and release the claim.
 
         The first settlement of a generation wins; a later one gets the first one back, and its work is counted
         all the same. A `Snooze` under a claim gives the counted attempt back. A job that was cancelled meanwhile
-        ends so instead.
+        ends so instead. `bill` is as in `end`, without a response.
         """
         ...
 
@@ -258,7 +271,10 @@ class LaneGate(Protocol):
 
 
 class ResponseCache(Protocol):
-    """Completed responses by fingerprint, for `dedupe=cache`; a miss is always allowed."""
+    """Completed responses by fingerprint, for `dedupe=cache`; a miss is always allowed.
+
+    The line reads and fills it by the ledger: by `find` and by the bill of an `end`.
+    """
 
     async def get(self, fingerprint: str) -> Completed | None:
         """Give the response kept under the fingerprint, with `source` CACHE, or None."""

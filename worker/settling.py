@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from worker.core.bill import NO_BILL, Bill
 from worker.core.events import JobEnded, JobParked, Step, StepReached
 from worker.core.model import (
     Conflict,
@@ -69,10 +70,11 @@ class Settling:
         *,
         work: Work = NO_WORK,
         claimed: bool = False,
+        bill: Bill = NO_BILL,
         ledger: Ledger | None = None,
     ) -> Decided | Follow:
         decided = await (ledger or self.ledger).end(
-            job, outcome, settlement, work=work, claimed=claimed
+            job, outcome, settlement, work=work, claimed=claimed, bill=bill
         )
         self._step(Step.RECORDED, job)
         if isinstance(decided, Ended) and decided.written:
@@ -103,11 +105,12 @@ class Settling:
         work: Work = NO_WORK,
         why: Failed | None = None,
         claimed: bool = False,
+        bill: Bill = NO_BILL,
         ledger: Ledger | None = None,
     ) -> Decided:
         until = self.clock.now() + settlement.after
         decided = await (ledger or self.ledger).park(
-            job, settlement, until, work=work, why=why, claimed=claimed
+            job, settlement, until, work=work, why=why, claimed=claimed, bill=bill
         )
         self._step(Step.RECORDED, job)
         if isinstance(decided, Ended) and decided.written:  # cancelled meanwhile

@@ -5,15 +5,16 @@ Nothing here is lost when the process dies or a task is cancelled: what was rese
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache, partial
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
+from worker.core.bill import Spent
 from worker.core.budgets import Budget, NoMoney, budgets_of, no_money, unpriced
 from worker.core.model import Job, Work
 from worker.core.money import plus, times
@@ -34,8 +35,7 @@ class Purse:
     """What is reserved for one attempt. `estimate` is the most that one of its calls costs; None: not known.
 
     A call of unknown cost counts as that, or as nothing. `reckoned` is reserved where it is more.
-    `counted`: what was spent is counted, and what is still held goes back. `name` gives names of reservations, which
-    nobody else gives.
+    `name` gives names of reservations, which nobody else gives.
     """
 
     estimate: Decimal | None
@@ -43,7 +43,6 @@ class Purse:
     spend: Spend
     reckoned: Decimal = _NOTHING
     held: list[Reserved] = field(default_factory=list)
-    counted: bool = False
     name: Callable[[], str]
 
     async def more(self) -> bool:
@@ -73,26 +72,26 @@ class Purse:
         self.held.append(found)
         return None
 
-    async def settle(self, work: Work) -> None:
-        """Count what the attempt's calls cost; one whose cost is not known counts as its estimate.
+    def spent(self, work: Work) -> Spent:
+        """Give what the attempt's calls cost, to be settled; one whose cost is not known counts as its estimate.
 
-        Not to be called for an attempt that was cancelled: what it cost is not known, and stays reserved.
+        After that nothing is held. Not for an attempt that was cancelled: what it cost is not known, and stays reserved.
         """
+        if not self.held:
+            return ()
         total = work.spent
         if work.unpriced:
             total = plus(total, times(work.unpriced, self.estimate or _NOTHING))
-        await self._settle(total)
+        return self._emptied(total)
 
-    async def give_back(self) -> None:
-        """Take all back: no call was made."""
-        await self._settle(_NOTHING)
+    def unspent(self) -> Spent:
+        """Give all back, to be settled: no call was made."""
+        return self._emptied(_NOTHING)
 
-    async def _settle(self, total: Decimal) -> None:
+    def _emptied(self, total: Decimal) -> Spent:
         # The sum first: if the process dies in between, too much is counted and never too little.
-        while self.held:
-            await self.spend.settle(self.held[0], _NOTHING if self.counted else total)
-            self.counted = True
-            del self.held[0]
+        held, self.held = self.held, []
+        return tuple((each, _NOTHING if at else total) for at, each in enumerate(held))
 
 
 class Spending:
@@ -101,8 +100,7 @@ class Spending:
     `reckon` is asked then: as what a call of unknown cost counts, and the most that a call costs by the prices that are
     there, each None where there is none. Else whoever has a call that may be answered without a price, by a model to fall
     back to or a service tier, would go past a budget that is used up.
-    `chance` gives numbers in [0, 1). What is settled here is settled in tasks of its own, beside the job's record:
-    no reply waits for it.
+    `chance` gives numbers in [0, 1). What is settled here, because no record does so, is settled in tasks of its own.
     """
 
     def __init__(
@@ -126,13 +124,16 @@ class Spending:
         self._process = secrets.token_hex(_NAME_BYTES)
         self._numbers = count(1)
 
-    def settle(self, purse: Purse, work: Work) -> None:
-        """Let what the attempt's calls cost be counted; see `Purse.settle`."""
-        self._soon(purse, purse.settle(work))
+    def settle(self, spent: Spent) -> None:
+        """Let what was spent be counted soon: no record does so, or nobody knows whether one did."""
+        if spent:
+            task = asyncio.get_running_loop().create_task(self._settled(spent))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
 
     def give_back(self, purse: Purse) -> None:
-        """Let all go back: no call was made."""
-        self._soon(purse, purse.give_back())
+        """Let all go back soon: no call was made."""
+        self.settle(purse.unspent())
 
     async def aclose(self) -> None:
         """Wait a while for what is to be settled; the rest stays reserved."""
@@ -150,13 +151,9 @@ class Spending:
     def _name(self) -> str:
         return f"{self._process}.{next(self._numbers)}"
 
-    def _soon(self, purse: Purse, work: Coroutine[Any, Any, None]) -> None:
-        if not purse.held:
-            work.close()
-            return
-        task = asyncio.get_running_loop().create_task(work)
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+    async def _settled(self, spent: Spent) -> None:
+        for reserved, usd in spent:
+            await self._spend.settle(reserved, usd)
 
     def holds(self, job: Job) -> bool:
         """Tell whether the job has a budget: then it is never called for while the store does not answer."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from worker.broker.delivery import BrokerDelivery
+from worker.core.bill import NO_BILL, Bill
 from worker.core.model import (
     Beginning,
     Decided,
@@ -61,6 +62,7 @@ async def reply_first(
     *,
     work: Work = Work(),  # noqa: B008  # a frozen value
     claimed: bool = False,
+    bill: Bill = NO_BILL,
 ) -> Decided | Follow:
     delivery = _delivered.get(id(asyncio.current_task()))
     route = job.submission.reply_to
@@ -69,7 +71,7 @@ async def reply_first(
         if known is None:
             record = _record(job, outcome, settlement)
             await delivery.publish_reply(reply(record, job.submission), route)
-    return await _end(self, job, outcome, settlement, work=work, claimed=claimed)
+    return await _end(self, job, outcome, settlement, work=work, claimed=claimed, bill=bill)
 
 
 def _record(job: Job, outcome: Outcome, settlement: Reply) -> Record:

@@ -35,7 +35,7 @@ from worker.errors import StoreUnavailable
 from worker.lanes import Gate, Lanes
 from worker.lanes import Lane as WorkerLane
 from worker.outage import Outage
-from worker.patience import PatientLedger, PatientRationing, TolerantCache, WatchedOrders
+from worker.patience import PatientLedger, PatientRationing, WatchedOrders
 from worker.pipeline import Line
 from worker.slots import LaneSlots
 from worker.upstream.client import UpstreamClient
@@ -78,7 +78,6 @@ class WorkerProcess(Process):
         )
         self.line = Line(
             ledger=self.ledger,
-            cache=TolerantCache(self.store.cache, self, self.outage),
             upstream=upstream,
             clock=clock,
             listener=self,

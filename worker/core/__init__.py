@@ -12,6 +12,7 @@
 | `concurrency` | how many calls an endpoint bears at once |
 | `circuit` | whether an endpoint is worth a call |
 | `seats` | nothing: the right to call an endpoint now, and what there is instead |
+| `bill` | nothing: what an attempt leaves to be settled with its record |
 | `budgets`, `spend`, `ceiling` | whether there is money for a call, and how much it may cost at most |
 | `costs`, `charges`, `money` | what a call has cost, also one that failed; how stores keep it |
 | `quick`, `retrybudget` | whether to try again at once, and how often the traffic may |

@@ -51,12 +51,21 @@ class Charge:
 class Taken:
     """The right to start a call now, counted with these charges. The rest is the store's, for settling.
 
-    `slot` None: nothing is counted.
+    `slot` None: nothing is counted. `own`: it is counted by this process alone, and no store knows of it.
     """
 
     charges: tuple[Charge, ...] = ()
     slot: int | None = None
     number: int = 0
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a call has really used of what was taken for it, in the order of the charges; see `ports.Limits.settle`."""
+
+    taken: Taken
+    amounts: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from producer_sdk.wire import Dedupe, Lane, Source, Status
 from worker.core.ceiling import Ceiling
 from worker.core.kinds import Kind
+from worker.core.limits import Used
 from worker.core.money import plus
 
 
@@ -221,10 +222,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempted:
-    """One attempt's yield."""
+    """One attempt's yield. `used` is what it leaves to be settled of limits: whoever records the attempt sees to it."""
 
     outcome: Outcome
     work: Work
+    used: tuple[Used, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Final
 
 from worker.core.events import CallEnded
 from worker.core.kinds import Kind
+from worker.core.limits import Used
 from worker.core.model import Failed, Job, Outcome, Work
 from worker.core.money import plus
 from worker.ports import OUT_OF_TIME, Clock, Listener, Pricing
@@ -23,7 +24,10 @@ _REFUSED: Final = frozenset({Kind.RATE_LIMITED, Kind.UNAVAILABLE})
 
 @dataclass(slots=True)
 class Spent:
-    """What an attempt has cost so far; it makes `most` tries. `usd` is the sum of all known costs, `unpriced` counts the others."""
+    """What an attempt has cost so far; it makes `most` tries. `usd` is the sum of all known costs, `unpriced` counts the others.
+
+    `used` is what it leaves to be settled of limits.
+    """
 
     most: int
     tries: int = 0
@@ -32,6 +36,7 @@ class Spent:
     seconds: float = 0.0
     usd: Decimal = Decimal(0)
     unpriced: int = 0
+    used: list[Used] = field(default_factory=list)
 
     def add(self, outcome: Outcome, seconds: float) -> None:
         """Count a call that came to an end."""
@@ -114,6 +119,8 @@ class Caller:
             self._tell(job, place, seconds, outcome, saved=saved, retry=retry, hedge=hedge)
             outcome = post.ended(place, outcome, seconds=seconds, now=now)
             spent.add(outcome, seconds)
+            if place.used is not None:
+                spent.used.append(place.used)
             return outcome
         finally:
             if not place.given_up:  # something of ours has failed before its call

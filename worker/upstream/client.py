@@ -161,7 +161,7 @@ class UpstreamClient:
                 outcome = await self._try_again(job, outcome, spent, may_call)
             if isinstance(outcome, Failed):
                 outcome = self._no_later_than_others(job, outcome)
-        return Attempted(outcome=outcome, work=spent.work())
+        return Attempted(outcome=outcome, work=spent.work(), used=tuple(spent.used))
 
     async def aclose(self) -> None:
         """Close the endpoints' connections. Calls still in flight break: cancel them before."""

@@ -13,7 +13,7 @@ from worker.core.events import CircuitChanged, EndpointHeld, LimitSeen, SeatRefu
 from worker.core.hints import NOTHING_TOLD, limits_told
 from worker.core.kinds import RULES, Cure, Kind
 from worker.core.latency import Observed
-from worker.core.limits import Full, Taken
+from worker.core.limits import Full, Taken, Used
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.core.routing import Policy
 from worker.core.seats import Obstacle, Seat
@@ -33,7 +33,8 @@ _CLOSED: Final = State.CLOSED
 class Place(Seat):
     """A seat as its post gives it. It is given up once: by the end of its call, or unused.
 
-    `began` is when its call began, `first_byte_s` how long the head of an answer took; None: none came.
+    `began` is when its call began, `first_byte_s` how long the head of an answer took; None: none came. `used` is what its
+    call leaves to be settled.
     """
 
     post: "Post"
@@ -43,6 +44,7 @@ class Place(Seat):
     given_up: bool = False
     began: float = 0.0
     first_byte_s: float | None = None
+    used: Used | None = None
 
 
 class Post:
@@ -188,6 +190,7 @@ class Post:
 
         Give the outcome with what the endpoint's standing says to it: a failure after which no call is taken tells for
         how long. A failed probe says nothing against its job where others' calls failed too: it is `UNAVAILABLE` then.
+        A completed call ends its attempt, with whose record its limits are settled; of a failed one they are settled at once.
         """
         place.given_up = True
         noted = outcome
@@ -196,7 +199,10 @@ class Post:
         else:
             noted = self._failed(place.start, outcome, seconds, now)
         self._quota.learn(place.model, place.asked, outcome, now=now)
-        self._quota.settle(place.taken, outcome)
+        if isinstance(outcome, Completed) and not place.taken.own:
+            place.used = self._quota.used(place.taken, outcome)
+        else:
+            self._quota.settle(place.taken, outcome)
         return noted
 
     def unsent(self, place: Place, failed: Failed) -> Outcome:

@@ -1,7 +1,8 @@
 """The requests and tokens a minute of one account, as configured or as its answers tell, and what is left of them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -11,7 +12,7 @@ from worker.core.estimate import Extent, Learned, extent, spent
 from worker.core.events import Counted
 from worker.core.hints import LimitsTold, Told
 from worker.core.kinds import Kind
-from worker.core.limits import SPAN_US, Charge, Full, Meter, Taken, charges, used
+from worker.core.limits import SPAN_US, Charge, Full, Meter, Taken, Used, charges, used
 from worker.core.model import Completed, Failed, Outcome
 from worker.core.routing import LONGEST_HOLD
 from worker.errors import StoreUnavailable
@@ -146,18 +147,27 @@ class Quota:
             del self._learned[next(iter(self._learned))]
         self._learned[model] = known.after(asked, outcome.usage)
 
+    def used(self, taken: Taken, outcome: Outcome | None) -> Used | None:
+        """Give what the call has used, to be counted in place of what was reckoned; None: it is the same.
+
+        Without an outcome there was no call.
+        """
+        if not taken.charges:
+            return None
+        amounts = _amounts(taken, outcome)
+        if amounts == [each.amount for each in taken.charges]:
+            return None
+        return Used(taken, amounts)
+
     def settle(self, taken: Taken, outcome: Outcome | None) -> None:
-        """Count what the call has used in place of what was reckoned; None: there was no call.
+        """Count what the call has used in place of what was reckoned, where no record does so; None: there was no call.
 
         Returns at once: an answer must not wait for it, nor be lost with it. What the store does not take note of
         stays counted as it was reckoned, until it is past.
         """
-        if not taken.charges:
+        if (found := self.used(taken, outcome)) is None:
             return
-        amounts = _amounts(taken, outcome)
-        if amounts == [each.amount for each in taken.charges]:
-            return
-        task = asyncio.get_running_loop().create_task(self._settled(taken, amounts))
+        task = asyncio.get_running_loop().create_task(self._settled(found))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -165,11 +175,9 @@ class Quota:
         """Wait until all is settled."""
         await asyncio.gather(*self._settling, return_exceptions=True)
 
-    async def _settled(self, taken: Taken, amounts: Sequence[int]) -> None:
-        try:  # noqa: SIM105  # which is three calls more for each job
-            await self._limits.settle(taken, amounts)
-        except StoreUnavailable:  # it stays counted as it was reckoned
-            pass
+    async def _settled(self, found: Used) -> None:
+        with suppress(StoreUnavailable):  # it stays counted as it was reckoned
+            await self._limits.settle(found.taken, found.amounts)
 
     def told(
         self, model: str, told: LimitsTold, *, now: float

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from producer_sdk.wire import CompletionReply
 from tests.contract.world import ANSWER, Ear, HandClock
+from worker.core.bill import NO_BILL, Bill
 from worker.core.events import TierPaused
 from worker.core.lanes import Closed
 from worker.core.model import (
@@ -222,9 +223,16 @@ class Spy:
         return begun
 
     async def end(
-        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+        self,
+        job: Job,
+        outcome: Outcome,
+        settlement: Terminal,
+        *,
+        work: Work,
+        claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided | Follow:
-        ended = await self.real.end(job, outcome, settlement, work=work, claimed=claimed)
+        ended = await self.real.end(job, outcome, settlement, work=work, claimed=claimed, bill=bill)
         self.log.append("record")
         return ended
 
@@ -237,8 +245,11 @@ class Spy:
         work: Work,
         why: Failed | None,
         claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided:
-        parked = await self.real.park(job, settlement, until, work=work, why=why, claimed=claimed)
+        parked = await self.real.park(
+            job, settlement, until, work=work, why=why, claimed=claimed, bill=bill
+        )
         self.log.append("record")
         return parked
 
@@ -313,7 +324,6 @@ class Stand:
         )
         return Line(
             ledger=PatientLedger(real, self.outage, another_way=late is not None),
-            cache=self.store.cache,
             upstream=self.upstream,
             clock=self.clock,
             listener=self.ear,

@@ -79,7 +79,8 @@ async def test_what_has_no_price_lets_nobody_past_a_budget_that_the_rest_uses_up
     assert isinstance(purse, Purse)
     assert purse.reckoned == Decimal("0.3")
     assert isinstance(await spending.reserve(job), Wait)
-    await purse.settle(Work(calls=1, unpriced=1))
+    spending.settle(purse.spent(Work(calls=1, unpriced=1)))
+    await spending.aclose()
     assert [each.spent for each in fleet.spend_book().standing()] == [Decimal(unknown)]
     strict = Folder(tmp_path).load(f'{config}unpriced = "refuse"')
     spending = parts.spending(strict, spend=spend, clock=fleet.clock)

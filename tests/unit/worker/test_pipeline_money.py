@@ -7,20 +7,35 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import apsw
 import pytest
 
 from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, make_job
 from tests.unit.worker.stand import FakeDelivery, FakeUpstream, Spy, Stand
+from worker.core.bill import NO_BILL, Bill
 from worker.core.budgets import Budget, OnExceeded
+from worker.core.events import StoreLost
 from worker.core.kinds import Kind
-from worker.core.model import Attempted, Beginning, Failed, Job, Work
+from worker.core.limits import Charge, Full, Meter, Taken, Used
+from worker.core.model import (
+    Attempted,
+    Beginning,
+    Decided,
+    Failed,
+    Follow,
+    Job,
+    Outcome,
+    Terminal,
+    Work,
+)
 from worker.core.seats import Seat
 from worker.core.spend import Per
 from worker.errors import StoreUnavailable
 from worker.pipeline import Line
 from worker.ports import MayCall
 from worker.spending import Spending
+from worker.store.embedded import cache
 
 ESTIMATE = Decimal("0.4")
 
@@ -30,6 +45,7 @@ class Till(FakeUpstream):
     """An upstream whose attempts cost what the test says; it asks for `more` further calls."""
 
     work: Work = field(default_factory=lambda: Work(calls=1, spent=Decimal("0.1")))
+    used: tuple[Used, ...] = ()
     more: int = 0
     allowed: list[bool] = field(default_factory=list)
 
@@ -41,7 +57,34 @@ class Till(FakeUpstream):
             self, job, calls_left=calls_left, may_call=may_call, seat=seat
         )
         self.allowed = [await may_call() for _ in range(self.more)]
-        return replace(attempted, work=self.work)
+        return replace(attempted, work=self.work, used=self.used)
+
+
+@dataclass(slots=True)
+class Faulty(Spy):
+    """A ledger whose ends fail: `failures` of them, before their commit or after it."""
+
+    error: Exception = field(default_factory=lambda: StoreUnavailable("for a moment"))
+    failures: int = 1
+    commits: bool = False
+
+    async def end(
+        self,
+        job: Job,
+        outcome: Outcome,
+        settlement: Terminal,
+        *,
+        work: Work,
+        claimed: bool,
+        bill: Bill = NO_BILL,
+    ) -> Decided | Follow:
+        failing, self.failures = self.failures > 0, self.failures - 1
+        if failing and not self.commits:
+            raise self.error
+        ended = await self.real.end(job, outcome, settlement, work=work, claimed=claimed, bill=bill)
+        if failing:
+            raise self.error
+        return ended
 
 
 class House:
@@ -240,3 +283,74 @@ async def test_a_job_with_a_budget_is_not_called_for_without_the_store(house: Ho
     async with house.stand.looking():
         await handling
     assert len(house.upstream.calls) == 2
+
+
+@pytest.mark.parametrize("commits", [False, True], ids=["not done", "done"])
+async def test_an_end_that_the_store_fails_is_repeated_and_settles_money_once_and_limits_not_twice(
+    house: House, *, commits: bool
+) -> None:
+    limits = house.stand.store.limits
+    charge = Charge(meter=Meter(name="endpoint:alpha:tokens", limit=1000), amount=900)
+    taken = await limits.take([charge])
+    assert isinstance(taken, Taken)
+    house.upstream.used = (Used(taken, (400,)),)
+    ledger = house.stand.line(ledger=lambda real: Faulty(real, [], commits=commits)).ledger
+    line, delivery = replace(house.line(), ledger=ledger), FakeDelivery(make_job())
+    async with house.stand.looking():
+        await line.handle(delivery)
+    assert delivery.replies[0][0].status is Status.COMPLETED
+    assert await house.sums() == (Decimal("0.1"), Decimal(0))
+    house.stand.clock.pass_by(timedelta(seconds=2))
+    # Where nothing was done it stays as reckoned: what is known of a minute ago is not worth a wait.
+    left = 600 if commits else 100
+    assert isinstance(await limits.take([replace(charge, amount=left + 1)]), Full)
+    assert isinstance(await limits.take([replace(charge, amount=left)]), Taken)
+
+
+async def test_a_cache_whose_pages_are_damaged_keeps_no_job_from_its_record(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object, **__: object) -> None:
+        raise apsw.CorruptError("database disk image is malformed")
+
+    monkeypatch.setattr(cache, "keep", damaged)
+    delivery = FakeDelivery(make_job(dedupe=Dedupe.CACHE))
+    async with house.stand.looking():
+        await house.line().handle(delivery)
+    assert delivery.replies[0][0].status is Status.COMPLETED
+    assert await house.sums() == (Decimal("0.1"), Decimal(0))
+
+
+async def test_an_end_that_a_bug_of_ours_breaks_is_paid_for(house: House) -> None:
+    bug = RuntimeError("a bug")
+    ledger = house.stand.line(ledger=lambda real: Faulty(real, [], error=bug)).ledger
+    line = replace(house.line(), ledger=ledger)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await line.handle(FakeDelivery(make_job()))
+    assert await house.sums() == (Decimal("0.1"), Decimal(0))
+
+
+async def test_a_call_whose_record_waits_for_the_store_is_paid_for_when_the_worker_stops(
+    house: House,
+) -> None:
+    ledger = house.stand.line(ledger=lambda real: Faulty(real, [], failures=99)).ledger
+    line = replace(house.line(), ledger=ledger)
+    handling = asyncio.create_task(line.handle(FakeDelivery(make_job())))
+    await house.stand.ear.hears(StoreLost)
+    handling.cancel()
+    await asyncio.wait({handling})
+    assert await house.sums() == (Decimal("0.1"), Decimal(0))
+
+
+async def test_an_answer_that_goes_another_way_is_paid_for(house: House) -> None:
+    house.line()
+    tasks = list[asyncio.Task[None]]()
+    line = house.stand.line(
+        ledger=lambda real: Faulty(real, []),
+        spawn=lambda work: tasks.append(asyncio.create_task(work)),
+    )
+    delivery = FakeDelivery(make_job())
+    await replace(line, spending=house.spending).handle(delivery)
+    assert not delivery.replies[0][0].recorded
+    await asyncio.gather(*tasks)
+    assert await house.sums() == (Decimal("0.1"), Decimal(0))

@@ -14,6 +14,7 @@ from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, asked, make_job
 from tests.unit.worker.stand import FakeDelivery, FakeGate, Spy, Stand
 from tests.unit.worker.test_asking import FakeAsk
 from worker.asking import Asking
+from worker.core.bill import NO_BILL, Bill
 from worker.core.events import CalledUnrecorded, JobParked, RecordedLate, StoreBack
 from worker.core.kinds import Kind
 from worker.core.lanes import Closed
@@ -73,10 +74,17 @@ class Faulty(Spy):
         return await self.real.begin(job, max_attempts=max_attempts)
 
     async def end(
-        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+        self,
+        job: Job,
+        outcome: Outcome,
+        settlement: Terminal,
+        *,
+        work: Work,
+        claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided | Follow:
         self._try("end")
-        return await self.real.end(job, outcome, settlement, work=work, claimed=claimed)
+        return await self.real.end(job, outcome, settlement, work=work, claimed=claimed, bill=bill)
 
     async def park(
         self,
@@ -87,10 +95,13 @@ class Faulty(Spy):
         work: Work,
         why: Failed | None,
         claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided:
         self._try("park")
         await self.parks.wait()
-        return await self.real.park(job, settlement, until, work=work, why=why, claimed=claimed)
+        return await self.real.park(
+            job, settlement, until, work=work, why=why, claimed=claimed, bill=bill
+        )
 
     async def result(self, asked: Asked) -> AskAnswer:
         self._try("result")

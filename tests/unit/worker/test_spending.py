@@ -27,7 +27,6 @@ class Till:
         self.reserved: dict[str, Decimal] = {}
         self.away = False
         self.silent = False
-        self.settlings_left = 99
 
     @property
     def held(self) -> Decimal:
@@ -47,8 +46,6 @@ class Till:
 
     async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
         self._look()
-        self.settlings_left -= 1
-        self.away = not self.settlings_left
         held = self.reserved.pop(reserved.name, None)
         if held is not None:
             self.spent += held if amount is None else amount
@@ -93,6 +90,14 @@ class House:
         assert isinstance(purse, Purse)
         return purse
 
+    async def settle(self, purse: Purse, work: Work) -> None:
+        self.spending.settle(purse.spent(work))
+        await self.spending.aclose()
+
+    async def give_back(self, purse: Purse) -> None:
+        self.spending.give_back(purse)
+        await self.spending.aclose()
+
 
 def work(spent: str = "0", unpriced: int = 0) -> Work:
     return Work(calls=1, spent=Decimal(spent), unpriced=unpriced)
@@ -102,19 +107,19 @@ async def test_a_call_is_reserved_for_and_what_it_cost_is_counted() -> None:
     house = House()
     purse = await house.purse()
     assert (house.till.held, house.till.spent) == (Decimal("0.25"), NOTHING)
-    await purse.settle(work("0.1"))
+    await house.settle(purse, work("0.1"))
     assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.1"))
 
 
 async def test_no_call_made_costs_nothing() -> None:
     house = House()
-    await (await house.purse()).give_back()
+    await house.give_back(await house.purse())
     assert (house.till.held, house.till.spent) == (NOTHING, NOTHING)
 
 
 async def test_a_call_whose_cost_is_not_known_counts_as_its_estimate() -> None:
     house = House()
-    await (await house.purse()).settle(work("0", unpriced=1))
+    await house.settle(await house.purse(), work("0", unpriced=1))
     assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.25"))
 
 
@@ -123,7 +128,7 @@ async def test_every_further_call_of_an_attempt_is_reserved_for() -> None:
     purse = await house.purse()
     assert [await purse.more() for _ in range(4)] == [True, True, True, False]
     assert house.till.held == 1
-    await purse.settle(work("0.2", unpriced=2))
+    await house.settle(purse, work("0.2", unpriced=2))
     assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.7"))
 
 
@@ -152,20 +157,20 @@ async def test_what_was_reserved_without_an_answer_for_a_further_call_goes_back_
     house.till.silent = True
     assert not await purse.more()
     assert house.till.held == Decimal("0.5")
-    await purse.settle(work("0.1"))
+    await house.settle(purse, work("0.1"))
     assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.1"))
 
 
-async def test_what_was_settled_in_part_is_settled_for_the_rest() -> None:
+async def test_what_was_settled_in_part_is_settled_again_and_counts_once() -> None:
     house = House()
     purse = await house.purse()
     await purse.more()
-    house.till.settlings_left = 1
-    with pytest.raises(StoreUnavailable):
-        await purse.settle(work("0.3"))
+    spent = purse.spent(work("0.3"))
+    assert (purse.held, purse.spent(work("0.3"))) == ([], ())
+    await house.till.settle(*spent[0])
     assert (house.till.held, house.till.spent) == (Decimal("0.25"), Decimal("0.3"))
-    house.till.away = False
-    await purse.settle(work("0.3"))
+    house.spending.settle(spent)
+    await house.spending.aclose()
     assert (house.till.held, house.till.spent) == (NOTHING, Decimal("0.3"))
 
 
@@ -191,9 +196,9 @@ async def test_a_call_without_a_price_is_uncounted_until_its_cost_is_known() -> 
     house = House()
     house.estimate = None
     purse = await house.purse()
-    await purse.settle(work("0", unpriced=1))
+    await house.settle(purse, work("0", unpriced=1))
     assert house.till.spent == 0
-    await (await house.purse()).settle(work("0.5"))
+    await house.settle(await house.purse(), work("0.5"))
     assert house.till.spent == Decimal("0.5")
 
 
@@ -210,8 +215,8 @@ async def test_a_job_without_a_budget_asks_nobody() -> None:
     assert not house.spending.holds(make_job())
     purse = await house.purse()
     assert await purse.more()
-    await purse.settle(work("3"))
-    await purse.give_back()
+    await house.settle(purse, work("3"))
+    await house.give_back(purse)
 
 
 async def test_a_job_with_a_budget_is_held_to_it() -> None:

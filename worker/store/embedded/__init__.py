@@ -9,7 +9,7 @@
 | `schema` | the tables, and the check that a file is ours |
 | `ledger` | the `Ledger` port over the transaction functions below |
 | `books` | what the operations of one transaction share: pages of rows, each read once and written once |
-| `jobs`, `written` | the ledger's page: jobs, claims, answers, submissions, history; responses as they are written |
+| `jobs` | the ledger's page: jobs, claims, answers, submissions, history |
 | `transaction` | what a transaction function of the ledger works with |
 | `rows` | a job's rows, as they are read |
 | `bodies` | response bodies: apart from their jobs, verified when read |
@@ -17,6 +17,7 @@
 | `entering` | how a delivery enters the books: new job, joined submission, replay |
 | `claims` | claims and the answers that ended claims leave for followers |
 | `beginning`, `settling`, `carrying` | `begin`; `end` and `park`; `carried` |
+| `billing` | what is settled with an `end` or a `park`: limits, money, the response kept |
 | `asking`, `calling_off` | `result` and `cancel`; what was cancelled and has no record yet |
 | `owners` | which worker process is alive: boot id, lease and kernel file lock |
 | `cache`, `rationing`, `limits`, `spend`, `laneorders` | the ports of these names, and the operators' side of the last two |

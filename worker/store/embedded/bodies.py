@@ -10,7 +10,7 @@ from worker.store.instants import span_us
 def keep(transaction: Transaction, number: int, completed: Completed) -> None:
     """Store a job's response body for its lifetime."""
     expires_at = transaction.now + span_us(transaction.options.result_ttl)
-    _, checksum = transaction.written.of(completed)
+    _, checksum = transaction.books.written(completed)
     transaction.jobs.keep_body(number, checksum, completed.body, expires_at=expires_at)
 
 

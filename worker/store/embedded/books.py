@@ -1,9 +1,13 @@
 """What operations share: each row is read once and written once, however many want it in one transaction or the next."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import apsw
+
+from worker.core.model import Completed
+from worker.store import outcomes
 
 # What is known grows with each operation. So many leave some megabytes.
 _MOST_OPERATIONS: Final = 16_384
@@ -37,13 +41,14 @@ class Books:
     `straight`, and then finds all of it written. `afterwards` is done in the event loop after the commit.
     """
 
-    __slots__ = ("_operations", "_pages", "_raw", "_version", "afterwards", "facts")
+    __slots__ = ("_operations", "_pages", "_raw", "_version", "_written", "afterwards", "facts")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._raw = connection
         self._pages: dict[Any, Any] = {}
         self._version: object = None
         self._operations = 0
+        self._written: tuple[Completed, str, bytes] | None = None
         self.afterwards: list[Callable[[], None]] = []
         self.facts: Any = None  # the ledger's own: see `transaction`
 
@@ -67,6 +72,13 @@ class Books:
             page = self._pages[kind] = kind(self._raw)
         return page
 
+    def written(self, completed: Completed) -> tuple[str, bytes]:
+        """Give all of a response but its body as text, and its body's checksum: ledger and cache write the same."""
+        if self._written is None or self._written[0] is not completed:
+            checksum = hashlib.sha256(completed.body).digest()
+            self._written = (completed, outcomes.about(completed), checksum)
+        return self._written[1:]
+
     def straight(self) -> apsw.Connection:
         """Give the connection, with all written; what is read and changed by it comes anew into the pages.
 
@@ -88,10 +100,11 @@ class Books:
             page.write()
 
     def end(self) -> list[Callable[[], None]]:
-        """Give what is to be done afterwards, and let go of it and of the facts.
+        """Give what is to be done afterwards, and let go of it, of the facts and of the last response.
 
-        Both lead back here. With that circle each transaction would keep all its rows and bodies until the next look
+        The first two lead back here. With that circle each transaction would keep all its rows and bodies until the next look
         for cyclic garbage, and that would have to look often.
         """
         afterwards, self.afterwards, self.facts = self.afterwards, [], None
+        self._written = None
         return afterwards

@@ -17,7 +17,6 @@ from worker.store import outcomes
 from worker.store.embedded.books import Books
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.options import EmbeddedOptions
-from worker.store.embedded.written import Written
 from worker.store.instants import span_us, to_us
 
 # A use is noted at most so many times in an entry's lifetime: reading stays reading.
@@ -96,26 +95,13 @@ class EmbeddedCache:
 
         It is written with what is asked of the store next, mostly the end of the job that it answers.
         """
-        size = len(completed.body) + len(fingerprint)
-        if size > min(self._options.cache_entry_bytes, self._options.cache_bytes):
-            return
         now = to_us(self._clock.now())
         try:
             self._file.join(
-                lambda books: self._write(books, fingerprint, completed, now)
+                lambda books: keep(books, fingerprint, completed, now=now, options=self._options)
             ).add_done_callback(self._noted)
         except StoreUnavailable as error:
             self._trouble(_NOT_CACHED, error)
-
-    def _write(self, books: Books, fingerprint: str, completed: Completed, now: int) -> None:
-        about, checksum = books.page(Written).of(completed)
-        size = len(completed.body) + len(fingerprint)
-        expires_at = now + span_us(self._options.cache_ttl)
-        books.page(_Shelf).put(
-            (fingerprint, size, checksum, now, expires_at, about, completed.body),
-            size=size,
-            bound=self._options.cache_bytes,
-        )
 
     def _noted(self, put: asyncio.Future[None]) -> None:
         error = None if put.cancelled() else put.exception()
@@ -188,6 +174,22 @@ class _Shelf:
                 self._put.values(),
             )
             self._put = {}
+
+
+def keep(
+    books: Books, fingerprint: str, completed: Completed, *, now: int, options: EmbeddedOptions
+) -> None:
+    """Keep a response, in the transaction of these books; see `ResponseCache.put`."""
+    size = len(completed.body) + len(fingerprint)
+    if size > min(options.cache_entry_bytes, options.cache_bytes):
+        return
+    about, checksum = books.written(completed)
+    expires_at = now + span_us(options.cache_ttl)
+    books.page(_Shelf).put(
+        (fingerprint, size, checksum, now, expires_at, about, completed.body),
+        size=size,
+        bound=options.cache_bytes,
+    )
 
 
 def _drop(connection: apsw.Connection, number: int) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from producer_sdk.wire import Dedupe
+from worker.core.bill import NO_BILL, Bill
 from worker.core.events import Trouble
 from worker.core.model import (
     AskAnswer,
@@ -28,7 +29,15 @@ from worker.core.model import (
 )
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
-from worker.store.embedded import asking, beginning, calling_off, claims, settling, standing
+from worker.store.embedded import (
+    asking,
+    beginning,
+    billing,
+    calling_off,
+    claims,
+    settling,
+    standing,
+)
 from worker.store.embedded.books import Books
 from worker.store.embedded.cache import EmbeddedCache, Entry
 from worker.store.embedded.carrying import carry
@@ -38,7 +47,6 @@ from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
 from worker.store.embedded.rows import Claim
 from worker.store.embedded.transaction import Transaction
-from worker.store.embedded.written import Written
 from worker.store.instants import from_us, to_us
 from worker.store.watch import Watch
 
@@ -110,15 +118,26 @@ class EmbeddedLedger:
             raise
 
     async def end(
-        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+        self,
+        job: Job,
+        outcome: Outcome,
+        settlement: Terminal,
+        *,
+        work: Work,
+        claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided | Follow:
         """Record outcome and settlement of the run together, and say who has to hear."""
-        return await self._file.join(
-            lambda books: settling.end(
-                self._in(books), job, outcome, settlement, work=work, claimed=claimed
-            ),
-            ahead=Ahead(job.id, job.submission.id, ends=True),
-        )
+
+        def end(books: Books) -> Decided | Follow:
+            transaction = self._in(books)
+            decided = settling.end(
+                transaction, job, outcome, settlement, work=work, claimed=claimed
+            )
+            billing.settle(transaction, bill, outcome, clock=self._clock)
+            return decided
+
+        return await self._file.join(end, ahead=Ahead(job.id, job.submission.id, ends=True))
 
     async def park(
         self,
@@ -129,14 +148,19 @@ class EmbeddedLedger:
         work: Work,
         why: Failed | None,
         claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided:
         """Record that this generation waits as a parked copy."""
-        return await self._file.join(
-            lambda books: settling.park(
-                self._in(books), job, settlement, until, work=work, why=why, claimed=claimed
-            ),
-            ahead=Ahead(job.id, job.submission.id, ends=True),
-        )
+
+        def park(books: Books) -> Decided:
+            transaction = self._in(books)
+            decided = settling.park(
+                transaction, job, settlement, until, work=work, why=why, claimed=claimed
+            )
+            billing.settle(transaction, bill, why, clock=self._clock)
+            return decided
+
+        return await self._file.join(park, ahead=Ahead(job.id, job.submission.id, ends=True))
 
     async def carried(self, job: Job, heard: Sequence[Submission], *, letter: bool) -> None:
         """Note that a settlement was carried out: the broker has confirmed what it publishes."""
@@ -216,7 +240,6 @@ class EmbeddedLedger:
             facts = books.facts = Transaction(
                 books=books,
                 jobs=books.page(Jobs),
-                written=books.page(Written),
                 me=self._owner.token,
                 now=to_us(self._clock.now()),
                 alive=self._owner.alive,

@@ -12,6 +12,7 @@ from worker.core.limits import (
     Full,
     Level,
     Taken,
+    Used,
     aged,
     counted,
     longest,
@@ -19,6 +20,7 @@ from worker.core.limits import (
     wait_us,
 )
 from worker.ports import Clock
+from worker.store.embedded.books import Books
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.instants import to_us
 
@@ -46,15 +48,9 @@ class EmbeddedLimits:
 
     async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
         """Count what was really used; see `Limits.settle`."""
-        slot = taken.slot
-        changed = [
-            (charge, amount)
-            for charge, amount in zip(taken.charges, amounts, strict=True)
-            if amount != charge.amount
-        ]
-        if slot is not None and changed:
+        if taken.slot is not None:
             await self._file.join(
-                lambda books: _settle(books.page(_Meters), changed, slot, to_us(self._clock.now()))
+                lambda books: settle(books, Used(taken, amounts), to_us(self._clock.now()))
             )
 
 
@@ -120,6 +116,12 @@ def _take(meters: _Meters, charges: Sequence[Charge], now: int) -> Taken | Full:
     return Taken(charges=tuple(charges), slot=levels[0].newest)
 
 
-def _settle(meters: _Meters, changed: Sequence[tuple[Charge, int]], slot: int, now: int) -> None:
-    for charge, amount in changed:
-        meters.keep(charge, settled(meters.level(charge, now), charge, amount, slot))
+def settle(books: Books, used: Used, now: int) -> None:
+    """Count what was really used, in the transaction of these books; see `Limits.settle`."""
+    taken, meters = used.taken, books.page(_Meters)
+    if taken.slot is None:
+        return
+    for charge, amount in zip(taken.charges, used.amounts, strict=True):
+        if amount != charge.amount:
+            level = meters.level(charge, now)
+            meters.keep(charge, settled(level, charge, amount, taken.slot))

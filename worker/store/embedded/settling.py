@@ -205,7 +205,7 @@ def _ended(
     transaction: Transaction, row: JobRow, outcome: Outcome, settlement: Terminal, *, work: Work
 ) -> JobRow:
     written = (
-        transaction.written.of(outcome)[0]
+        transaction.books.written(outcome)[0]
         if isinstance(outcome, Completed)
         else outcomes.written(outcome)
     )

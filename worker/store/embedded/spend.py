@@ -24,6 +24,7 @@ from worker.core.spend import (
     over,
 )
 from worker.ports import Clock
+from worker.store.embedded.books import Books
 from worker.store.embedded.connection import connect, unavailable
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.options import EmbeddedOptions
@@ -51,7 +52,7 @@ class EmbeddedSpend:
 
     async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
         """Count what was really spent instead of what was reserved; None: what was reserved."""
-        await self._file.join(lambda books: _settle(books.page(_Pots), reserved.name, amount))
+        await self._file.join(lambda books: settle(books, reserved.name, amount))
 
 
 class EmbeddedSpendBook:
@@ -189,7 +190,9 @@ def _reserve(
     return Reserved(name=name, amount=amount)
 
 
-def _settle(pots: _Pots, name: str, amount: Decimal | None) -> None:
+def settle(books: Books, name: str, amount: Decimal | None) -> None:
+    """Count what was really spent, in the transaction of these books; see `Spend.settle`."""
+    pots = books.page(_Pots)
     released = pots.release(name)
     if released is None:
         return

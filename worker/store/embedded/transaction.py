@@ -8,7 +8,6 @@ import apsw
 from worker.store.embedded.books import Books
 from worker.store.embedded.jobs import Jobs
 from worker.store.embedded.options import EmbeddedOptions
-from worker.store.embedded.written import Written
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,7 +21,6 @@ class Transaction:
 
     books: Books
     jobs: Jobs
-    written: Written
     me: str
     now: int
     alive: Callable[[apsw.Connection, str], bool]

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,7 @@ from worker.store.redis.scripts import Script, read
 _NOTED_USES: Final = 50
 # One put makes room by dropping at most so many entries; the next one drops more.
 _MOST_DROPPED: Final = 100
+_NOT_CACHED: Final = "a response could not be cached; it is answered all the same"
 _NOT_READ: Final = "the response cache cannot be read; the call is made"
 
 # Refused whole when the server has no memory left; without its first line it would go on once it has dropped something.
@@ -117,14 +119,20 @@ class RedisCache:
 
     async def put(self, fingerprint: str, completed: Completed) -> None:
         """Keep the response for the cache's lifetime; too large or no room: keep nothing."""
+        if (putting := self.submit(fingerprint, completed)) is not None:
+            with suppress(StoreUnavailable):
+                await putting
+
+    def submit(self, fingerprint: str, completed: Completed) -> asyncio.Future[Any] | None:
+        """Ask for a response to be kept, see `put`; nobody need hear how it ends. None: it is not."""
         options = self._options
         size = len(completed.body) + len(fingerprint)
         if size > min(options.cache_entry_bytes, options.cache_bytes):
-            return
+            return None
         now, life = to_us(self._clock.now()), options.cache_ttl
         until = now + span_us(life)
         try:
-            await self._connection.run(
+            putting = self._connection.submit(
                 _PUT,
                 fingerprint,
                 size,
@@ -136,7 +144,15 @@ class RedisCache:
                 _written(completed, until),
             )
         except StoreUnavailable as error:
-            self._trouble("a response could not be cached; it is answered all the same", error)
+            self._trouble(_NOT_CACHED, error)
+            return None
+        putting.add_done_callback(self._noted)
+        return putting
+
+    def _noted(self, putting: asyncio.Future[Any]) -> None:
+        error = None if putting.cancelled() else putting.exception()
+        if isinstance(error, StoreUnavailable):
+            self._trouble(_NOT_CACHED, error)
 
     async def bury(self) -> bool:
         """Forget some of the entries whose life has ended; tell whether there may be more. Errors: `StoreUnavailable`.

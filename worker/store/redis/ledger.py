@@ -5,11 +5,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
+from worker.core.bill import NO_BILL, Bill
 from worker.core.events import Trouble
 from worker.core.model import (
     AskAnswer,
     Asked,
     Beginning,
+    Completed,
     Decided,
     Failed,
     Follow,
@@ -31,8 +33,10 @@ from worker.store.redis.cache import RedisCache
 from worker.store.redis.calls import Calls
 from worker.store.redis.connection import Part
 from worker.store.redis.decoding import Answers, instant
+from worker.store.redis.limits import RedisLimits
 from worker.store.redis.procedures import Procedures
 from worker.store.redis.scripts import Script
+from worker.store.redis.spend import RedisSpend
 from worker.store.watch import Watch
 
 # A release is told by the process that releases; this finds what was not told: a death, a message that was lost.
@@ -48,12 +52,23 @@ class RedisLedger:
 
     It uses the connection and the owner's token that `RedisStore` opens, keeps alive and closes. A `begin` whose
     caller is cancelled while it runs, or whose answer is lost, is taken back unless it is repeated: the claim is
-    released and the attempt not counted.
+    released and the attempt not counted. A bill travels in front of the record that it is settled with, by the scripts of
+    the other ports: it was answered before the record is.
     """
 
-    def __init__(self, procedures: Procedures, *, listener: Listener, cache: RedisCache) -> None:
+    def __init__(
+        self,
+        procedures: Procedures,
+        *,
+        listener: Listener,
+        cache: RedisCache,
+        limits: RedisLimits,
+        spend: RedisSpend,
+    ) -> None:
         self._procedures = procedures
         self._cache = cache
+        self._limits = limits
+        self._spend = spend
         self._scripts = procedures.scripts
         self._listener = listener
         self._answers = Answers(self._damaged)
@@ -82,12 +97,22 @@ class RedisLedger:
             distrusted = answer[-1].decode() if answer[0] == b"answered" else distrusted
 
     async def end(
-        self, job: Job, outcome: Outcome, settlement: Terminal, *, work: Work, claimed: bool
+        self,
+        job: Job,
+        outcome: Outcome,
+        settlement: Terminal,
+        *,
+        work: Work,
+        claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided | Follow:
         """Record outcome and settlement of the run together, and say who has to hear."""
+        if bill.fingerprint is not None and isinstance(outcome, Completed):
+            self._cache.submit(bill.fingerprint, outcome)
         ending = ("end", job.id, outcomes.written(outcome))
         name = self._end_name(ending)
         answer = await self._end(
+            bill,
             self._scripts.end,
             ending,
             name,
@@ -110,11 +135,13 @@ class RedisLedger:
         work: Work,
         why: Failed | None,
         claimed: bool,
+        bill: Bill = NO_BILL,
     ) -> Decided:
         """Record that this generation waits as a parked copy."""
         ending = ("park", job.id, "")
         name = self._end_name(ending)
         answer = await self._end(
+            bill,
             self._scripts.park,
             ending,
             name,
@@ -162,7 +189,7 @@ class RedisLedger:
         ending = ("cancel", asked.job_id, "")
         name = self._end_name(ending)
         parts = (*encoding.asked_parts(asked), *encoding.cancelled_parts(name, Work()))
-        answer = await self._end(self._scripts.cancel, ending, name, *parts)
+        answer = await self._end(NO_BILL, self._scripts.cancel, ending, name, *parts)
         return self._answers.to_ask(answer, asked)
 
     async def called_off(self) -> frozenset[str]:
@@ -181,15 +208,27 @@ class RedisLedger:
     def _end_name(self, ending: _Ending) -> str:
         return self._unheard_ends.pop(ending, None) or self._procedures.name()
 
-    async def _end(self, script: Script, ending: _Ending, name: str, *parts: Part) -> Any:  # noqa: ANN401  # a script's answer
+    async def _end(
+        self, bill: Bill, script: Script, ending: _Ending, name: str, *parts: Part
+    ) -> Any:  # noqa: ANN401  # a script's answer
         """Run a script that may end the job; where its answer is lost, the next one has the same name."""
         try:
-            return await self._procedures.submit(script, *parts)
+            return await self._run(bill, script, *parts)
         except (StoreUnavailable, asyncio.CancelledError):
             while len(self._unheard_ends) >= _MOST_UNHEARD:
                 del self._unheard_ends[next(iter(self._unheard_ends))]
             self._unheard_ends[ending] = name
             raise
+
+    async def _run(self, bill: Bill, script: Script, *parts: Part) -> Any:  # noqa: ANN401  # a script's answer
+        """Run a script with a bill in front of it."""
+        for used in bill.used:
+            self._limits.submit(used.taken, used.amounts)
+        settling = [self._spend.submit(reserved, usd) for reserved, usd in bill.spent]
+        answer = await self._procedures.submit(script, *parts)
+        for each in settling:  # answered before
+            await each
+        return answer
 
     def _damaged(self, job_id: str) -> None:
         self._listener.tell(

@@ -1,8 +1,9 @@
 """The `Limits` port over Redis: one hash for each meter, on the server's clock."""
 
+import asyncio
 import secrets
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from worker.core.limits import (
     AHEAD_US,
@@ -19,7 +20,7 @@ from worker.core.limits import (
 )
 from worker.ports import Clock
 from worker.store.instants import to_us
-from worker.store.redis.connection import RedisConnection
+from worker.store.redis.connection import RedisConnection, heed
 from worker.store.redis.scripts import Script, read
 
 # Longer than anything counts: what nobody asks for is forgotten, and so is which takes have been counted and settled.
@@ -56,14 +57,27 @@ class RedisLimits:
 
     async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
         """Count what was really used; see `Limits.settle`."""
+        if (settling := self.submit(taken, amounts)) is not None:
+            await settling
+
+    def submit(self, taken: Taken, amounts: Sequence[int]) -> asyncio.Future[Any] | None:
+        """Ask for what was really used to be counted; None: it is as it was. Errors: as `RedisConnection.run`.
+
+        Nobody need hear how it ends.
+        """
         changes = [
             part
             for charge, amount in zip(taken.charges, amounts, strict=True)
             if amount != charge.amount
             for part in (charge.meter.name, amount - charge.amount, pace_change(charge, amount))
         ]
-        if taken.slot is not None and changes:
-            await self._connection.run(_SETTLE, *self._ground(taken.number), taken.slot, *changes)
+        if taken.slot is None or not changes:
+            return None
+        settling = self._connection.submit(
+            _SETTLE, *self._ground(taken.number), taken.slot, *changes
+        )
+        settling.add_done_callback(heed)
+        return settling
 
     def _ground(self, number: int) -> tuple[int | str, ...]:
         now = "" if self._clock is None else to_us(self._clock.now())

@@ -1,16 +1,17 @@
 """The `Spend` port over Redis, and the operators' side of it: sums are texts, and the scripts add them digit by digit."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from worker.core.money import whole
 from worker.core.spend import KEPT, Cap, Counted, OverBudget, Pot, Reserved, counted, over
 from worker.errors import StoreUnavailable
 from worker.ports import Clock
 from worker.store.instants import to_us
-from worker.store.redis.connection import RedisConnection
+from worker.store.redis.connection import RedisConnection, heed
 from worker.store.redis.direct import direct
 from worker.store.redis.options import RedisOptions
 from worker.store.redis.scripts import Script, read
@@ -57,8 +58,14 @@ class RedisSpend:
 
     async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
         """Count what was really spent instead of what was reserved; None: what was reserved."""
+        await self.submit(reserved, amount)
+
+    def submit(self, reserved: Reserved, amount: Decimal | None) -> asyncio.Future[Any]:
+        """Ask for what was really spent to be counted. Errors: as `RedisConnection.run`."""
         spent = "" if amount is None else str(whole(amount))
-        await self._connection.run(_SETTLE, reserved.name, spent)
+        settling = self._connection.submit(_SETTLE, reserved.name, spent)
+        settling.add_done_callback(heed)  # who waits for it may have failed before
+        return settling
 
 
 class RedisSpendBook:

@@ -65,7 +65,13 @@ class RedisStore:
         self.rationing = RedisRationing(self.connection, clock=clock if trust_clock else None)
         self.limits = RedisLimits(self.connection, clock=clock if trust_clock else None)
         self.spend = RedisSpend(self.connection, clock=clock)
-        self.ledger = RedisLedger(self._procedures, listener=listener, cache=self.cache)
+        self.ledger = RedisLedger(
+            self._procedures,
+            listener=listener,
+            cache=self.cache,
+            limits=self.limits,
+            spend=self.spend,
+        )
         self._listening = Listening(
             options,
             self.connection.key("released"),

@@ -25,7 +25,8 @@ from tests.contract.world import (
     asked,
     make_job,
 )
-from worker.core.limits import Charge, Meter, Taken
+from worker.core.bill import Bill
+from worker.core.limits import Charge, Meter, Taken, Used
 from worker.core.model import DeadLetter, Ended, Job, Outcome, Park, Retry, Snooze, Terminal
 from worker.core.spend import Account, Cap, Per, Reserved
 from worker.store.embedded import EmbeddedStore
@@ -47,11 +48,22 @@ class Side:
         return value
 
     async def settle(self, which: float, used: int, cost: Decimal | None) -> None:
-        given = self.before[int(which * len(self.before))] if self.before else None
+        given = self._given(which)
         if isinstance(given, Taken):
             await self.store.limits.settle(given, (1, used))
         elif isinstance(given, Reserved):
             await self.store.spend.settle(given, cost)
+
+    def bill(self, which: float, used: int, cost: Decimal, *, fingerprint: str | None) -> Bill:
+        given = self._given(which)
+        return Bill(
+            used=(Used(given, (1, used)),) if isinstance(given, Taken) else (),
+            spent=((given, cost),) if isinstance(given, Reserved) else (),
+            fingerprint=fingerprint,
+        )
+
+    def _given(self, which: float) -> object:
+        return self.before[int(which * len(self.before))] if self.before else None
 
 
 Act: TypeAlias = Callable[[Side], Awaitable[object]]
@@ -107,14 +119,19 @@ def some_act(dice: Random, number: int) -> Act:
     ask = asked(job, ask=f"ask{number}")
     which, used = dice.random(), dice.randrange(90)
     cost = dice.choice([None, Decimal("0.01"), Decimal("0.3")])
+    fingerprint = dice.choice([None, job.fingerprint])
+
+    def bill(side: Side) -> Bill:
+        return side.bill(which, used, cost or Decimal(0), fingerprint=fingerprint)
+
     acts: dict[Act, int] = {
         lambda side: side.store.ledger.find(job, cached=claimed): 1,
         lambda side: side.store.ledger.begin(job, max_attempts=3): 3,
         lambda side: side.store.ledger.end(
-            job, outcome, settlement, work=ONE_CALL, claimed=claimed
+            job, outcome, settlement, work=ONE_CALL, claimed=claimed, bill=bill(side)
         ): 2,
         lambda side: side.store.ledger.park(
-            job, parked, BEGAN + SOON, work=ONE_CALL, why=why, claimed=claimed
+            job, parked, BEGAN + SOON, work=ONE_CALL, why=why, claimed=claimed, bill=bill(side)
         ): 1,
         lambda side: side.store.ledger.carried(job, heard, letter=letter): 1,
         lambda side: side.store.ledger.holds(job): 1,

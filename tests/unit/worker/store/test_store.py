@@ -38,7 +38,6 @@ from worker.store.embedded.owners import Owner, lock_path, locked, remove_if_dea
 from worker.store.embedded.rows import HISTORY_LINES
 from worker.store.embedded.sweeper import sweep
 from worker.store.embedded.transaction import Transaction
-from worker.store.embedded.written import Written
 
 QUICK = EmbeddedOptions(
     renew_every=timedelta(milliseconds=5),
@@ -408,7 +407,6 @@ async def test_to_look_for_called_off_calls_looks_not_at_every_call(tmp_path: Pa
         transaction = Transaction(
             books=books,
             jobs=books.page(Jobs),
-            written=books.page(Written),
             me="me",
             now=0,
             alive=lambda _, __: True,

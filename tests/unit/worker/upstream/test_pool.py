@@ -372,6 +372,41 @@ async def test_tokens_are_settled_by_what_the_answer_says() -> None:
     assert taken[0] > taken[1] > (0,)  # learned from the first answer
 
 
+class Shared(OwnLimits):
+    """Limits that a store counts, for all of its workers."""
+
+    def __init__(self) -> None:
+        super().__init__(HandClock())
+        self.settled: list[tuple[int, ...]] = []
+
+    async def take(self, charges: Sequence[Charge]) -> Taken | Full:
+        told = await super().take(charges)
+        return replace(told, own=False) if isinstance(told, Taken) else told
+
+    async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
+        self.settled.append(tuple(amounts))
+        await super().settle(taken, amounts)
+
+
+async def test_what_a_completed_call_used_of_shared_limits_is_left_to_its_record() -> None:
+    limits, a = Shared(), Upstream()
+    bench = Bench(a, specs=[{"tokens_per_minute": 100_000}], limits=limits)
+    attempted = await bench.attempt()
+    await asyncio.sleep(0)
+    assert [used.amounts for used in attempted.used] == [[100]]
+    assert limits.settled == []
+
+
+async def test_what_a_failed_call_used_is_settled_at_once_since_further_tries_may_follow() -> None:
+    limits, a = Shared(), Upstream()
+    bench = Bench(a, specs=[{"tokens_per_minute": 100_000}], limits=limits)
+    a.status = 400
+    attempted = await bench.attempt()
+    await asyncio.sleep(0)
+    assert attempted.used == ()
+    assert limits.settled == [(0,)]
+
+
 class Slow(OwnLimits):
     """Limits in a store that takes its time; it counts what it is asked."""
 
