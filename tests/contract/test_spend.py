@@ -219,3 +219,14 @@ async def test_what_is_long_past_leaves_nothing_behind(fleet: Fleet, worker: Wor
 async def test_a_reservation_without_a_cap_settles(worker: Worker, fleet: Fleet) -> None:
     await spend(worker, "1")
     assert fleet.spend_book().standing() == []
+
+
+async def test_who_settles_at_once_what_another_settles_counts_it_once(
+    fleet: Fleet, worker: Worker
+) -> None:
+    reserved = await reserve(worker, "0.6", cap("1"))
+    assert isinstance(reserved, Reserved)
+    await asyncio.gather(*(worker.spend.settle(reserved, Decimal("0.25")) for _ in range(2)))
+    assert sums(fleet.spend_book().standing()) == {
+        "day:2026-11-03::acme": (Decimal("0.25"), NOTHING)
+    }

@@ -137,6 +137,8 @@ class _Pots:
         if held is not None:
             self._released[name] = None
             return held
+        if name in self._released:
+            return None
         found: list[Any] = self._connection.execute(
             "DELETE FROM reservations WHERE name = ? RETURNING amount, pots", (name,)
         ).fetchall()
