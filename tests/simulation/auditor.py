@@ -15,7 +15,9 @@ from producer_sdk.wire import Status
 from tests.simulation.journal import Call, Submitted
 from tests.simulation.process import POLICY, TRIES
 from tests.simulation.upstream import OK, OVERLOADED, REFUSED, UNAUTHORIZED
+from tests.simulation.workers import PRICE
 from tests.simulation.world import World
+from worker.core.money import dollars, whole
 
 _TIED_CALLS = frozenset({REFUSED, UNAUTHORIZED, OVERLOADED})
 
@@ -36,6 +38,7 @@ class Broken(StrEnum):
     STRAY = "a reply reached somebody whom it does not concern"
     NO_ANSWER = "a completed reply is no answer of the upstream's"
     STUCK = "something waits for ever"
+    MISPAID = "what is counted as spent is not what the calls of the records cost"
     LEFT = "something is left behind"
     CRASHED = "a bug inside a process"
 
@@ -59,6 +62,7 @@ def audit(world: World, left: list[str]) -> list[Violation]:
         *crashes(world),
         *_records(world),
         *_calls(world),
+        *_money(world),
         *_replies(world),
     ]
 
@@ -128,6 +132,17 @@ def _calls(world: World) -> Iterator[Violation]:
                     f"{key[:12]}: call {one.number} of {one.process}, {two.number} of {two.process}"
                 )
                 yield Violation(Broken.TWO_CLAIMS, told, two.job_id)
+
+
+def _money(world: World) -> Iterator[Violation]:
+    """What a record says that its run has spent was counted with it, and no call was counted twice."""
+    connection = world.database.connection
+    recorded = sum(int(spent) for (spent,) in connection.execute("SELECT spent FROM jobs"))
+    counted = sum(int(spent) for (spent,) in connection.execute("SELECT spent FROM pots"))
+    most = len(world.journal.calls) * whole(PRICE)
+    if not recorded <= counted <= most:
+        told = " <= ".join(str(dollars(each)) for each in (recorded, counted, most))
+        yield Violation(Broken.MISPAID, told)
 
 
 def _replies(world: World) -> Iterator[Violation]:

@@ -5,8 +5,10 @@ from datetime import timedelta
 from typing import Final
 
 from worker.broker.delivery import BrokerDelivery
+from worker.calling import Claims
 from worker.core.bill import NO_BILL, Bill
 from worker.core.model import (
+    Attempted,
     Beginning,
     Decided,
     Follow,
@@ -24,10 +26,13 @@ from worker.core.model import (
 from worker.core.replies import reply
 from worker.pipeline import Line
 from worker.ports import Delivery
+from worker.spending import Purse
 from worker.store.embedded import beginning, claims, standing
 from worker.store.embedded.ledger import EmbeddedLedger
 from worker.store.embedded.rows import Claim, JobRow
+from worker.store.embedded.spend import _Pots
 from worker.store.embedded.transaction import Transaction
+from worker.unrecorded import Unrecorded
 
 # Ack before record.
 
@@ -192,3 +197,28 @@ async def fire_and_forget(self: BrokerDelivery, job: Job, after: timedelta) -> N
 def _forget(publishing: "asyncio.Future[None]") -> None:
     if not publishing.cancelled():
         publishing.exception()
+
+
+# A record without its bill.
+
+_record_attempt: Final = Line._record
+
+
+async def pay_afterwards(
+    self: Line, job: Job, tally: Tally, attempted: Attempted, *, purse: Purse, claims: Claims
+) -> Decided | Unrecorded | Follow:
+    held, purse.held = purse.held, []
+    decided = await _record_attempt(self, job, tally, attempted, purse=purse, claims=claims)
+    purse.held = held
+    self.spending.settle(purse.spent(attempted.work))
+    return decided
+
+
+# Money that counts as often as it is settled.
+
+
+def release_again(self: _Pots, name: str) -> tuple[int, str] | None:
+    found = self._connection.execute(
+        "SELECT amount, pots FROM reservations WHERE name = ?", (name,)
+    ).fetchone()
+    return None if found is None else (int(found[0]), found[1])

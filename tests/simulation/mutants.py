@@ -19,7 +19,7 @@ from worker.core.model import (
     Job,
 )
 from worker.pipeline import Line
-from worker.store.embedded import beginning, claims, entering, settling, standing
+from worker.store.embedded import beginning, claims, entering, settling, spend, standing
 from worker.store.embedded.ledger import EmbeddedLedger
 
 Patch = tuple[Any, str, Any]
@@ -117,6 +117,19 @@ MUTANTS: Final = {
             patches=((BrokerDelivery, "publish_parked", bugs.fire_and_forget),),
             harm=("dies", "cut", "broker"),
             breaks=frozenset({Broken.LOST}),
+        ),
+        Mutant(
+            name="a record without its bill",
+            patches=((Line, "_record", bugs.pay_afterwards),),
+            harm=("dies", "kill"),
+            breaks=frozenset({Broken.MISPAID}),
+        ),
+        Mutant(
+            name="money that counts as often as it is settled",
+            patches=((spend._Pots, "release", bugs.release_again),),
+            harm=("store",),
+            mood=Mood(),
+            breaks=frozenset({Broken.MISPAID}),
         ),
     )
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from tests.simulation.journal import Call
 from worker.core.kinds import Kind
-from worker.core.model import Completed, Failed, Job, Outcome
+from worker.core.model import Completed, Failed, Job, Outcome, Usage
 from worker.ports import Clock
 from worker.upstream.bearing import Bearing
 from worker.upstream.endpoint import Endpoint, Heard, nobody
@@ -29,6 +29,7 @@ REFUSED: Final = 429
 UNAUTHORIZED: Final = 401
 OVERLOADED: Final = 529
 _HANGS: Final = 0
+_USAGE: Final = Usage(prompt_tokens=1, completion_tokens=1)
 _RECHECK: Final = timedelta(seconds=15)
 # Crash points inside a call, and how much of its time passes after each.
 _POINTS: Final = (("sent", 0.6), ("headers", 0.0), ("body", 0.4))
@@ -160,7 +161,7 @@ class SimulatedEndpoint(Endpoint):
             call.body = json.dumps(
                 {"tenant": call.tenant, "content": call.content, "call": call.number}
             ).encode()
-            return Completed(body=call.body, endpoint=name)
+            return Completed(body=call.body, endpoint=name, usage=_USAGE)
         waits = (None, None, timedelta(seconds=1), timedelta(seconds=4))
         chance = self._process.world.chance.random()
         retry_after = waits[int(chance * len(waits))] if call.status in {REFUSED, 500} else None

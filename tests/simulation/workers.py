@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from producer_sdk.wire import Lane, request_key
 from tests.simulation.links import Link
@@ -26,22 +27,37 @@ from worker.broker.intake import TierIntake
 from worker.broker.publisher import Publisher
 from worker.broker.trouble import Troubles
 from worker.calloff import call_off
+from worker.core.budgets import Budget, OnExceeded
 from worker.core.events import (
     TierPaused,
 )
 from worker.core.quick import TryPolicy
+from worker.core.spend import Per
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
 from worker.lanes import Gate, Lanes
 from worker.lanes import Lane as WorkerLane
 from worker.outage import Outage
-from worker.patience import PatientLedger, PatientRationing, WatchedOrders
+from worker.patience import PatientLedger, PatientRationing, PatientSpend, WatchedOrders
 from worker.pipeline import Line
 from worker.slots import LaneSlots
+from worker.spending import Spending
 from worker.upstream.client import UpstreamClient
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+
+# Of a call, whatever came of it, and the most that one costs: so that what is spent can be told by counting calls.
+PRICE: Final = Decimal(1)
+_BUDGET: Final = Budget(
+    name="everybody",
+    tenant=None,
+    tier=None,
+    per=Per.MONTH,
+    usd=Decimal(10**6),
+    on_exceeded=OnExceeded.WAIT,
+)
 
 
 class _Ordered(PatientLedger):
@@ -75,6 +91,14 @@ class WorkerProcess(Process):
             clock=clock,
             chance=chance,
             listener=self,
+            price=lambda **_: PRICE,
+        )
+        self.spending = Spending(
+            [_BUDGET],
+            spend=PatientSpend(self.store.spend, self.outage),
+            estimate=lambda _: PRICE,
+            clock=clock,
+            chance=chance,
         )
         self.line = Line(
             ledger=self.ledger,
@@ -89,6 +113,7 @@ class WorkerProcess(Process):
             pause=self._pause,
             chance=chance,
             outage=self.outage,
+            spending=self.spending,
         )
         self.crew = Crew(handle=self.line.handle, set_aside=self.line.set_aside, listener=self)
         self.intakes: dict[str, TierIntake] = {}
@@ -160,6 +185,7 @@ class WorkerProcess(Process):
         for task in self.background:
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
+        await self.spending.aclose()
         for link in self.links:
             await link.close()
         await self.store.close()
