@@ -505,7 +505,7 @@ class Line(Waiting):
                     job, settlement, work=work, why=why, claimed=True, bill=bill
                 )
             return await self._end(job, outcome, settlement, work=work, claimed=True, bill=bill)
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError) as error:
             # Perhaps it is recorded all the same, and the money settled with it: then that counts once.
             self.spending.settle(bill.spent)
             if not isinstance(error, StoreUnavailable):

@@ -11,6 +11,8 @@ import pytest
 from producer_sdk.wire import Dedupe
 from stack.occupancy import wait_until
 from tests.contract.redis_fleet import RedisFleet, options_of
+from tests.contract.test_bills import SPENT, bill
+from tests.contract.test_spend import sums
 from tests.contract.world import (
     ANSWER,
     BEGAN,
@@ -263,6 +265,44 @@ async def test_a_server_without_memory_still_records_what_others_may_share(
         assert as_ended(ended).written
     follower = make_job("k2", dedupe=Dedupe.INFLIGHT)
     assert isinstance(await begin(store, follower), Answered)
+
+
+async def test_a_server_without_memory_still_settles_the_money_of_what_it_records(
+    fleet: RedisFleet, redis_room: RedisRoom
+) -> None:
+    store, job = await fleet.join(), make_job("k1", dedupe=Dedupe.CACHE)
+    await begin(store, job)
+    to_settle = await bill(store, fingerprint=job.fingerprint)
+    async with stores.without_memory(redis_room.redis):
+        told = await store.ledger.end(
+            job, ANSWER, DONE, work=ONE_CALL, claimed=True, bill=to_settle
+        )
+        assert as_ended(told).written
+    assert await store.cache.get(job.fingerprint) is None
+    assert sums(fleet.spend_book().standing()) == SPENT
+
+
+async def test_an_end_whose_money_was_not_settled_is_repeated_and_told_as_written(
+    fleet: RedisFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, job = await fleet.join(), make_job()
+    await begin(store, job)
+    to_settle = await bill(store, fingerprint=None)
+
+    def refused(*_: object) -> asyncio.Future[object]:
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        answer.set_exception(StoreUnavailable("refused"))
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.spend, "submit", refused)
+        with pytest.raises(StoreUnavailable, match="refused"):
+            await store.ledger.end(job, ANSWER, DONE, work=ONE_CALL, claimed=True, bill=to_settle)
+    told = await store.ledger.end(
+        job, ANSWER, DONE, work=ONE_CALL, claimed=True, bill=to_settle.again()
+    )
+    assert as_ended(told).written
+    assert sums(fleet.spend_book().standing()) == SPENT
 
 
 async def test_a_server_without_memory_is_swept_of_open_jobs_too(
