@@ -15,12 +15,12 @@ import apsw
 
 from worker.core.model import HistoryEntry, Job, State, Submission
 from worker.store.embedded import rows
-from worker.store.embedded.rows import HISTORY_LINES, Answer, Claim, JobRow, Line
+from worker.store.embedded.rows import HISTORY_LINES, LISTED, Answer, Claim, JobRow, Line
 from worker.store.instants import to_us
 
 # More jobs than these are called off at a time only by somebody who clears up; then each is looked for by itself.
 _FEW_CALLED_OFF: Final = 32
-_CLAIMS: Final = "SELECT key, owner, job_id, run, followed FROM claims"
+_CLAIMS: Final = "SELECT key, owner, job_id, run, followed FROM"
 _LINES: Final = (
     "SELECT job, line, at, run, generation, attempt, what, kind, status, endpoint, calls,"
     " upstream_ms FROM history"
@@ -231,7 +231,9 @@ class Jobs:
             return self._by_job[job_id]
         except KeyError:
             self.write()
-            found = self._connection.execute(f"{_CLAIMS} WHERE job_id = ?", (job_id,)).fetchone()
+            found = self._connection.execute(
+                f"{_CLAIMS} claims WHERE job_id = ?", (job_id,)
+            ).fetchone()
             claim = None if found is None else Claim._make(found)
             self._know(claim)
             self._by_job[job_id] = claim
@@ -244,7 +246,7 @@ class Jobs:
             of_key = self._by_key[key]
         except KeyError:
             self.write()
-            found = self._connection.execute(f"{_CLAIMS} WHERE key = ?", (key,)).fetchone()
+            found = self._connection.execute(f"{_CLAIMS} claims WHERE key = ?", (key,)).fetchone()
             of_key = None if found is None else Claim._make(found)
             self._know(of_key)
             self._by_key[key] = of_key
@@ -383,7 +385,7 @@ class Jobs:
             return
         self._by_job |= dict.fromkeys(job_ids)
         for found in self._connection.execute(
-            f"{_CLAIMS} WHERE job_id IN (SELECT value FROM json_each(?))",  # noqa: S608  # a constant
+            f"{_CLAIMS} {LISTED} claims ON job_id = listed",
             (json.dumps(list(job_ids)),),
         ):
             self._know(Claim._make(found))
@@ -393,7 +395,7 @@ class Jobs:
             return
         self._by_key |= dict.fromkeys(keys)
         for found in self._connection.execute(
-            f"{_CLAIMS} WHERE key IN (SELECT value FROM json_each(?))",  # noqa: S608  # a constant
+            f"{_CLAIMS} {LISTED} claims ON key = listed",
             (json.dumps(list(keys)),),
         ):
             self._know(Claim._make(found))
@@ -403,7 +405,7 @@ class Jobs:
             return
         self._answers |= dict.fromkeys(keys)
         for key, *answer in self._connection.execute(
-            "SELECT key, job_id, run, ended_at FROM answers WHERE key IN (SELECT value FROM json_each(?))",
+            f"SELECT key, job_id, run, ended_at FROM {LISTED} answers ON key = listed",  # noqa: S608  # a constant
             (json.dumps(list(keys)),),
         ):
             self._answers[key] = Answer._make(answer)
@@ -428,8 +430,8 @@ class Jobs:
         for number, submission in pairs:
             self._heard.setdefault(number, {})[submission] = False
         for number, name, reply_to, heard in self._connection.execute(
-            "SELECT job, id, reply_to, heard FROM submissions WHERE job IN (SELECT value FROM json_each(?1))"
-            " AND (heard = 0 OR id IN (SELECT value FROM json_each(?2)))",
+            f"SELECT job, id, reply_to, heard FROM {LISTED} submissions ON job = listed"  # noqa: S608  # a constant
+            " WHERE (heard = 0 OR id IN (SELECT value FROM json_each(?2)))",
             (json.dumps(list(numbers)), json.dumps([name for _, name in pairs])),
         ):
             if heard:

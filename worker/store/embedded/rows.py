@@ -15,8 +15,11 @@ HISTORY_LINES: Final = 200
 _LOADED: Final = (
     "SELECT number, id, content_hash, state, run, generation, carrier, received_at, submitted_at,"
     " begun_at, attempts, calls, refusals, snoozes, upstream, spent, unpriced, outcome, ended_at,"
-    " letter_due, park_kind, park_after, park_until, park_carried FROM jobs"
+    " letter_due, park_kind, park_after, park_until, park_carried FROM"
 )
+# What stands in a JSON list, each once. To go through it and look up each takes half as long as `IN (SELECT ...)`, for
+# which SQLite makes and sorts a table first.
+LISTED: Final = "(SELECT value AS listed FROM json_each(?1)) CROSS JOIN"
 _STATES: Final = {state.value: state for state in State}
 
 
@@ -97,14 +100,14 @@ class Line(NamedTuple):
 
 def load(connection: apsw.Connection, job_id: str) -> JobRow | None:
     """Give a job's row."""
-    found = connection.execute(f"{_LOADED} WHERE id = ?", (job_id,)).fetchone()  # a constant
+    found = connection.execute(f"{_LOADED} jobs WHERE id = ?", (job_id,)).fetchone()
     return None if found is None else _row(found)
 
 
 def load_all(connection: apsw.Connection, job_ids: str) -> list[JobRow]:
-    """Give the rows of these jobs, as far as there are any. `job_ids` is a JSON list."""
+    """Give the rows of these jobs, as far as there are any. `job_ids` is a JSON list that names each once."""
     found = connection.execute(
-        f"{_LOADED} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608  # a constant
+        f"{_LOADED} {LISTED} jobs ON id = listed",
         (job_ids,),
     )
     return [_row(each) for each in found]
