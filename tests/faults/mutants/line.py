@@ -11,6 +11,7 @@ from tests.faults.mutants.plant import plant
 from worker import crew, pipeline
 from worker.broker.delivery import BrokerDelivery
 from worker.calling import Claims
+from worker.core.bill import NO_BILL, Bill
 from worker.core.events import Step
 from worker.core.model import (
     Completed,
@@ -63,6 +64,7 @@ def replies_before_it_records() -> None:
         *,
         work: Work = _NO_WORK,
         claimed: bool = False,
+        bill: Bill = NO_BILL,
     ) -> Decided | Follow:
         if isinstance(outcome, Completed) and job.submission.reply_to is not None:
             early = Record(
@@ -78,7 +80,7 @@ def replies_before_it_records() -> None:
             await _delivery.get().publish_reply(
                 reply(early, job.submission), job.submission.reply_to
             )
-        return await end(self, job, outcome, settlement, work=work, claimed=claimed)
+        return await end(self, job, outcome, settlement, work=work, claimed=claimed, bill=bill)
 
     plant(pipeline.Line, "handle", handle_known)
     plant(pipeline.Line, "_end", reply_and_end)
