@@ -18,6 +18,7 @@ from tests.integration.house import (
     open_worker,
     until,
 )
+from worker.broker.publisher import UNROUTABLE
 from worker.broker.topology import topology
 from worker.core.events import Step, StepReached, Trouble
 from worker.core.kinds import Kind
@@ -242,5 +243,5 @@ async def test_a_publish_that_is_cancelled_ends_at_once_and_harms_no_other(house
         for task in publishing[::2]:
             task.cancel()
         ended = await asyncio.gather(*publishing, return_exceptions=True)
-        assert ended[1::2] == [None] * 50
+        assert ended[1::2] == [UNROUTABLE] * 50
         assert all(isinstance(end, asyncio.CancelledError) for end in ended[::2])

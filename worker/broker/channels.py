@@ -1,8 +1,8 @@
 """Connections and channels of the AMQP library on which the frames of every job pass the library by.
 
 What every job needs is done here at once, on the socket's own callback: a delivery is handed over, a confirm noted, and
-a publish or an ack written, without a queue, a task or a future of the library's in between. All else is the library's:
-to connect, heartbeats, alarms, to open, consume, cancel, fetch and close.
+a publish or an ack written at the end of the loop's turn, without a queue, a task or a future of the library's in between.
+All else is the library's: to connect, heartbeats, alarms, to open, consume, cancel, fetch and close.
 """
 
 import asyncio
@@ -243,6 +243,7 @@ class DirectChannel(Channel):
             future.set_result(False)
 
     def _end(self) -> None:
+        self.connection.flush()  # what was written before the close comes before it
         self.ended = True
 
     def _on_closed(self, closing: "asyncio.Future[Any]") -> None:
@@ -266,6 +267,7 @@ class DirectConnection(Connection):
         self.blocked = False
         self._unblocked = asyncio.Event()
         self._unblocked.set()
+        self._unwritten: list[bytes] = []
         self._transport = _Transport(self.takers)
         super().__init__(
             url,
@@ -286,7 +288,9 @@ class DirectConnection(Connection):
             self._transport.socket.abort()
 
     def write(self, data: bytes) -> None:
-        """Write whole frames, at the latest when this turn of the event loop ends.
+        """Write whole frames when this turn of the event loop ends, together with all others of the turn.
+
+        Else each would be a system call, and as often the broker would be woken.
 
         Raises:
             ConnectionResetError: the socket is closed; nothing was written.
@@ -294,7 +298,16 @@ class DirectConnection(Connection):
         socket = self._transport.socket
         if socket is None or socket.is_closing():
             raise ConnectionResetError("the connection is closed")
-        socket.write(data)
+        if not self._unwritten:
+            self.loop.call_soon(self.flush)
+        self._unwritten.append(data)
+
+    def flush(self) -> None:
+        """Write now what waits for the end of the turn; on a socket that is closed by now it is lost."""
+        written, self._unwritten = self._unwritten, []
+        socket = self._transport.socket
+        if written and socket is not None and not socket.is_closing():
+            socket.writelines(written)
 
     async def open_channel(self, *, confirms: bool) -> DirectChannel:
         """Open a channel, with a number that is free.

@@ -1,7 +1,7 @@
 """What passes the AMQP library by, and what of the library it counts on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 import pamqp.frame
@@ -34,13 +34,15 @@ class Socket:
 
     def __init__(self) -> None:
         self.written = b""
+        self.writes = 0
         self.closing = False
 
     def is_closing(self) -> bool:
         return self.closing
 
-    def write(self, data: bytes) -> None:
-        self.written += data
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        self.writes += 1
+        self.written += b"".join(pieces)
 
 
 class Wire:
@@ -66,7 +68,8 @@ class Wire:
         return taken
 
     def written(self) -> list[Any]:
-        """Give what was written to the socket."""
+        """Give what was written to the socket, with what this turn still has to write."""
+        self.connection.flush()
         raw, frames = self.socket.written, []
         while raw:
             used, number, frame = pamqp.frame.unmarshal(raw)
@@ -101,7 +104,7 @@ async def wire(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wire]:
     await asyncio.sleep(0)
 
 
-async def test_a_publish_is_written_at_once_and_stored_when_the_broker_says_so(wire: Wire) -> None:
+async def test_a_publish_is_written_and_stored_when_the_broker_says_so(wire: Wire) -> None:
     one, two = wire.publish("one"), wire.publish("two")
     method, header, body, again, *_ = wire.written()
     assert (method.exchange, method.routing_key, method.mandatory) == ("e", "one", True)
@@ -236,10 +239,49 @@ async def test_on_a_socket_that_is_closed_nothing_is_written_nor_counted(wire: W
     assert await stored
 
 
-async def test_an_ack_is_written_at_once(wire: Wire) -> None:
+async def test_an_ack_is_of_one_delivery(wire: Wire) -> None:
     wire.channel.ack(7)
     (ack,) = wire.written()
     assert (ack.delivery_tag, ack.multiple) == (7, False)
+
+
+async def test_what_one_turn_writes_goes_out_together_when_it_ends(wire: Wire) -> None:
+    for _ in range(2):
+        before = wire.socket.writes
+        wire.publish()
+        wire.channel.ack(1)
+        wire.publish()
+        assert wire.socket.writes == before
+        await asyncio.sleep(0)
+        assert wire.socket.writes == before + 1
+    await asyncio.sleep(0)
+    assert wire.socket.writes == 2
+    assert len(wire.written()) == 2 * (3 + 1 + 3)
+
+
+async def test_what_was_written_before_a_close_is_read_goes_out_before_the_library_answers(
+    wire: Wire,
+) -> None:
+    wire.channel.ack(1)
+    wire.comes(Channel.Close(406, "PRECONDITION_FAILED", 0, 0))
+    assert wire.socket.writes == 1
+
+
+async def test_what_was_written_before_the_library_closes_goes_out_before_that(wire: Wire) -> None:
+    wire.channel.ack(1)
+    close = ChannelFrame.marshall(channel_number=NUMBER, frames=[Channel.Close(200, "", 0, 0)])
+    wire.channel.write_queue.put_nowait(close)
+    assert wire.socket.writes == 1
+
+
+async def test_what_waits_for_the_end_of_a_turn_is_lost_with_the_socket(wire: Wire) -> None:
+    stored = wire.publish()
+    wire.socket.closing = True
+    await asyncio.sleep(0)
+    assert wire.socket.writes == 0
+    wire.channel._close_locally()
+    with pytest.raises(ConnectionResetError):
+        await stored
 
 
 def content(tag: int, *bodies: bytes, **properties: object) -> list[FrameTypes]:
