@@ -58,7 +58,7 @@ class Publisher:
         self._troubles = troubles
         self._timeout_s = timeout.total_seconds()
         self._channels: dict[str, DirectChannel] = {}
-        self._opening = asyncio.Lock()
+        self._opening: dict[str, asyncio.Event] = {}
 
     async def publish(
         self,
@@ -164,15 +164,23 @@ class Publisher:
 
         While one does, publishing would only pile up copies that are all stored in the end.
         """
-        channel = self._channels.get(exchange)
-        if channel is None or channel.ended:
-            async with self._opening:
-                channel = self._channels.get(exchange)
-                if channel is None or channel.ended:
-                    channel = await self._link.channel(confirms=True)
-                    self._channels[exchange] = channel
+        while (channel := self._channels.get(exchange)) is None or channel.ended:
+            if (opening := self._opening.get(exchange)) is None:
+                await self._open(exchange)
+            else:
+                # All go on in one turn, and not one after the other: after a loss every job in flight may wait here.
+                await opening.wait()
         await channel.connection.ready()
         return channel
+
+    async def _open(self, exchange: str) -> None:
+        """Open the exchange's channel. Where that fails, each who waited for it tries again in turn."""
+        opening = self._opening[exchange] = asyncio.Event()
+        try:
+            self._channels[exchange] = await self._link.channel(confirms=True)
+        finally:
+            del self._opening[exchange]
+            opening.set()
 
 
 class _Once:
