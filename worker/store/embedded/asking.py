@@ -100,7 +100,7 @@ def _find(transaction: Transaction, asked: Asked) -> tuple[JobRow, Job] | None:
     if row is None:
         return None
     facts = _Facts._make(
-        transaction.connection.execute(
+        transaction.reading.execute(
             "SELECT tenant, key, tier, lane, path, model, priority, deadline FROM jobs WHERE number = ?",
             (row.number,),
         ).get

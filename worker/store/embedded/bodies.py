@@ -16,7 +16,7 @@ def keep(transaction: Transaction, number: int, completed: Completed) -> None:
 
 def kept(transaction: Transaction, number: int, job_id: str) -> bytes | None:
     """Give a job's response body; None when it has expired, or is not what was stored."""
-    found = transaction.connection.execute(
+    found = transaction.reading.execute(
         "SELECT sha256, body FROM bodies WHERE job = ? AND expires_at > ?",
         (number, transaction.now),
     ).fetchone()

@@ -89,6 +89,11 @@ class Books:
             page.forget()
         return self._raw
 
+    def reading(self) -> apsw.Connection:
+        """Give the connection, with all written, to read by it alone: what is known stays."""
+        self.write()
+        return self._raw
+
     @property
     def aside(self) -> apsw.Connection:
         """Give the connection as it is: for tables of which there is no page."""

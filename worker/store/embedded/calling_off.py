@@ -32,7 +32,7 @@ def mine(transaction: Transaction) -> frozenset[str]:
     """
     return frozenset(
         job_id
-        for (job_id,) in transaction.connection.execute(
+        for (job_id,) in transaction.reading.execute(
             # CROSS keeps the order: few jobs are called off, and each call in flight has a claim.
             "SELECT c.job_id FROM called_off o CROSS JOIN claims c ON c.job_id = o.job_id"
             " WHERE c.owner = ? AND c.followed = 0",

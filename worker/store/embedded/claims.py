@@ -28,7 +28,7 @@ def in_the_way(transaction: Transaction, job: Job) -> Claim | None:
 
 def lives(transaction: Transaction, claim: Claim) -> bool:
     """Tell whether the claim's owner lives; this process does."""
-    return claim.owner == transaction.me or transaction.alive(transaction.connection, claim.owner)
+    return claim.owner == transaction.me or transaction.alive(transaction.reading, claim.owner)
 
 
 def take_over(transaction: Transaction, claim: Claim) -> None:

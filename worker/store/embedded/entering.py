@@ -52,7 +52,7 @@ def _is_abandoned(transaction: Transaction, row: JobRow) -> bool:
     Whatever waited for it would have come back, and ended it, soon after its deadline. A replay's message
     cannot be stood in for: a first delivery is of run 1.
     """
-    overdue = transaction.connection.execute(
+    overdue = transaction.reading.execute(
         "SELECT 1 FROM jobs WHERE number = ? AND deadline < ?",
         (row.number, transaction.now - span_us(_LONGEST_AWAY)),
     ).fetchone()

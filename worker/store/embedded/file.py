@@ -98,7 +98,9 @@ class EmbeddedFile:
         self, act: Callable[[apsw.Connection], T], *, writes: bool = True
     ) -> asyncio.Future[T]:
         """Queue an operation on the tables themselves; see `join`."""
-        return self.join(lambda books: act(books.straight()), writes=writes)
+        if writes:
+            return self.join(lambda books: act(books.straight()))
+        return self.join(lambda books: act(books.reading()), writes=False)
 
     async def run(self, act: Callable[[apsw.Connection], T], *, writes: bool = True) -> T:
         """Give the operation's value after its commit.

@@ -219,7 +219,7 @@ class EmbeddedLedger:
 
     async def _held(self, keys: Collection[str]) -> frozenset[str]:
         def held(transaction: Transaction) -> frozenset[str]:
-            found = transaction.connection.execute(
+            found = transaction.reading.execute(
                 "SELECT key, owner, job_id, run, followed FROM claims"
                 " WHERE key IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(keys)),),

@@ -33,3 +33,8 @@ class Transaction:
     def connection(self) -> apsw.Connection:
         """The tables themselves: the way of what is seldom done; see `Books.straight`."""
         return self.books.straight()
+
+    @property
+    def reading(self) -> apsw.Connection:
+        """The tables themselves, to read alone; see `Books.reading`."""
+        return self.books.reading()

@@ -219,6 +219,9 @@ async def test_what_is_known_of_a_job_is_not_read_again(twins: list[EmbeddedFlee
         )
 
     await store._file.join(listen)
+    assert await store.ledger.called_off() == frozenset()  # asked several times a second
+    assert await store.ledger.result(asked(job, ask="a")) is not None
+    asked_of_sqlite.clear()
     ended = await store.ledger.end(job, ANSWER, DONE, work=ONE_CALL, claimed=True)
     assert isinstance(ended, Ended)
     await store.ledger.carried(job, ended.hear, letter=False)
