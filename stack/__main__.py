@@ -2,8 +2,8 @@
 
 import sys
 
+from stack import interrupts
 from stack.commands import find, run, usage
-from stack.interrupts import heed
 
 
 def main() -> int:
@@ -12,8 +12,11 @@ def main() -> int:
     if command is None:
         print(usage(), file=sys.stderr)
         return 2
-    heed()
-    return run(command, sys.argv[2:])
+    interrupts.heed()
+    try:
+        return run(command, sys.argv[2:])
+    finally:
+        interrupts.done()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,12 @@ def heed() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
+def done() -> None:
+    """From now on ignore both: nothing is left to end, and while Python ends one would only take the exit status away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 @contextmanager
 def put_off() -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C wait until the block has ended, and then raise it once; gives what tells whether one waits.

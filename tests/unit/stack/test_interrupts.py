@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack.interrupts import heed, put_off
+from stack.interrupts import done, heed, put_off
 
 _RUN = """
 import signal, sys
@@ -101,3 +101,10 @@ def test_a_command_that_is_run_gets_a_sigterm_as_ctrl_c_and_is_waited_for() -> N
         process.terminate()
         told, _ = process.communicate(timeout=30)
     assert (process.returncode, told) == (130, "cleaned up\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_done_is_not_interrupted_any_more(number: signal.Signals) -> None:
+    heed()
+    done()
+    os.kill(os.getpid(), number)
