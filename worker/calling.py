@@ -132,11 +132,11 @@ class _Watch:
         clock: Clock,
         last: float,
     ) -> None:
-        task = asyncio.current_task()
+        self._loop = called_off.get_loop()
+        task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101  # a coroutine always runs in a task
         self._task = task
         self._cancelled_before = task.cancelling()
-        self._loop = task.get_loop()
         self._called_off = called_off
         self._wanted_s = wanted_s
         self._clock = clock

@@ -28,9 +28,10 @@ class OwnCalls:
 
     def begin(self, job: Job) -> OwnCall:
         """Note that the current task calls for the job."""
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101  # a coroutine always runs in a task
-        called_off: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        called_off: asyncio.Future[None] = loop.create_future()
         call = self._calls[job.id] = OwnCall(task, job, called_off)
         return call
 
