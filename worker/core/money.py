@@ -5,6 +5,7 @@ adds them digit by digit. So there is no largest sum, and no sum is inexact.
 """
 
 from decimal import ROUND_CEILING, Context, Decimal
+from functools import lru_cache
 from typing import Final
 
 # A price has at most 12 decimals per million tokens, so that a cost has at most 18: 6 are to spare.
@@ -18,6 +19,12 @@ def whole(usd: Decimal) -> int:
     """Give an amount of US dollars, zero or more, in units of 1e-24; what is finer than a unit counts as one more."""
     if not usd.is_finite() or usd < 0:
         raise ValueError("an amount of money is a finite number, zero or more")
+    return _units(usd)
+
+
+# The same few caps, and a call's estimate and cost, are asked for several times.
+@lru_cache(maxsize=1024)
+def _units(usd: Decimal) -> int:
     return int(_WIDE.scaleb(usd, _DECIMALS).to_integral_value(rounding=ROUND_CEILING))
 
 

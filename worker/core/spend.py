@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final, Self
 
 from worker.core.money import dollars, whole
@@ -146,16 +145,12 @@ def over(
             account=cap.account,
             per=cap.per,
             until=None if amount > cap.usd else period(cap.per, now)[1],
-            spent=spent + wanted > _whole_cap(cap.usd),
+            spent=spent + wanted > whole(cap.usd),
         )
         for cap, (spent, reserved) in zip(caps, taken, strict=True)
-        if spent + reserved + wanted > _whole_cap(cap.usd)
+        if spent + reserved + wanted > whole(cap.usd)
     ]
     return OverBudget(over=tuple(full)) if full else None
-
-
-# The same few caps hold every job.
-_whole_cap = lru_cache(maxsize=1024)(whole)
 
 
 def counted(key: str, spent: int, reserved: int) -> Counted:
