@@ -17,6 +17,7 @@
 | `crew` | the tasks that carry deliveries, owned by the worker |
 | `calling` | one attempt under its time limits |
 | `spending` | the money of a job's calls: reserved before each, settled after it |
+| `counting` | permits, money and the claim one after the other, where the store cannot count them together |
 | `lanes`, `slots` | the lanes as they stand now; how many jobs of one may be at what at once |
 | `asking` | answers what tenants and operators ask about jobs |
 | `outage`, `unrecorded`, `ownlimits` | whether the store answers; what is done without it, where that is chosen |

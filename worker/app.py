@@ -31,6 +31,7 @@ from worker.calloff import call_off
 from worker.clock import SystemClock
 from worker.core.events import TierPaused
 from worker.core.lanes import Cause, LaneRules
+from worker.counting import OneByOne
 from worker.crew import Crew
 from worker.errors import CannotStart, StoreUnavailable
 from worker.keys import read_managed
@@ -226,6 +227,7 @@ async def _build(
         settings,
         store,
         outage,
+        one_by_one=_one_by_one(resources, store, limits, outage),
         upstream=upstream,
         clock=clock,
         listener=listener,
@@ -300,6 +302,7 @@ def _crew_and_line(
     store: Store,
     outage: Outage,
     *,
+    one_by_one: OneByOne,
     upstream: Upstream,
     clock: Clock,
     listener: Listener,
@@ -317,7 +320,7 @@ def _crew_and_line(
 
     late = LateRecords(ledger=PatientLedger(store.ledger, outage), spawn=spawn, listener=listener)
     line = Line(
-        ledger=PatientLedger(store.ledger, outage, another_way=calls_on),
+        ledger=PatientLedger(store.ledger, outage, another_way=calls_on, one_by_one=one_by_one),
         upstream=upstream,
         clock=clock,
         listener=listener,
@@ -343,6 +346,15 @@ def _spending(
     spending = parts.spending(settings, spend=PatientSpend(store.spend, outage), clock=clock)
     resources.push_async_callback(spending.aclose)
     return spending
+
+
+def _one_by_one(
+    resources: AsyncExitStack, store: Store, limits: PatientLimits, outage: Outage
+) -> OneByOne:
+    """Give what counts a job's terms where its ledger does not; what goes back does so before the store closes."""
+    one_by_one = OneByOne(limits=limits, spend=PatientSpend(store.spend, outage))
+    resources.push_async_callback(one_by_one.aclose)
+    return one_by_one
 
 
 def _limits(settings: Settings, store: Store, outage: Outage, clock: Clock) -> PatientLimits:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from worker.core.bill import NO_BILL, Bill
 from worker.core.lanes import Orders
@@ -31,6 +31,8 @@ from worker.core.model import (
 )
 from worker.core.rations import NoPermit, Permit
 from worker.core.spend import Cap, OverBudget, Reserved
+from worker.core.terms import Terms
+from worker.counting import OneByOne
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.ownlimits import OwnLimits
@@ -38,6 +40,10 @@ from worker.ports import LaneOrders, Ledger, Limits, Rationing, Spend
 
 T = TypeVar("T")
 Doing: TypeAlias = Coroutine[Any, Any, T]
+
+
+# What an operation that may write says when it has written nothing.
+_UNWRITTEN: Final = (Full, OverBudget)
 
 
 class _Patient:
@@ -60,7 +66,7 @@ class _Patient:
             raise
         finally:
             outage.under_way -= 1
-        if writes and not outage.answering:
+        if not outage.answering and writes and not isinstance(value, _UNWRITTEN):
             outage.worked()  # that a store can be read does not say that it can be written
         return value
 
@@ -165,21 +171,39 @@ class PatientLedger(_Patient):
     """A `Ledger` that keeps what a call has yielded until its store takes it.
 
     What comes before a call raises `StoreUnavailable` at once. So does the end of a call where the worker has
-    `another_way` to end it without the ledger.
+    `another_way` to end it without the ledger. Terms of a begin are counted `one_by_one` where the ledger does not.
     """
 
-    def __init__(self, ledger: Ledger, outage: Outage, *, another_way: bool = False) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        outage: Outage,
+        *,
+        another_way: bool = False,
+        one_by_one: OneByOne | None = None,
+    ) -> None:
         super().__init__(outage)
         self.ledger = ledger
         self._another_way = another_way
+        self._one_by_one = one_by_one
 
     def find(self, job: Job, *, cached: bool = False) -> Doing[Found | None]:
         """Tell what was decided, or what the cache keeps; see `Ledger.find`."""
         return self._prompt(self.ledger.find(job, cached=cached), writes=False)
 
-    def begin(self, job: Job, *, max_attempts: int) -> Doing[Beginning]:
+    @property
+    def counts_terms(self) -> bool:
+        """Tell whether `begin` counts terms; see `Ledger.counts_terms`."""
+        return self._one_by_one is not None or self.ledger.counts_terms
+
+    def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Doing[Beginning]:
         """Claim and count, or say why not; see `Ledger.begin`."""
-        return self._prompt(self.ledger.begin(job, max_attempts=max_attempts))
+        ledger = self.ledger
+        if terms is None or self._one_by_one is None or ledger.counts_terms:
+            return self._prompt(ledger.begin(job, max_attempts=max_attempts, terms=terms))
+        return self._prompt(
+            self._one_by_one.begin(terms, lambda: ledger.begin(job, max_attempts=max_attempts))
+        )
 
     def end(
         self,

@@ -1,6 +1,6 @@
 """The straight line that every delivery takes: read top to bottom, this is what Warren does with a job.
 
-    find (with the cache) -> join -> cancelled? -> flawed? -> cached? -> expired? -> open? -> permit -> seat -> money -> begin -> call -> settle -> record -> carry -> ack
+    find (with the cache) -> join -> cancelled? -> flawed? -> cached? -> expired? -> open? -> permit -> seat -> begin (with its limits and money) -> call -> settle -> record -> carry -> ack
 
 Order is the whole content of this module; the steps are decided in `core` and done behind `ports`. The laws
 that the order keeps:
@@ -37,10 +37,10 @@ from worker.core.bill import Bill
 from worker.core.budgets import NoMoney, Refuse, Wait
 from worker.core.events import Step
 from worker.core.kinds import Kind
+from worker.core.limits import Full
 from worker.core.model import (
     Answered,
     Attempted,
-    Beginning,
     CalledOff,
     Completed,
     Conflict,
@@ -51,6 +51,7 @@ from worker.core.model import (
     Follow,
     Job,
     Joined,
+    NotStarted,
     Retry,
     Snooze,
     Stale,
@@ -60,6 +61,8 @@ from worker.core.model import (
 from worker.core.rations import NoPermit, Permit
 from worker.core.retry import FOLLOWER_SNOOZE, RetryPolicy, settle, settle_uncalled, spread
 from worker.core.seats import NoSeat, Seat
+from worker.core.spend import OverBudget
+from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.owncalls import OwnCalls
@@ -359,22 +362,31 @@ class Line(Waiting):
             permit = await gate.permit()
             if isinstance(permit, NoPermit):
                 return permit
-            seat = await self.upstream.seat(job)
-            if isinstance(seat, NoSeat):
+            begun = await self._begin_at_a_seat(permit, delivery)
+            while isinstance(begun, Full):  # not there any more: at another one, or at none
+                begun = await self._begin_at_a_seat(permit, delivery)
+            if isinstance(begun, _NO_RIGHT):
                 await gate.give_back(permit)
-                return seat
-            try:
-                purse = await self.spending.reserve(job)
-                if isinstance(purse, Purse):
-                    begun = await self._begin_with(permit, seat, purse, delivery)
-            finally:
-                self.upstream.leave(seat)
-            if not isinstance(purse, Purse):
-                await gate.give_back(permit)
-                return purse
+                return begun
             return await self._begin_anew(delivery, begun) if isinstance(begun, _Begun) else begun
         finally:
             slots.leave()
+
+    async def _begin_at_a_seat(
+        self, permit: Permit, delivery: Delivery
+    ) -> "Decided | Unrecorded | Follow | NoSeat | Full | NoMoney | _Begun | Look":
+        """Choose an endpoint, and begin there."""
+        job = delivery.job
+        seat = self.upstream.propose(job) or await self.upstream.seat(job)
+        if isinstance(seat, NoSeat):
+            return seat
+        try:
+            purse = self.spending.purse(job)
+            if not isinstance(purse, Purse):
+                return purse
+            return await self._begin_with(permit, seat, purse, delivery)
+        finally:
+            self.upstream.leave(seat)
 
     async def _begin_anew(
         self, delivery: Delivery, begun: "_Begun"
@@ -402,15 +414,28 @@ class Line(Waiting):
 
     async def _begin_with(
         self, permit: Permit, seat: Seat, purse: Purse, delivery: Delivery
-    ) -> "Decided | Unrecorded | Follow | _Begun | Look":
-        """Claim, count, call and record with all that a call needs."""
-        job, gate = delivery.job, self.gates[delivery.job.queue_key]
+    ) -> "Decided | Unrecorded | Follow | Full | NoMoney | _Begun | Look":
+        """Claim, count, call and record with all that a call needs: what is due of it is counted with the claim."""
+        job, gate, due = delivery.job, self.gates[delivery.job.queue_key], purse.due()
+        terms = Terms(charges=seat.due, reservation=due) if seat.due or due is not None else None
         asked = self.clock.monotonic()
         try:
-            beginning = await self.ledger.begin(job, max_attempts=self.policy.max_attempts)
+            beginning = await self.ledger.begin(
+                job, max_attempts=self.policy.max_attempts, terms=terms
+            )
         except (StoreUnavailable, asyncio.CancelledError):
+            purse.hold(due)
             self.spending.give_back(purse)
             raise
+        if isinstance(beginning, Full):
+            self.upstream.refused(seat, beginning)
+            return beginning
+        if isinstance(beginning, OverBudget):
+            return self.spending.no_money(job, beginning)
+        if isinstance(beginning, Started):
+            purse.hold(due)
+            if seat.due:
+                seat.taken = beginning.taken
         fresh = self.clock.monotonic() - asked < _PERMIT_S
         if isinstance(beginning, Started) and permit.number is None and not fresh:
             # This process may have been suspended, and the job be another's by now.
@@ -431,7 +456,9 @@ class Line(Waiting):
             return await self._park_until(job, self._opens_at(job, self.clock.now()), begun=True)
         return await self._instead(job, beginning)
 
-    async def _instead(self, job: Job, beginning: Beginning) -> "Decided | Follow | Look":
+    async def _instead(
+        self, job: Job, beginning: Started | NotStarted
+    ) -> "Decided | Follow | Look":
         """Do what the ledger says instead of a start."""
         match beginning:
             case Answered(outcome=outcome):

@@ -38,6 +38,7 @@ from worker.core.model import (
 from worker.core.rations import NoPermit, Permit
 from worker.core.seats import NoSeat, Seat, Unready
 from worker.core.spend import Cap, Counted, OverBudget, Reserved
+from worker.core.terms import Terms
 
 MayCall: TypeAlias = Callable[[], Awaitable[bool]]
 
@@ -74,16 +75,24 @@ class Ledger(Protocol):
         """
         ...
 
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+    @property
+    def counts_terms(self) -> bool:
+        """Tell whether `begin` counts terms. Else it is to be asked without any."""
+        ...
+
+    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
         """Claim the job's call and count the attempt, or say why not.
 
-        In one transaction: everything that `find` tells, first. Then: a new submission of an open job gets
+        In one transaction: the `terms` of its call, as `Limits.take` and `Spend.reserve` count them and in this order. What
+        has no room, `Full` or `OverBudget`, is all that is said then. Everything that `find` tells, next. Then: a new submission of an open job gets
         its route noted (`Joined`); a replay reopens the job by compare-and-set of the run, all its submissions
         to hear again; a living claim of the key: `Follow`; an outcome of the same fingerprint that ended
         since this job was first received (for `dedupe=cache`: that is still kept): `Answered`; a copy that
         came back before a time that the ledger knows: `Early`; no attempts left: `Exhausted`; cancelled
         meanwhile: `CalledOff`; else `Started`, the claim fenced by this process, the attempt counted. Only
-        `Started` counts. A claim of a dead process, or one whose lease has run out, is taken over.
+        `Started` counts, and with it all of the terms: its `taken` and the reservation are to be settled, as those of
+        `Limits` and `Spend`. After an error, or where the caller was cancelled, the reservation may be counted all the same:
+        settle it. A claim of a dead process, or one whose lease has run out, is taken over.
         """
         ...
 
@@ -301,6 +310,18 @@ class Upstream(Protocol):
 
     def unready(self, job: Job) -> Unready | None:
         """Tell that no endpoint takes calls for the job now, as far as this process knows. Quick; asks nobody."""
+        ...
+
+    def propose(self, job: Job) -> Seat | NoSeat | None:
+        """Choose an endpoint for a job that is to begin, and leave the permits of its limits `due`, or tell how long to wait.
+
+        None: they are scarce, and nobody can tell without asking: as `seat` does. Who begins the job notes on the seat what was
+        `taken`, and else leaves it as any. Quick; asks nobody.
+        """
+        ...
+
+    def refused(self, seat: Seat, full: Full) -> None:
+        """Take note that the limits have no room for what is due for a seat, which is given up. Quick; asks nobody."""
         ...
 
     async def seat(self, job: Job) -> Seat | NoSeat:

@@ -19,6 +19,7 @@ from worker.core.budgets import Budget, NoMoney, budgets_of, no_money, unpriced
 from worker.core.model import Job, Work
 from worker.core.money import plus, times
 from worker.core.spend import Cap, OverBudget, Reserved
+from worker.core.terms import Reservation
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Spend
 
@@ -52,24 +53,35 @@ class Purse:
         except StoreUnavailable:
             return False
 
+    def due(self) -> Reservation | None:
+        """Give what is to be reserved for a call, to be `held` once it is or may be; None: nothing."""
+        if not self.caps:
+            return None
+        amount = max(self.estimate or _NOTHING, self.reckoned)
+        return Reservation(name=self.name(), caps=self.caps, amount=amount)
+
+    def hold(self, due: Reservation | None) -> None:
+        """Take note that it is reserved, or may be. Behind all others: what was spent goes to one that surely is."""
+        if due is not None:
+            self.held.append(due.reserved)
+
     async def open(self) -> OverBudget | None:
         """Reserve for a call; None: it is reserved.
 
         Raises:
             StoreUnavailable: nobody can tell now; settling gives back what was reserved all the same.
         """
-        if not self.caps:
+        due = self.due()
+        if due is None:
             return None
-        name, amount = self.name(), max(self.estimate or _NOTHING, self.reckoned)
         try:
-            found = await self.spend.reserve(name, self.caps, amount)
+            found = await self.spend.reserve(due.name, due.caps, due.amount)
         except (StoreUnavailable, asyncio.CancelledError):
-            # It may have been counted all the same. Behind all others: what was spent goes to one that surely is.
-            self.held.append(Reserved(name=name, amount=amount))
+            self.hold(due)  # it may have been counted all the same
             raise
         if isinstance(found, OverBudget):
             return found
-        self.held.append(found)
+        self.hold(due)
         return None
 
     def spent(self, work: Work) -> Spent:
@@ -159,11 +171,10 @@ class Spending:
         """Tell whether the job has a budget: then it is never called for while the store does not answer."""
         return bool(self._held_to(job.tenant, job.tier)[0])
 
-    async def reserve(self, job: Job) -> Purse | NoMoney:
-        """Reserve the cost of one call of the job, or tell what becomes of it without.
+    def purse(self, job: Job) -> Purse | NoMoney:
+        """Give the purse of a job that is to begin, or tell what becomes of it where its cost cannot be estimated.
 
-        Raises:
-            StoreUnavailable: nobody can tell now; nothing is to be called.
+        What is `due` for its first call is reserved when it begins.
         """
         budgets, caps = self._held_to(job.tenant, job.tier)
         if not budgets:
@@ -174,18 +185,14 @@ class Spending:
                 return refused
             estimate, known = self._reckon(job)
             reckoned = known or _NOTHING
-        purse = Purse(
+        return Purse(
             estimate=estimate, caps=caps, spend=self._spend, reckoned=reckoned, name=self._name
         )
-        try:
-            full = await purse.open()
-        except (StoreUnavailable, asyncio.CancelledError):
-            self.give_back(purse)
-            raise
-        if full is None:
-            return purse
+
+    def no_money(self, job: Job, full: OverBudget) -> NoMoney:
+        """Tell what becomes of a job whose budgets leave no room."""
         return no_money(
-            budgets,
+            self._held_to(job.tenant, job.tier)[0],
             full,
             tenant=job.tenant,
             now=self._clock.now(),

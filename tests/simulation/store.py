@@ -15,6 +15,7 @@ import apsw
 
 from tests.simulation.database import Database
 from worker.core.model import Beginning, Job
+from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
 from worker.store.embedded.books import Books
@@ -131,9 +132,9 @@ class _Ledger(EmbeddedLedger):
 
     _file: InlineFile
 
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
         self._file.certain_next = True
-        return await super().begin(job, max_attempts=max_attempts)
+        return await super().begin(job, max_attempts=max_attempts, terms=terms)
 
     async def holds(self, job: Job) -> bool:
         self._file.process.sure[job.id] = self._file.process.world.loop.steps

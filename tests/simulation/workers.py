@@ -38,7 +38,13 @@ from worker.errors import StoreUnavailable
 from worker.lanes import Gate, Lanes
 from worker.lanes import Lane as WorkerLane
 from worker.outage import Outage
-from worker.patience import PatientLedger, PatientRationing, PatientSpend, WatchedOrders
+from worker.patience import (
+    PatientLedger,
+    PatientLimits,
+    PatientRationing,
+    PatientSpend,
+    WatchedOrders,
+)
 from worker.pipeline import Line
 from worker.slots import LaneSlots
 from worker.spending import Spending
@@ -91,6 +97,7 @@ class WorkerProcess(Process):
             clock=clock,
             chance=chance,
             listener=self,
+            limits=PatientLimits(self.store.limits, self.outage),
             price=lambda **_: PRICE,
         )
         self.spending = Spending(

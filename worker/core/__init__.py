@@ -11,7 +11,7 @@
 | `limits`, `estimate` | whether an account's minute has room, and for how many tokens |
 | `concurrency` | how many calls an endpoint bears at once |
 | `circuit` | whether an endpoint is worth a call |
-| `seats` | nothing: the right to call an endpoint now, and what there is instead |
+| `seats`, `terms` | nothing: the right to call an endpoint now, and what there is instead; what a call needs when its job begins |
 | `bill` | nothing: what an attempt leaves to be settled with its record |
 | `budgets`, `spend`, `ceiling` | whether there is money for a call, and how much it may cost at most |
 | `costs`, `charges`, `money` | what a call has cost, also one that failed; how stores keep it |

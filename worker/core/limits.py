@@ -68,6 +68,9 @@ class Used:
     amounts: Sequence[int]
 
 
+NOTHING_TAKEN: Final = Taken()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Full:
     """No call may start before so much time has passed, for this meter's sake."""

@@ -9,8 +9,9 @@ from typing import TypeAlias
 from producer_sdk.wire import Dedupe, Lane, Source, Status
 from worker.core.ceiling import Ceiling
 from worker.core.kinds import Kind
-from worker.core.limits import Used
+from worker.core.limits import NOTHING_TAKEN, Full, Taken, Used
 from worker.core.money import plus
+from worker.core.spend import OverBudget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,10 +356,11 @@ Found: TypeAlias = Decided | CalledOff | Completed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The claim is ours and the attempt is counted: `attempt` is this one, from 1."""
+    """The claim is ours and the attempt is counted: `attempt` is this one, from 1. `taken` is what its terms charge."""
 
     attempt: int
     tally: Tally
+    taken: Taken = NOTHING_TAKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,7 +391,8 @@ class Exhausted:
     tally: Tally
 
 
-Beginning: TypeAlias = Started | Follow | Answered | Early | Exhausted | CalledOff | Decided
+NotStarted: TypeAlias = Follow | Answered | Early | Exhausted | CalledOff | Decided
+Beginning: TypeAlias = Started | NotStarted | Full | OverBudget
 
 # Asks, and what the ledger may say to one.
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from worker.core.kinds import Kind
+from worker.core.limits import NOTHING_TAKEN, Charge, Taken
 
 
 class Obstacle(StrEnum):
@@ -24,13 +25,20 @@ class Seat:
     """A place at an endpoint: it is chosen, and its limits have room for one call. Whoever gives it notes more on it.
 
     `model` is the one to answer with. `fallback`: it is another one than the job asks for, because
-    no endpoint takes calls for that one. `counted`: permits were taken for it, which grow old.
+    no endpoint takes calls for that one. `due` are the permits that are to be counted when the job begins, `taken` those that
+    are counted.
     """
 
     endpoint: str
     model: str
     fallback: bool = False
-    counted: bool = False
+    due: tuple[Charge, ...] = ()
+    taken: Taken = NOTHING_TAKEN
+
+    @property
+    def counted(self) -> bool:
+        """Tell whether permits were taken for it: they grow old."""
+        return bool(self.taken.charges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

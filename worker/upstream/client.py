@@ -20,6 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, stop_never
 from worker.core.costs import unpriced
 from worker.core.events import RetryDenied
 from worker.core.kinds import Kind
+from worker.core.limits import Full
 from worker.core.model import Attempted, Completed, Failed, Job, Outcome
 from worker.core.quick import TryPolicy, pause_before_next_try, verdict
 from worker.core.retrybudget import BudgetPolicy, RetryBudget
@@ -125,6 +126,15 @@ class UpstreamClient:
     def unready(self, job: Job) -> Unready | None:
         """Tell that no endpoint takes calls for the job now; None: one does."""
         return self.pools[job.tier].unready(job)
+
+    def propose(self, job: Job) -> Seat | NoSeat | None:
+        """Choose an endpoint, and leave the permits of its limits due; None: they are scarce, ask for a seat."""
+        return self.pools[job.tier].propose(job)
+
+    def refused(self, seat: Seat, full: Full) -> None:
+        """Give up a seat for whose due permits the limits have no room."""
+        if isinstance(seat, Place):
+            seat.post.refused(seat, full)
 
     def seat(self, job: Job) -> Coroutine[Any, Any, Seat | NoSeat]:
         """Choose an endpoint and take the permits of its limits for one call, or tell how long to wait."""

@@ -114,6 +114,15 @@ class Pool:
                 return False
         return False
 
+    def propose(self, job: Job) -> Place | NoSeat | None:
+        """Choose an endpoint, whose permits are due; None: they are scarce, and are to be taken first."""
+        groups, now = self._groups(job), self._clock.monotonic()
+        found = self._choose(groups, (), now)
+        if found is None:
+            return self._no_seat(groups)
+        group, post = found
+        return post.propose(job, model=group.model, fallback=group.fallback, now=now)
+
     async def take(self, job: Job, *, avoid: Collection[str] = ()) -> Place | NoSeat:
         """Choose an endpoint and take the permits of its limits; `avoid`: only if nothing else is left.
 

@@ -13,7 +13,7 @@ from worker.core.events import CircuitChanged, EndpointHeld, LimitSeen, SeatRefu
 from worker.core.hints import NOTHING_TOLD, limits_told
 from worker.core.kinds import RULES, Cure, Kind
 from worker.core.latency import Observed
-from worker.core.limits import Full, Taken, Used
+from worker.core.limits import NOTHING_TAKEN, Charge, Full, Used
 from worker.core.model import Completed, Failed, Job, Outcome
 from worker.core.routing import Policy
 from worker.core.seats import Obstacle, Seat
@@ -24,7 +24,7 @@ from worker.upstream.standing import Start
 
 # Who waits for one of an endpoint's calls to end looks again after so long.
 _BUSY_S: Final = 0.1
-_UNCOUNTED: Final = Taken()
+_NOTHING_DUE: Final[tuple[Charge, ...]] = ()
 # See `core.circuit`: a name for it is cheaper than a look at the enum.
 _CLOSED: Final = State.CLOSED
 
@@ -39,7 +39,6 @@ class Place(Seat):
 
     post: "Post"
     start: Start
-    taken: Taken
     asked: Extent | None
     given_up: bool = False
     began: float = 0.0
@@ -115,6 +114,34 @@ class Post:
             taking=self.takes(now),
         )
 
+    def propose(self, job: Job, *, model: str, fallback: bool, now: float) -> Place | None:
+        """Give a place now, which `takes` allowed, whose permits are due; None: they are scarce, and are to be asked for first.
+
+        What others must see (the call in flight, the probe) is noted.
+        """
+        quota, asked, due = self._quota, None, _NOTHING_DUE
+        if quota.known:
+            if quota.is_scarce(now):
+                return None
+            asked = quota.extent(job.body)
+            due = quota.charges(model, asked)
+        return Place(
+            endpoint=self.name,
+            model=model,
+            fallback=fallback,
+            due=due,
+            post=self,
+            start=self._started(job.id, now),
+            asked=asked,
+        )
+
+    def refused(self, place: Place, full: Full) -> None:
+        """Give up a place for whose due permits the limits have no room."""
+        place.given_up = True
+        self._unseated(place.start)
+        self._quota.refused(full, now=self._clock.monotonic())
+        self._tell_full(full)
+
     async def sit(self, job: Job, *, model: str, fallback: bool, now: float) -> Place | None:
         """Take a place now, which `takes` allowed, for a call with this model; None: the limits have no room.
 
@@ -123,7 +150,7 @@ class Post:
         """
         start, quota = self._started(job.id, now), self._quota
         asked: Extent | None = None
-        taken = _UNCOUNTED
+        taken = NOTHING_TAKEN
         if quota.known:
             try:
                 asked = quota.extent(job.body)
@@ -133,20 +160,16 @@ class Post:
                 raise
             if isinstance(found, Full):
                 self._unseated(start)
-                reason, wait = Obstacle(quota.full_of.value), found.wait.total_seconds()
-                self._listener.tell(
-                    SeatRefused(tier=self._tier, endpoint=self.name, reason=reason, seconds=wait)
-                )
+                self._tell_full(found)
                 return None
             taken = found
         return Place(
             endpoint=self.name,
             model=model,
             fallback=fallback,
-            counted=bool(taken.charges),
+            taken=taken,
             post=self,
             start=start,
-            taken=taken,
             asked=asked,
         )
 
@@ -261,6 +284,12 @@ class Post:
         self._standing.abandoned(start, now=now)
         self._tell_circuit(before, now)
         self._bearing.failed(Kind.CANCELLED, began=start.began, now=now)
+
+    def _tell_full(self, full: Full) -> None:
+        reason, wait = Obstacle(self._quota.full_of.value), full.wait.total_seconds()
+        self._listener.tell(
+            SeatRefused(tier=self._tier, endpoint=self.name, reason=reason, seconds=wait)
+        )
 
     def _tell_circuit(self, before: State, now: float) -> None:
         state = self._standing.state

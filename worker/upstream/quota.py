@@ -104,8 +104,11 @@ class Quota:
         none: all that wait would else ask at the same instant, and one of them get it. Nor is a store asked that has failed
         whoever went before.
         """
-        scarce = now() - self._full_until <= _SCARCE_S
-        return (self._in_turn if scarce else self._ask)(model, asked, now)
+        return (self._in_turn if self.is_scarce(now()) else self._ask)(model, asked, now)
+
+    def is_scarce(self, now: float) -> bool:
+        """Tell whether permits were refused lately."""
+        return now - self._full_until <= _SCARCE_S
 
     async def _in_turn(
         self, model: str, asked: Extent | None, now: Callable[[], float]
@@ -122,15 +125,19 @@ class Quota:
         self, model: str, asked: Extent | None, now: Callable[[], float]
     ) -> Taken | Full:
         try:
-            taken = await self._limits.take(self._charges(model, asked))
+            taken = await self._limits.take(self.charges(model, asked))
         except StoreUnavailable:
             self._failed_at = now()
             raise
         if isinstance(taken, Full):
-            self._full_of = Counted(taken.meter.rpartition(":")[2])
-            # From now, not from the question: a slow store would be asked again before the wait is over.
-            self._full_until = max(self._full_until, now() + taken.wait.total_seconds())
+            self.refused(taken, now=now())
         return taken
+
+    def refused(self, full: Full, *, now: float) -> None:
+        """Take note of permits that were refused now."""
+        self._full_of = Counted(full.meter.rpartition(":")[2])
+        # From now, not from the question: a slow store would be asked again before the wait is over.
+        self._full_until = max(self._full_until, now + full.wait.total_seconds())
 
     def learn(self, model: str, asked: Extent | None, outcome: Outcome, *, now: float) -> None:
         """Take note of what a call has used, for the next one's reckoning, or of the time for which it was refused.
@@ -225,7 +232,8 @@ class Quota:
         self._charged = every[:-1] if tokens else every
         self.known = bool(every)
 
-    def _charges(self, model: str, asked: Extent | None) -> tuple[Charge, ...]:
+    def charges(self, model: str, asked: Extent | None) -> tuple[Charge, ...]:
+        """Give the permits that one call needs; `asked` is its `extent`."""
         if self._tokens is None:
             return self._charged
         # Where the limit was told while the call waited for its turn, its body was not looked at.

@@ -11,6 +11,7 @@ from tests.contract.world import ANSWER, Ear, HandClock
 from worker.core.bill import NO_BILL, Bill
 from worker.core.events import TierPaused
 from worker.core.lanes import Closed
+from worker.core.limits import NOTHING_TAKEN, Charge, Full, Meter, Taken
 from worker.core.model import (
     AskAnswer,
     Asked,
@@ -32,6 +33,7 @@ from worker.core.model import (
 from worker.core.rations import NoPermit, Permit
 from worker.core.retry import RetryPolicy
 from worker.core.seats import NoSeat, Seat, Unready
+from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.patience import PatientLedger
@@ -42,6 +44,8 @@ from worker.store.embedded import EmbeddedStore
 from worker.unrecorded import LateRecords, Spawn
 
 CONCURRENCY = 4
+ONE_REQUEST = Charge(meter=Meter(name="endpoint:fake:requests", limit=600), amount=1)
+COUNTED = Taken(charges=(ONE_REQUEST,), slot=0)
 
 
 class Seats:
@@ -54,6 +58,13 @@ class Seats:
     def unready(self, job: Job) -> Unready | None:
         del job
         return None
+
+    def propose(self, job: Job) -> Seat | NoSeat | None:
+        del job
+        return None
+
+    def refused(self, seat: Seat, full: Full) -> None:
+        del seat, full
 
     async def seat(self, job: Job) -> Seat | NoSeat:
         return Seat(endpoint="fake", model=job.model)
@@ -75,6 +86,8 @@ class FakeUpstream(Seats):
     flawed: Failed | None = None
     no_seats: list[NoSeat | StoreUnavailable] = field(default_factory=list)
     counted: bool = False
+    due: tuple[Charge, ...] = ()
+    full: list[Full] = field(default_factory=list)
     seated: list[str] = field(default_factory=list)
     given: list[Seat] = field(default_factory=list)
     left: list[Seat] = field(default_factory=list)
@@ -96,10 +109,22 @@ class FakeUpstream(Seats):
             return self.readiness(job)
         return None if self.ready is None else Unready(until=self.ready)
 
+    def propose(self, job: Job) -> Seat | NoSeat | None:
+        if not self.due or self.full:  # after which permits are scarce
+            return None
+        seat = Seat(endpoint="fake", model=job.model, due=self.due)
+        self.given.append(seat)
+        return seat
+
+    def refused(self, seat: Seat, full: Full) -> None:
+        assert seat in self.given
+        self.full.append(full)
+
     async def seat(self, job: Job) -> Seat | NoSeat:
         self.seated.append(job.id)
         self.asked.set()
-        seat = Seat(endpoint="fake", model=job.model, counted=self.counted)
+        taken = COUNTED if self.counted else NOTHING_TAKEN
+        seat = Seat(endpoint="fake", model=job.model, taken=taken)
         instead = self.no_seats.pop(0) if self.no_seats else seat
         if isinstance(instead, StoreUnavailable):
             raise instead
@@ -214,11 +239,15 @@ class Spy:
     real: Ledger
     log: list[str]
 
+    @property
+    def counts_terms(self) -> bool:
+        return self.real.counts_terms
+
     async def find(self, job: Job, *, cached: bool = False) -> Found | None:
         return await self.real.find(job, cached=cached)
 
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
-        begun = await self.real.begin(job, max_attempts=max_attempts)
+    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms)
         self.log.append("begin")
         return begun
 

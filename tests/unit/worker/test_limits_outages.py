@@ -2,15 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tests.contract.world import Ear, HandClock
+from tests.contract.world import Ear, HandClock, make_job
 from worker.core.limits import Charge, Full, Meter, Taken
+from worker.core.model import Job
+from worker.core.spend import OverBudget
+from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
 from worker.outage import Outage
 from worker.ownlimits import OwnLimits
-from worker.patience import PatientLimits
+from worker.patience import PatientLedger, PatientLimits
+
+if TYPE_CHECKING:
+    from worker.ports import Ledger
 
 ONE = Charge(meter=Meter(name="endpoint:alpha:requests", limit=1), amount=1)
 TOKENS = Charge(meter=Meter(name="endpoint:alpha:tokens", limit=1000), amount=600)
@@ -75,6 +82,24 @@ async def test_a_take_alone_ends_no_outage() -> None:
     house = House(calls_on=False)
     house.outage.failed(StoreUnavailable("full"))
     await house.taken(ONE)
+    assert not house.outage.answering
+
+
+@pytest.mark.parametrize("told", [Full(wait=timedelta(seconds=1), meter="m"), OverBudget(over=())])
+async def test_a_begin_that_has_no_room_writes_nothing_and_ends_no_outage(
+    told: Full | OverBudget,
+) -> None:
+    class Refusing:
+        counts_terms = True
+
+        async def begin(self, job: Job, *, max_attempts: int, terms: Terms) -> Full | OverBudget:
+            del job, max_attempts, terms
+            return told
+
+    house = House(calls_on=False)
+    ledger = PatientLedger(cast("Ledger", Refusing()), house.outage)
+    house.outage.failed(StoreUnavailable("full"))
+    assert await ledger.begin(make_job(), max_attempts=3, terms=Terms(charges=(ONE,))) == told
     assert not house.outage.answering
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.world import BEGAN, EmbeddedFleet, make_job
 from tests.unit.worker.settings_samples import Folder
+from tests.unit.worker.test_spending import reserve
 from worker import parts
 from worker.core.budgets import Refuse, Wait
 from worker.core.model import Work
@@ -47,10 +48,10 @@ async def test_a_job_reserves_what_the_dearest_model_costs_that_may_answer(
     fleet = EmbeddedFleet(tmp_path)
     spending = parts.spending(settings, spend=(await fleet.join()).spend, clock=fleet.clock)
     job = replace(make_job(deadline=BEGAN + timedelta(days=1)), body=b'{"max_tokens": %d}' % tokens)
-    purse = await spending.reserve(job)
+    purse = await reserve(spending, job)
     assert isinstance(purse, Purse)
     assert purse.estimate == Decimal(estimate)
-    too_much = await spending.reserve(replace(job, body=b'{"max_tokens": 1000000}'))
+    too_much = await reserve(spending, replace(job, body=b'{"max_tokens": 1000000}'))
     assert isinstance(too_much, Refuse)
     await fleet.close()
 
@@ -75,16 +76,16 @@ async def test_what_has_no_price_lets_nobody_past_a_budget_that_the_rest_uses_up
     spend = (await fleet.join()).spend
     job = replace(make_job(deadline=BEGAN + timedelta(days=1)), body=body)
     spending = parts.spending(Folder(tmp_path).load(config), spend=spend, clock=fleet.clock)
-    purse = await spending.reserve(job)
+    purse = await reserve(spending, job)
     assert isinstance(purse, Purse)
     assert purse.reckoned == Decimal("0.3")
-    assert isinstance(await spending.reserve(job), Wait)
+    assert isinstance(await reserve(spending, job), Wait)
     spending.settle(purse.spent(Work(calls=1, unpriced=1)))
     await spending.aclose()
     assert [each.spent for each in fleet.spend_book().standing()] == [Decimal(unknown)]
     strict = Folder(tmp_path).load(f'{config}unpriced = "refuse"')
     spending = parts.spending(strict, spend=spend, clock=fleet.clock)
-    assert isinstance(await spending.reserve(job), Refuse)
+    assert isinstance(await reserve(spending, job), Refuse)
     await fleet.close()
 
 
@@ -93,7 +94,7 @@ async def test_a_job_of_which_no_price_is_known_at_all_reserves_nothing(tmp_path
     fleet = EmbeddedFleet(tmp_path)
     settings = Folder(tmp_path).load(config)
     spending = parts.spending(settings, spend=(await fleet.join()).spend, clock=fleet.clock)
-    purse = await spending.reserve(make_job(deadline=BEGAN + timedelta(days=1)))
+    purse = await reserve(spending, make_job(deadline=BEGAN + timedelta(days=1)))
     assert isinstance(purse, Purse)
     assert (purse.estimate, purse.reckoned) == (None, Decimal(0))
     await fleet.close()

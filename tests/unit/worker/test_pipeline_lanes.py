@@ -16,6 +16,7 @@ from worker.core.lanes import NO_ORDERS, Closed, LaneRules
 from worker.core.model import Attempted, Beginning, Job, Settled
 from worker.core.rations import NoPermit, Permit
 from worker.core.seats import Seat
+from worker.core.terms import Terms
 from worker.core.windows import Window
 from worker.lanes import Gate
 from worker.ports import MayCall
@@ -134,8 +135,10 @@ async def test_a_permit_that_grew_old_while_the_ledger_was_asked_starts_no_call(
     stand: Stand,
 ) -> None:
     class Slow(Spy):
-        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
-            begun = await super().begin(job, max_attempts=max_attempts)
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
+            begun = await super().begin(job, max_attempts=max_attempts, terms=terms)
             stand.clock.pass_by(timedelta(seconds=70))
             return begun
 

@@ -31,6 +31,7 @@ from worker.core.model import (
 )
 from worker.core.seats import Seat
 from worker.core.spend import Per
+from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
 from worker.pipeline import Line
 from worker.ports import MayCall
@@ -118,8 +119,8 @@ class House:
     async def sums(self) -> tuple[Decimal, Decimal]:
         """Give what is spent and what is reserved, when all that was to be settled is."""
         await self.spending.aclose()
-        (standing,) = self.book.spend_book().standing()
-        return standing.spent, standing.reserved
+        standing = self.book.spend_book().standing()
+        return (standing[0].spent, standing[0].reserved) if standing else (Decimal(0), Decimal(0))
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ async def test_an_answer_that_needs_no_call_needs_no_money(house: House) -> None
     assert house.book.spend_book().standing() == []
 
 
-async def test_what_was_reserved_for_a_job_that_was_not_begun_goes_back(house: House) -> None:
+async def test_nothing_is_reserved_for_a_job_that_is_not_begun(house: House) -> None:
     line, job = house.line(), make_job()
     other = await house.book.join()
     await other.ledger.begin(make_job("k2", content_hash=job.content_hash), max_attempts=3)
@@ -221,6 +222,7 @@ async def test_what_was_reserved_for_a_job_that_was_not_begun_goes_back(house: H
     await line.handle(FakeDelivery(job))
     assert house.upstream.calls == []
     assert await house.sums() == (Decimal(0), Decimal(0))
+    assert house.book.spend_book().standing() == []
 
 
 async def test_what_was_reserved_goes_back_where_the_store_fails_at_the_beginning(
@@ -229,11 +231,13 @@ async def test_what_was_reserved_goes_back_where_the_store_fails_at_the_beginnin
     class Failing(Spy):
         failures = 1
 
-        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
             if self.failures:
                 self.failures -= 1
                 raise StoreUnavailable("for a moment")
-            return await self.real.begin(job, max_attempts=max_attempts)
+            return await self.real.begin(job, max_attempts=max_attempts, terms=terms)
 
     line = house.line()
     ledger = house.stand.line(ledger=lambda real: Failing(real, [])).ledger
@@ -248,8 +252,10 @@ async def test_what_was_reserved_goes_back_where_the_worker_stops_before_the_cal
     asked = asyncio.Event()
 
     class Silent(Spy):
-        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
-            del job, max_attempts
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
+            del job, max_attempts, terms
             asked.set()
             return await asyncio.Future()
 

@@ -36,6 +36,7 @@ from worker.core.model import (
 )
 from worker.core.rations import NoPermit, Permit
 from worker.core.retry import RetryPolicy
+from worker.core.terms import Terms
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
 from worker.patience import PatientRationing
@@ -69,9 +70,9 @@ class Faulty(Spy):
         self._try("find")
         return await self.real.find(job, cached=cached)
 
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
         self._try("begin")
-        return await self.real.begin(job, max_attempts=max_attempts)
+        return await self.real.begin(job, max_attempts=max_attempts, terms=terms)
 
     async def end(
         self,
@@ -546,8 +547,8 @@ class LostAfterBegin(Faulty):
 
     closes: FakeGate | None = None
 
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
-        begun = await self.real.begin(job, max_attempts=max_attempts)
+    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms)
         if self.closes is not None:
             self.closes.shut = Closed(reason="an operator", until=None)
         self.down = True

@@ -14,6 +14,7 @@ from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Seats, Spy, Stand
 from worker.core.kinds import Kind
 from worker.core.model import Attempted, Beginning, Failed, Job, Work
 from worker.core.seats import Seat
+from worker.core.terms import Terms
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
 from worker.pipeline import Line
@@ -137,12 +138,14 @@ async def test_no_call_starts_after_the_deadline_when_the_store_was_down(stand: 
     class Down(Spy):
         left = 3
 
-        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
             if self.left:
                 self.left -= 1
                 stand.clock.pass_by(timedelta(minutes=1))
                 raise StoreUnavailable("down")
-            return await self.real.begin(job, max_attempts=max_attempts)
+            return await self.real.begin(job, max_attempts=max_attempts, terms=terms)
 
     line = stand.line(ledger=lambda real: Down(real, []))
     delivery = FakeDelivery(make_job(deadline=BEGAN + timedelta(seconds=30)))
@@ -229,8 +232,10 @@ async def test_a_process_that_was_stopped_at_the_start_of_its_call_makes_none_fo
     redelivered = FakeDelivery(make_job())
 
     class Stopped(Spy):
-        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
-            beginning = await self.real.begin(job, max_attempts=max_attempts)
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
+            beginning = await self.real.begin(job, max_attempts=max_attempts, terms=terms)
             fleet.clock.pass_by(timedelta(seconds=20))
             await there.line().handle(redelivered)
             return beginning
@@ -249,8 +254,10 @@ async def test_a_worker_that_slept_while_it_began_calls_for_no_job_that_another_
     duplicate = FakeDelivery(make_job())
 
     class Asleep(Spy):
-        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
-            begun = await self.real.begin(job, max_attempts=max_attempts)
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
+            begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms)
             fleet.clock.pass_by(timedelta(seconds=20))
             await there.store.renew()
             await there.line().handle(duplicate)

@@ -15,6 +15,7 @@ from worker import pipeline, waiting
 from worker.core.kinds import Kind
 from worker.core.model import Beginning, Failed, Found, Job
 from worker.core.seats import NoSeat, Obstacle, Seat, Unready
+from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
 
 MOMENT = NoSeat(wait=timedelta(milliseconds=1), obstacle=Obstacle.REQUESTS, kind=Kind.RATE_LIMITED)
@@ -220,8 +221,8 @@ class Slow(Spy):
 
     clock: HandClock
 
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
-        begun = await super().begin(job, max_attempts=max_attempts)
+    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+        begun = await super().begin(job, max_attempts=max_attempts, terms=terms)
         self.clock.pass_by(timedelta(seconds=1.5))
         return begun
 
@@ -248,9 +249,11 @@ async def test_a_begun_job_without_a_second_seat_is_parked_uncounted(
     seats = stand.upstream.no_seats = []
 
     class Late(Slow):
-        async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
             seats.append(MINUTE if lacking == "a seat" else StoreUnavailable("away"))
-            return await super().begin(job, max_attempts=max_attempts)
+            return await super().begin(job, max_attempts=max_attempts, terms=terms)
 
     delivery = FakeDelivery(make_job())
     await stand.line(ledger=lambda real: Late(real, [])).handle(delivery)

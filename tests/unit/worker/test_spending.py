@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from tests.contract.world import HandClock, make_job
-from worker.core.budgets import Budget, OnExceeded, Refuse, Unpriced, Wait
+from worker.core.budgets import Budget, NoMoney, OnExceeded, Refuse, Unpriced, Wait
 from worker.core.kinds import Kind
 from worker.core.model import Job, Work
 from worker.core.money import whole
@@ -86,7 +86,7 @@ class House:
         )
 
     async def purse(self, job: Job | None = None) -> Purse:
-        purse = await self.spending.reserve(job or make_job())
+        purse = await reserve(self.spending, job or make_job())
         assert isinstance(purse, Purse)
         return purse
 
@@ -97,6 +97,19 @@ class House:
     async def give_back(self, purse: Purse) -> None:
         self.spending.give_back(purse)
         await self.spending.aclose()
+
+
+async def reserve(spending: Spending, job: Job) -> Purse | NoMoney:
+    """Reserve for a job's first call, as its begin does; or tell what becomes of it without."""
+    purse = spending.purse(job)
+    if not isinstance(purse, Purse):
+        return purse
+    try:
+        full = await purse.open()
+    except StoreUnavailable:
+        spending.give_back(purse)
+        raise
+    return purse if full is None else spending.no_money(job, full)
 
 
 def work(spent: str = "0", unpriced: int = 0) -> Work:
@@ -144,7 +157,7 @@ async def test_what_was_reserved_without_an_answer_goes_back_and_holds_no_money_
     house.till.silent = True
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
-            await house.spending.reserve(make_job())
+            await reserve(house.spending, make_job())
     await house.spending.aclose()
     assert (house.till.held, house.till.spent) == (NOTHING, NOTHING)
 
@@ -179,7 +192,7 @@ async def test_a_job_without_money_waits_until_the_day_ends() -> None:
     house.till.spent = Decimal("0.8")
     house.clock.pass_by(timedelta(hours=11, minutes=30))
     job = make_job(deadline=house.clock.now() + timedelta(days=3))
-    waiting = await house.spending.reserve(job)
+    waiting = await reserve(house.spending, job)
     assert isinstance(waiting, Wait)
     assert waiting.wait == timedelta(minutes=30)
 
@@ -187,7 +200,7 @@ async def test_a_job_without_money_waits_until_the_day_ends() -> None:
 async def test_a_job_without_money_is_refused_where_nobody_waits() -> None:
     house = House(on_exceeded=OnExceeded.REFUSE)
     house.till.spent = Decimal("0.8")
-    refused = await house.spending.reserve(make_job())
+    refused = await reserve(house.spending, make_job())
     assert isinstance(refused, Refuse)
     assert refused.failed.kind is Kind.BUDGET_EXCEEDED
 
@@ -205,7 +218,7 @@ async def test_a_call_without_a_price_is_uncounted_until_its_cost_is_known() -> 
 async def test_a_call_without_a_price_is_refused_where_that_is_chosen() -> None:
     house = House(without_price=Unpriced.REFUSE)
     house.estimate = None
-    assert isinstance(await house.spending.reserve(make_job()), Refuse)
+    assert isinstance(await reserve(house.spending, make_job()), Refuse)
     assert house.till.reserved == {}
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from producer_sdk.wire import Dedupe, Source
+from worker.core.limits import Full, Taken, Used
 from worker.core.model import (
     Answered,
     Beginning,
@@ -16,12 +17,38 @@ from worker.core.model import (
     Started,
     State,
 )
-from worker.store.embedded import claims
+from worker.core.spend import OverBudget
+from worker.core.terms import Terms
+from worker.ports import Clock
+from worker.store.embedded import claims, limits, spend
 from worker.store.embedded.entering import enter
 from worker.store.embedded.rows import JobRow
 from worker.store.embedded.standing import outcome_of
 from worker.store.embedded.transaction import Transaction
 from worker.store.instants import from_us, to_us
+
+
+def begin_on(
+    terms: Terms | None, transaction: Transaction, job: Job, max_attempts: int, *, clock: Clock
+) -> Beginning:
+    """Begin if there is room for all of the terms, and count them if it has begun."""
+    if terms is None:
+        return begin(transaction, job, max_attempts)
+    # Not the transaction's time: a meter that has been looked at since is ahead of that.
+    books, now = transaction.books, clock.now()
+    levels = limits.room(books, terms.charges, to_us(now))
+    if isinstance(levels, Full):
+        return levels
+    pots = () if (money := terms.reservation) is None else spend.room(books, money, now)
+    if isinstance(pots, OverBudget):
+        return pots
+    begun = begin(transaction, job, max_attempts)
+    if not isinstance(begun, Started):
+        return begun
+    if money is not None:
+        spend.count(books, money, pots, now)
+    taken = limits.count(books, terms.charges, levels, to_us(now))
+    return Started(attempt=begun.attempt, tally=begun.tally, taken=taken)
 
 
 def begin(transaction: Transaction, job: Job, max_attempts: int) -> Beginning:
@@ -59,8 +86,10 @@ def _is_early(transaction: Transaction, row: JobRow, job: Job) -> bool:
     return row.park_until > max(transaction.now, to_us(job.not_before))
 
 
-def give_back(transaction: Transaction, job: Job) -> None:
+def give_back(transaction: Transaction, job: Job, taken: Taken, *, clock: Clock) -> None:
     """Undo a `Started` that nobody received: no call was made, so none is counted."""
+    unused = Used(taken, [0] * len(taken.charges))
+    limits.settle(transaction.books, unused, to_us(clock.now()))
     claim = claims.of_job(transaction, job.id)
     if claim is None or claim.owner != transaction.me or claim.run != job.run:
         return

@@ -27,6 +27,7 @@ from worker.core.model import (
     Terminal,
     Work,
 )
+from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
 from worker.store.embedded import (
@@ -59,12 +60,14 @@ class EmbeddedLedger:
     """What is known of every job, in a file that all worker processes of a host share.
 
     It uses the file and the owner that `EmbeddedStore` opens and closes, and reads its cache. A `begin` whose caller is
-    cancelled while it runs is taken back: the claim is released and the attempt not counted.
+    cancelled while it runs is taken back: the claim is released, the attempt and the charges are not counted.
 
     Claims are fenced by process, not by call: a process must not begin a job while a call of its own for
     that job still runs. Else, once that call's claim was lost and won back, its end would release the
     claim of the second one.
     """
+
+    counts_terms: Final = True
 
     def __init__(
         self,
@@ -104,11 +107,13 @@ class EmbeddedLedger:
             return self._cache.look(books, job.fingerprint)
         return found
 
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
-        """Claim the job's call and count the attempt, or say why not."""
+    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+        """Claim the job's call and count the attempt and its terms, or say why not."""
         shared = job.dedupe is not Dedupe.OFF
         running = self._file.join(
-            lambda books: beginning.begin(self._in(books), job, max_attempts),
+            lambda books: beginning.begin_on(
+                terms, self._in(books), job, max_attempts, clock=self._clock
+            ),
             ahead=Ahead(job.id, job.submission.id, job.claim_key, answer=shared),
         )
         try:
@@ -263,10 +268,15 @@ class EmbeddedLedger:
     def _give_back(self, job: Job, begun: asyncio.Future[Beginning]) -> None:
         if begun.cancelled() or begun.exception() is not None:
             return
-        if not isinstance(begun.result(), Started):
+        started = begun.result()
+        if not isinstance(started, Started):
             return
         try:
-            undone = self._file.join(lambda books: beginning.give_back(self._in(books), job))
+            undone = self._file.join(
+                lambda books: beginning.give_back(
+                    self._in(books), job, started.taken, clock=self._clock
+                )
+            )
         except StoreUnavailable:  # closed meanwhile: the claim falls with this process
             return
         undone.add_done_callback(self._note_given_back)

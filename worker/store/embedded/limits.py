@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 import apsw
 
 from worker.core.limits import (
+    NOTHING_TAKEN,
     SLOTS,
     Charge,
     Full,
@@ -43,7 +44,7 @@ class EmbeddedLimits:
         if not charges:
             return Taken()
         return await self._file.join(
-            lambda books: _take(books.page(_Meters), charges, to_us(self._clock.now()))
+            lambda books: _take(books, tuple(charges), to_us(self._clock.now()))
         )
 
     async def settle(self, taken: Taken, amounts: Sequence[int]) -> None:
@@ -105,15 +106,27 @@ class _Meters:
             self._changed = {}
 
 
-def _take(meters: _Meters, charges: Sequence[Charge], now: int) -> Taken | Full:
+def room(books: Books, charges: Sequence[Charge], now: int) -> list[Level] | Full:
+    """Give the meters' levels if all charges fit, to be counted in the same transaction, or how long to wait."""
+    meters = books.page(_Meters)
     levels = [meters.level(charge, now) for charge in charges]
     waits = [wait_us(level, charge, now) for level, charge in zip(levels, charges, strict=True)]
-    full = longest(waits, charges)
-    if full is not None:
-        return full
+    return longest(waits, charges) or levels
+
+
+def count(books: Books, charges: tuple[Charge, ...], levels: list[Level], now: int) -> Taken:
+    """Count charges for which there is room."""
+    if not charges:
+        return NOTHING_TAKEN
+    meters = books.page(_Meters)
     for level, charge in zip(levels, charges, strict=True):
         meters.keep(charge, counted(level, charge, now))
-    return Taken(charges=tuple(charges), slot=levels[0].newest)
+    return Taken(charges=charges, slot=levels[0].newest)
+
+
+def _take(books: Books, charges: tuple[Charge, ...], now: int) -> Taken | Full:
+    levels = room(books, charges, now)
+    return levels if isinstance(levels, Full) else count(books, charges, levels, now)
 
 
 def settle(books: Books, used: Used, now: int) -> None:

@@ -23,6 +23,7 @@ from worker.core.spend import (
     counted,
     over,
 )
+from worker.core.terms import Reservation
 from worker.ports import Clock
 from worker.store.embedded.books import Books
 from worker.store.embedded.connection import connect, unavailable
@@ -45,10 +46,8 @@ class EmbeddedSpend:
         self, reservation: str, caps: Sequence[Cap], amount: Decimal
     ) -> Reserved | OverBudget:
         """Count the amount against all of the caps, or against none and say which is over."""
-        now = self._clock.now()
-        return await self._file.join(
-            lambda books: _reserve(books.page(_Pots), reservation, caps, amount, now=now)
-        )
+        now, wanted = self._clock.now(), Reservation(name=reservation, caps=caps, amount=amount)
+        return await self._file.join(lambda books: _reserve(books, wanted, now))
 
     async def settle(self, reserved: Reserved, amount: Decimal | None) -> None:
         """Count what was really spent instead of what was reserved; None: what was reserved."""
@@ -173,23 +172,39 @@ class _Pots:
         return key, str(spent), str(reserved), self._kept_until[key]
 
 
-def _reserve(
-    pots: _Pots, name: str, caps: Sequence[Cap], amount: Decimal, *, now: datetime
-) -> Reserved | OverBudget:
-    today = now.astimezone(UTC).date()
-    named = [_pot(cap.account, cap.per, today) for cap in caps]
+def room(
+    books: Books, wanted: Reservation, now: datetime
+) -> Sequence[tuple[str, int]] | OverBudget:
+    """Give the pots if all of them have room, to be counted in the same transaction, or say which have none.
+
+    A pot is its name, and until when it is kept. One that is reserved already has room.
+    """
+    pots, today = books.page(_Pots), now.astimezone(UTC).date()
+    named = [_pot(cap.account, cap.per, today) for cap in wanted.caps]
     taken = [pots.taken(key) or (0, 0) for key, _ in named]
-    full = over(caps, taken, amount, now)
-    if full is not None:
-        return Reserved(name=name, amount=amount) if pots.knows(name) else full
+    full = over(wanted.caps, taken, wanted.amount, now)
+    return named if full is None or pots.knows(wanted.name) else full
+
+
+def count(
+    books: Books, wanted: Reservation, named: Sequence[tuple[str, int]], now: datetime
+) -> None:
+    """Count a reservation for which there is room, once."""
+    pots, amount = books.page(_Pots), whole(wanted.amount)
     kept_until = max((until for _, until in named), default=to_us(now))
-    wanted = whole(amount)
     keys = _text(tuple(key for key, _ in named))
-    if pots.reserve(name, wanted, keys, kept_until=kept_until):
+    if pots.reserve(wanted.name, amount, keys, kept_until=kept_until):
         for key, until in named:
             spent, reserved = pots.taken(key) or (0, 0)
-            pots.fill(key, spent, reserved + wanted, kept_until=until)
-    return Reserved(name=name, amount=amount)
+            pots.fill(key, spent, reserved + amount, kept_until=until)
+
+
+def _reserve(books: Books, wanted: Reservation, now: datetime) -> Reserved | OverBudget:
+    named = room(books, wanted, now)
+    if isinstance(named, OverBudget):
+        return named
+    count(books, wanted, named, now)
+    return wanted.reserved
 
 
 def settle(books: Books, name: str, amount: Decimal | None) -> None:

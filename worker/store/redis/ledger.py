@@ -24,6 +24,7 @@ from worker.core.model import (
     Terminal,
     Work,
 )
+from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
 from worker.ports import Listener
 from worker.store import outcomes
@@ -56,6 +57,8 @@ class RedisLedger:
     the other ports: it was answered before the record is.
     """
 
+    counts_terms: Final = False  # which would be one script over the keys of three ports
+
     def __init__(
         self,
         procedures: Procedures,
@@ -85,8 +88,9 @@ class RedisLedger:
             return found
         return await self._cache.given(job.fingerprint, looking)
 
-    async def begin(self, job: Job, *, max_attempts: int) -> Beginning:
+    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
         """Claim the job's call and count the attempt, or say why not."""
+        assert terms is None  # noqa: S101  # see `counts_terms`
         distrusted = ""
         while True:
             answer = await self.calls.begin(job, max_attempts, distrusted)

@@ -27,8 +27,19 @@ from tests.contract.world import (
 )
 from worker.core.bill import Bill
 from worker.core.limits import Charge, Meter, Taken, Used
-from worker.core.model import DeadLetter, Ended, Job, Outcome, Park, Retry, Snooze, Terminal
+from worker.core.model import (
+    DeadLetter,
+    Ended,
+    Job,
+    Outcome,
+    Park,
+    Retry,
+    Snooze,
+    Started,
+    Terminal,
+)
 from worker.core.spend import Account, Cap, Per, Reserved
+from worker.core.terms import Reservation, Terms
 from worker.store.embedded import EmbeddedStore
 from worker.store.embedded.books import Books
 from worker.store.embedded.jobs import Ahead, Jobs
@@ -47,10 +58,18 @@ class Side:
         self.kept.append(value)
         return value
 
+    async def begin(self, job: Job, terms: Terms) -> object:
+        begun = await self.store.ledger.begin(job, max_attempts=3, terms=terms)
+        if isinstance(begun, Started):
+            self.kept.append(begun.taken)
+            if terms.reservation is not None:
+                self.kept.append(terms.reservation.reserved)
+        return begun
+
     async def settle(self, which: float, used: int, cost: Decimal | None) -> None:
         given = self._given(which)
         if isinstance(given, Taken):
-            await self.store.limits.settle(given, (1, used))
+            await self.store.limits.settle(given, (1, used)[: len(given.charges)])
         elif isinstance(given, Reserved):
             await self.store.spend.settle(given, cost)
 
@@ -118,6 +137,11 @@ def some_act(dice: Random, number: int) -> Act:
     heard, letter = dice.choice([((), False), ((job.submission,), False), ((), True)])
     ask = asked(job, ask=f"ask{number}")
     which, used = dice.random(), dice.randrange(90)
+    money = Reservation(name=f"t{number}", caps=CAPS, amount=Decimal("0.1"))
+    terms = Terms(
+        charges=dice.choice([(), tuple(CHARGES), tuple(CHARGES)]),
+        reservation=dice.choice([None, money, money]),
+    )
     cost = dice.choice([None, Decimal("0.01"), Decimal("0.3")])
     fingerprint = dice.choice([None, job.fingerprint])
 
@@ -139,6 +163,7 @@ def some_act(dice: Random, number: int) -> Act:
         lambda side: side.store.ledger.result(ask): 1,
         lambda side: side.store.cache.get(job.fingerprint): 1,
         lambda side: side.store.cache.put(job.fingerprint, ANSWER): 1,
+        lambda side: side.begin(job, terms): 2,
         lambda side: side.keep(side.store.limits.take(CHARGES)): 1,
         lambda side: side.keep(side.store.spend.reserve(f"r{number}", CAPS, Decimal("0.1"))): 1,
         lambda side: side.settle(which, used, cost): 1,
@@ -193,7 +218,7 @@ async def test_together_and_alone_say_and_write_the_same(
         together, alone = pairs[dice.random() < 0.3]  # another process writes the same file
         acts = [some_act(dice, 100 * turn + number) for number in range(dice.randrange(2, 14))]
         for side in (together, alone):
-            side.before = list(side.kept)
+            side.before = sorted(side.kept, key=repr)  # whoever was told first
         before = together.store.commits
         said = await asyncio.gather(*(act(together) for act in acts))
         await together.store._file.join(lambda _: None)  # what nobody waits for is written too

@@ -71,6 +71,7 @@ class Bench:
         clock: HandClock | None = None,
     ) -> None:
         self.clock, self.told = clock or HandClock(), Memory()
+        self.limits = limits or OwnLimits(self.clock)
         given = [*specs, *[{}] * (len(upstreams) - len(specs))]
         endpoints = [
             Endpoint(
@@ -90,7 +91,7 @@ class Bench:
             price=price,
             specs={} if spec is None else {"small": spec},
             budget=budget,
-            limits=limits,
+            limits=self.limits,
             sleep=self.clock.sleep,
         )
 
@@ -107,12 +108,28 @@ class Bench:
     @asynccontextmanager
     async def seat(self, job: Job) -> AsyncIterator[Seat | NoSeat]:
         """Take a seat for as long as the block lasts."""
-        seat = await self.client.seat(job)
+        seat = await self._take(job)
         try:
             yield seat
         finally:
             if isinstance(seat, Seat):
                 self.client.leave(seat)
+
+    async def _take(self, job: Job) -> Seat | NoSeat:
+        """Take a seat as the line does: what is due for it is counted when its job begins."""
+        while True:
+            seat = self.client.propose(job) or await self.client.seat(job)
+            if isinstance(seat, NoSeat) or not seat.due:
+                return seat
+            try:
+                taken = await self.limits.take(seat.due)
+            except StoreUnavailable:
+                self.client.leave(seat)
+                raise
+            if isinstance(taken, Taken):
+                seat.taken = taken
+                return seat
+            self.client.refused(seat, taken)
 
     async def sits_or_waits(self) -> timedelta:
         """Take a seat, make its call, and leave it; give how long to wait before the next."""
@@ -345,6 +362,65 @@ async def test_a_seat_that_is_left_unused_gives_its_permits_back() -> None:
             assert isinstance(seat, Seat)
         await asyncio.sleep(0)
         bench.clock.passed_s += 0.01
+
+
+async def test_what_is_due_is_counted_by_whoever_begins_the_job_and_given_back_with_its_seat() -> (
+    None
+):
+    bench = Bench(Upstream(), specs=[{"requests_per_minute": 60, "tokens_per_minute": 6000}])
+    for _ in range(200):
+        seat = bench.client.propose(JOB)
+        assert isinstance(seat, Seat)
+        assert [each.amount for each in seat.due][:1] == [1]
+        assert not seat.counted
+        bench.client.leave(seat)  # nothing was counted
+    seat = bench.client.propose(JOB)
+    assert isinstance(seat, Seat)
+    taken = await bench.limits.take([replace(each, amount=60) for each in seat.due[:1]])
+    assert isinstance(taken, Taken)
+    seat.taken = taken
+    assert seat.counted
+    bench.clock.passed_s += 2
+    assert isinstance(await bench.limits.take(seat.due), Full)
+    bench.client.leave(seat)
+    await asyncio.sleep(0)
+    assert isinstance(await bench.limits.take(seat.due), Taken)
+
+
+async def test_an_endpoint_without_limits_leaves_nothing_due() -> None:
+    bench = Bench(Upstream())
+    seat = bench.client.propose(JOB)
+    assert isinstance(seat, Seat)
+    assert (seat.due, seat.counted) == ((), False)
+
+
+async def test_where_what_is_due_has_no_room_another_endpoint_is_proposed_and_then_asked_for() -> (
+    None
+):
+    limited: dict[str, object] = {"requests_per_minute": 60, "concurrency": 1}
+    bench = Bench(Upstream(), Upstream(), specs=[limited, limited])
+    full = Full(wait=timedelta(seconds=1), meter="endpoint:a:requests")
+    first = bench.client.propose(JOB)
+    assert isinstance(first, Seat)
+    bench.client.refused(first, full)
+    bench.client.leave(first)  # which is given up already
+    assert [event for event in bench.told.events if isinstance(event, SeatRefused)] == [
+        SeatRefused(tier="small", endpoint=first.endpoint, reason=Obstacle.REQUESTS, seconds=1)
+    ]
+    second = bench.client.propose(JOB)
+    assert isinstance(second, Seat)
+    assert second.endpoint != first.endpoint
+    none = bench.client.propose(JOB)
+    assert isinstance(none, NoSeat)
+    assert timedelta() < none.wait <= timedelta(seconds=1)
+    bench.clock.passed_s += 1
+    assert bench.client.propose(JOB) is None  # scarce: they are asked for one after the other
+    async with bench.seat(JOB) as seat:
+        assert isinstance(seat, Seat)
+        assert (seat.endpoint, seat.counted) == (first.endpoint, True)
+        assert isinstance(bench.client.propose(JOB), NoSeat)  # one call at a time
+    bench.clock.passed_s += 3
+    assert isinstance(bench.client.propose(JOB), Seat)
 
 
 async def test_tokens_are_settled_by_what_the_answer_says() -> None:
