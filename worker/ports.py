@@ -83,9 +83,9 @@ class Ledger(Protocol):
     async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
         """Claim the job's call and count the attempt, or say why not.
 
-        In one transaction: the `terms` of its call, as `Limits.take` and `Spend.reserve` count them and in this order. What
-        has no room, `Full` or `OverBudget`, is all that is said then. Everything that `find` tells, next. Then: a new submission of an open job gets
-        its route noted (`Joined`); a replay reopens the job by compare-and-set of the run, all its submissions
+        In one transaction: the `terms` of its call, as `Limits.take` and `Spend.reserve` count them and in this order;
+        where one has no room, `Full` or `OverBudget` is all that is said. Next: everything that `find` tells. Then: a
+        new submission of an open job gets its route noted (`Joined`); a replay reopens the job by compare-and-set of the run, all its submissions
         to hear again; a living claim of the key: `Follow`; an outcome of the same fingerprint that ended
         since this job was first received (for `dedupe=cache`: that is still kept): `Answered`; a copy that
         came back before a time that the ledger knows: `Early`; no attempts left: `Exhausted`; cancelled
