@@ -6,7 +6,6 @@
 | `parts`, `stores` | what it puts together, each made from the settings that concern it |
 | `descriptors` | how many files it may have open: a connection for each call |
 | `garbage` | how often it looks for cyclic garbage |
-| `heaps` | how many heaps of the C library its threads share |
 | `settings` | one file, environment and secret files to frozen settings |
 | `pipeline` | the straight line that a delivery takes |
 | `waiting` | how a delivery waits: in place for a moment, parked for longer |

@@ -18,7 +18,7 @@ import uvloop
 
 from producer_sdk.wire import Lane as LaneName
 from producer_sdk.wire import request_key
-from worker import descriptors, garbage, heaps, parts, stores
+from worker import descriptors, garbage, parts, stores
 from worker.asking import Asking
 from worker.background import background, every
 from worker.broker.asks import AskIntake
@@ -82,7 +82,6 @@ def run(
     """
     read_managed(secrets_of(settings))
     descriptors.raise_limit()
-    heaps.share()
     sys.setswitchinterval(_SWITCH_S)
     return uvloop.run(serve(settings, listeners=listeners, clock=clock or SystemClock()))
 

@@ -33,7 +33,6 @@ def test_the_loop_and_the_stores_thread_hand_over_to_each_other_soon(
 
     monkeypatch.setattr(app, "serve", serve)
     monkeypatch.setattr("worker.descriptors.raise_limit", lambda: None)
-    monkeypatch.setattr("worker.heaps.share", lambda: None)
     before = sys.getswitchinterval()
     try:
         assert app.run(Folder(tmp_path).load()) == 1_000
