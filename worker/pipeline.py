@@ -33,9 +33,9 @@ from worker.core.admission import (
     Hold,
     Postpone,
 )
-from worker.core.bill import Bill
+from worker.core.bill import NO_BILL, Bill
 from worker.core.budgets import NoMoney, Refuse, Wait
-from worker.core.events import Step
+from worker.core.events import Step, Trouble
 from worker.core.kinds import Kind
 from worker.core.limits import Full
 from worker.core.model import (
@@ -53,6 +53,7 @@ from worker.core.model import (
     Joined,
     NotStarted,
     Retry,
+    Settlement,
     Snooze,
     Stale,
     Started,
@@ -525,6 +526,14 @@ class Line(Waiting):
             spent=purse.spent(work),
             fingerprint=job.fingerprint if cached and job.dedupe is Dedupe.CACHE else None,
         )
+        begun = claims is not NO_CLAIMS
+        return await self._record_with(bill, job, attempted, settlement, begun=begun)
+
+    async def _record_with(
+        self, bill: Bill, job: Job, attempted: Attempted, settlement: Settlement, *, begun: bool
+    ) -> Decided | Unrecorded | Follow:
+        """Record an attempt with its bill; where a bug of ours breaks that, without it: the answer is paid for."""
+        outcome, work = attempted.outcome, attempted.work
         try:
             if isinstance(settlement, _PARKS):
                 why = outcome if isinstance(outcome, Failed) else None
@@ -535,13 +544,15 @@ class Line(Waiting):
         except (Exception, asyncio.CancelledError) as error:
             # Perhaps it is recorded all the same, and the money settled with it: then that counts once.
             self.spending.settle(bill.spent)
-            if not isinstance(error, StoreUnavailable):
+            if isinstance(error, StoreUnavailable):
+                # The ledger raises it here only where there is another way.
+                now = self.clock.now()
+                return Unrecorded.of(job, outcome, settlement, work=work, now=now, begun=begun)
+            if isinstance(error, asyncio.CancelledError) or bill == NO_BILL:
                 raise
-            # The ledger raises it here only where there is another way.
-            begun = claims is not NO_CLAIMS
-            return Unrecorded.of(
-                job, outcome, settlement, work=work, now=self.clock.now(), begun=begun
-            )
+            what = "a job could not be recorded with its bill; it is recorded without"
+            self.listener.tell(Trouble(what=what, about=job.id, error=type(error).__name__))
+        return await self._record_with(NO_BILL, job, attempted, settlement, begun=begun)
 
     async def _follow(self, delivery: Delivery, follow: Follow, *, again: bool) -> "Decided | Look":
         """Wait in place for another's call, once and if a place is free; else wait in a parking queue."""

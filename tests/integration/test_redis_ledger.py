@@ -282,8 +282,9 @@ async def test_a_server_without_memory_still_settles_the_money_of_what_it_record
     assert sums(fleet.spend_book().standing()) == SPENT
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable, ZeroDivisionError], ids=["store", "bug"])
 async def test_an_end_whose_money_was_not_settled_is_repeated_and_told_as_written(
-    fleet: RedisFleet, monkeypatch: pytest.MonkeyPatch
+    fleet: RedisFleet, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     store, job = await fleet.join(), make_job()
     await begin(store, job)
@@ -291,12 +292,12 @@ async def test_an_end_whose_money_was_not_settled_is_repeated_and_told_as_writte
 
     def refused(*_: object) -> asyncio.Future[object]:
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        answer.set_exception(StoreUnavailable("refused"))
+        answer.set_exception(error("refused"))
         return answer
 
     with monkeypatch.context() as patched:
         patched.setattr(store.spend, "submit", refused)
-        with pytest.raises(StoreUnavailable, match="refused"):
+        with pytest.raises(error, match="refused"):
             await store.ledger.end(job, ANSWER, DONE, work=ONE_CALL, claimed=True, bill=to_settle)
     told = await store.ledger.end(
         job, ANSWER, DONE, work=ONE_CALL, claimed=True, bill=to_settle.again()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 
 import apsw
 import pytest
@@ -15,7 +16,7 @@ from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, make_job
 from tests.unit.worker.stand import FakeDelivery, FakeUpstream, Spy, Stand
 from worker.core.bill import NO_BILL, Bill
 from worker.core.budgets import Budget, OnExceeded
-from worker.core.events import StoreLost
+from worker.core.events import StoreLost, Trouble
 from worker.core.kinds import Kind
 from worker.core.limits import Charge, Full, Meter, Taken, Used
 from worker.core.model import (
@@ -36,7 +37,7 @@ from worker.errors import StoreUnavailable
 from worker.pipeline import Line
 from worker.ports import MayCall
 from worker.spending import Spending
-from worker.store.embedded import cache
+from worker.store.embedded import cache, limits
 
 ESTIMATE = Decimal("0.4")
 
@@ -295,9 +296,9 @@ async def test_a_job_with_a_budget_is_not_called_for_without_the_store(house: Ho
 async def test_an_end_that_the_store_fails_is_repeated_and_settles_money_once_and_limits_not_twice(
     house: House, *, commits: bool
 ) -> None:
-    limits = house.stand.store.limits
+    counted = house.stand.store.limits
     charge = Charge(meter=Meter(name="endpoint:alpha:tokens", limit=1000), amount=900)
-    taken = await limits.take([charge])
+    taken = await counted.take([charge])
     assert isinstance(taken, Taken)
     house.upstream.used = (Used(taken, (400,)),)
     ledger = house.stand.line(ledger=lambda real: Faulty(real, [], commits=commits)).ledger
@@ -309,8 +310,8 @@ async def test_an_end_that_the_store_fails_is_repeated_and_settles_money_once_an
     house.stand.clock.pass_by(timedelta(seconds=2))
     # Where nothing was done it stays as reckoned: what is known of a minute ago is not worth a wait.
     left = 600 if commits else 100
-    assert isinstance(await limits.take([replace(charge, amount=left + 1)]), Full)
-    assert isinstance(await limits.take([replace(charge, amount=left)]), Taken)
+    assert isinstance(await counted.take([replace(charge, amount=left + 1)]), Full)
+    assert isinstance(await counted.take([replace(charge, amount=left)]), Taken)
 
 
 async def test_a_cache_whose_pages_are_damaged_keeps_no_job_from_its_record(
@@ -329,10 +330,46 @@ async def test_a_cache_whose_pages_are_damaged_keeps_no_job_from_its_record(
 
 async def test_an_end_that_a_bug_of_ours_breaks_is_paid_for(house: House) -> None:
     bug = RuntimeError("a bug")
-    ledger = house.stand.line(ledger=lambda real: Faulty(real, [], error=bug)).ledger
+    ledger = house.stand.line(ledger=lambda real: Faulty(real, [], error=bug, failures=2)).ledger
     line = replace(house.line(), ledger=ledger)
     with pytest.raises(RuntimeError, match="a bug"):
         await line.handle(FakeDelivery(make_job()))
+    assert await house.sums() == (Decimal("0.1"), Decimal(0))
+
+
+@pytest.mark.parametrize("commits", [False, True], ids=["not done", "done"])
+async def test_a_bug_of_ours_in_a_bill_costs_no_paid_answer(house: House, *, commits: bool) -> None:
+    bug = RuntimeError("a bug")
+    ledger = house.stand.line(
+        ledger=lambda real: Faulty(real, [], error=bug, commits=commits)
+    ).ledger
+    line, delivery = replace(house.line(), ledger=ledger), FakeDelivery(make_job())
+    await line.handle(delivery)
+    assert delivery.replies[0][0].status is Status.COMPLETED
+    assert (delivery.acks, len(house.upstream.calls)) == (1, 1)
+    assert await house.sums() == (Decimal("0.1"), Decimal(0))
+    (trouble,) = [each for each in house.stand.ear.heard if isinstance(each, Trouble)]
+    assert (trouble.about, trouble.error) == (delivery.job.id, "RuntimeError")
+
+
+@pytest.mark.parametrize(
+    ("module", "completed"),
+    [(cache, True), (limits, True), (limits, False)],
+    ids=["cache", "limits", "limits of a parked one"],
+)
+async def test_a_bug_of_ours_in_what_a_bill_settles_costs_no_paid_attempt(
+    house: House, monkeypatch: pytest.MonkeyPatch, module: ModuleType, *, completed: bool
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(module, "keep" if module is cache else "settle", broken)
+    house.upstream.used = (Used(Taken(), ()),)
+    house.upstream.outcomes = [ANSWER if completed else Failed(kind=Kind.TIMEOUT)]
+    delivery = FakeDelivery(make_job(dedupe=Dedupe.CACHE))
+    await house.line().handle(delivery)
+    assert [reply.status for reply, _ in delivery.replies] == [Status.COMPLETED] * completed
+    assert (len(delivery.parked), delivery.dead, delivery.acks) == (not completed, [], 1)
     assert await house.sums() == (Decimal("0.1"), Decimal(0))
 
 

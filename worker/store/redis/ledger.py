@@ -25,7 +25,6 @@ from worker.core.model import (
     Work,
 )
 from worker.core.terms import Terms
-from worker.errors import StoreUnavailable
 from worker.ports import Listener
 from worker.store import outcomes
 from worker.store.instants import span_us, to_us
@@ -215,10 +214,10 @@ class RedisLedger:
     async def _end(
         self, bill: Bill, script: Script, ending: _Ending, name: str, *parts: Part
     ) -> Any:  # noqa: ANN401  # a script's answer
-        """Run a script that may end the job; where its answer is lost, the next one has the same name."""
+        """Run a script that may end the job; where its answer is lost, or a bug of ours breaks its bill, the next one has the same name."""
         try:
             return await self._run(bill, script, *parts)
-        except (StoreUnavailable, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError):
             while len(self._unheard_ends) >= _MOST_UNHEARD:
                 del self._unheard_ends[next(iter(self._unheard_ends))]
             self._unheard_ends[ending] = name
