@@ -100,6 +100,18 @@ FEATURES: Final = (
     ),
 )
 
+# One connection bears many calls, where else each call in flight has one of its own.
+MULTIPLEXED: Final = (
+    Warren(
+        name="warren_http2",
+        title="Warren, everything on, over HTTP/2",
+        settings={
+            **_ALL,
+            "endpoints.main": (*_FAR_LIMITS["endpoints.main"], 'http = "2"'),
+        },
+    ),
+)
+
 # Who knows what is urgent.
 OVERTAKING: Final = (
     Contestant(
@@ -134,7 +146,7 @@ ALWAYS_ON: Final = (
     "what an answer cost",
 )
 
-ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, *OVERTAKING, *PUBLISHERS)
+ALL: Final = (*PEERS, EVERYTHING_ON, *FEATURES, *MULTIPLEXED, *OVERTAKING, *PUBLISHERS)
 
 
 def chosen(names: Collection[str]) -> tuple[Contestant | Warren | Publisher, ...]:

@@ -114,7 +114,7 @@ MEASUREMENTS: Final = {
     ),
     "memory": Measurement(
         what="10,000 calls in flight, the most of a lane; upstream of 5 s",
-        names=_RIVALS,
+        names=(*_RIVALS, *(each.name for each in contestants.MULTIPLEXED)),
         jobs=40_000,
         in_flights=(10_000,),
         latency_s=5,

@@ -133,6 +133,12 @@ TARGETS: Final = (
         unit="MB",
     ),
     Target(
+        name="10,000 in flight over HTTP/2: memory",
+        measured=_figure("memory", "rss_mb", contestant="warren_http2", **_TEN_THOUSAND),
+        at_most=500,
+        unit="MB",
+    ),
+    Target(
         name="10,000 in flight: CPU of that at 200",
         measured=_ratio(
             _warren("memory", _CPU, **_TEN_THOUSAND), _warren("concurrency", _CPU, in_flight=200)
