@@ -1,7 +1,7 @@
 """The `Limits` port over the embedded file: one row for each meter."""
 
+import struct
 from collections.abc import Sequence
-from struct import Struct
 from typing import ClassVar, Final
 
 import apsw
@@ -25,7 +25,8 @@ from worker.store.embedded.books import Books
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.instants import to_us
 
-_AMOUNTS: Final = Struct(f"<{SLOTS}q")
+_AMOUNTS: Final = struct.Struct(f"<{SLOTS}q")
+_MOST: Final = (1 << 63) - 1
 _UNUSED: Final = Level()
 
 
@@ -99,11 +100,19 @@ class _Meters:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO meters (name, newest, paced_until, amounts) VALUES (?, ?, ?, ?)",
                 [
-                    (name, level.newest, level.paced_until, _AMOUNTS.pack(*level.amounts))
+                    (name, level.newest, level.paced_until, _packed(level.amounts))
                     for name, level in self._changed.items()
                 ],
             )
             self._changed = {}
+
+
+def _packed(amounts: Sequence[int]) -> bytes:
+    try:
+        return _AMOUNTS.pack(*amounts)
+    except struct.error:
+        # Only an upstream that lies tells of so many, and no limit is that high: the record of its call must not fail for it.
+        return _AMOUNTS.pack(*(min(amount, _MOST) for amount in amounts))
 
 
 def room(books: Books, charges: Sequence[Charge], now: int) -> list[Level] | Full:

@@ -15,6 +15,7 @@ from producer_sdk.wire import Dedupe
 from tests.contract.world import (
     ANSWER,
     BEGAN,
+    DONE,
     ONE_CALL,
     TIMEOUT,
     Ear,
@@ -24,11 +25,12 @@ from tests.contract.world import (
     dead_letter,
     make_job,
 )
+from worker.core.bill import Bill
 from worker.core.events import LeaseRenewed, Trouble
 from worker.core.kinds import Kind
 from worker.core.letters import Counts, Selection
-from worker.core.limits import Taken, charges
-from worker.core.model import Completed, Retry, Started, Usage, next_generation
+from worker.core.limits import Full, Taken, Used, charges
+from worker.core.model import Completed, Ended, Retry, Started, Usage, next_generation
 from worker.errors import SettingsError, StoreUnavailable
 from worker.store import outcomes
 from worker.store.embedded import EmbeddedArchive, EmbeddedOptions, EmbeddedStore, calling_off
@@ -426,3 +428,22 @@ async def test_a_sweep_looks_through_no_pots_that_are_kept(tmp_path: Path) -> No
         found = plans(connection, lambda: sweep(connection, now=0, options=QUICK), "pots")
     assert found
     assert not [plan for plan in found if plan.startswith("SCAN pots")]
+
+
+async def test_a_call_ends_also_where_upstreams_have_told_more_tokens_than_a_meter_holds(
+    tmp_path: Path,
+) -> None:
+    fleet = EmbeddedFleet(tmp_path)
+    store, job = await fleet.join(), make_job()
+    told = 1 << 54  # the most that one usage says, of prompt and answer
+    terms = charges("alpha", requests_per_minute=0, tokens_per_minute=1_000_000, tokens=1)
+    taken = [await store.limits.take(terms) for _ in range(512)]
+    await asyncio.gather(
+        *(store.limits.settle(each, [told]) for each in taken if isinstance(each, Taken))
+    )
+    await store.ledger.begin(job, max_attempts=3)
+    bill = Bill(used=(Used(Taken(charges=terms, slot=0), [told]),))
+    ended = await store.ledger.end(job, ANSWER, DONE, work=ONE_CALL, claimed=True, bill=bill)
+    assert isinstance(ended, Ended)
+    assert isinstance(await store.limits.take(terms), Full)
+    await fleet.close()
