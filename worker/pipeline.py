@@ -363,9 +363,13 @@ class Line(Waiting):
             permit = await gate.permit()
             if isinstance(permit, NoPermit):
                 return permit
-            begun = await self._begin_at_a_seat(permit, delivery)
-            while isinstance(begun, Full):  # not there any more: at another one, or at none
+            try:
                 begun = await self._begin_at_a_seat(permit, delivery)
+                while isinstance(begun, Full):  # not there any more: at another one, or at none
+                    begun = await self._begin_at_a_seat(permit, delivery)
+            except StoreUnavailable:  # so no call was made; the look from the top would wait too
+                await self._wait(gate.give_back(permit), delivery)
+                raise
             if isinstance(begun, _NO_RIGHT):
                 await gate.give_back(permit)
                 return begun
@@ -450,12 +454,16 @@ class Line(Waiting):
                 job, beginning.tally, seat=seat, purse=purse, claims=self.ledger
             )
         self.spending.give_back(purse)
-        await gate.give_back(permit)
+        found: Decided | Follow | Look
         if isinstance(beginning, Started):
             # While the ledger was asked, the lane has closed, the permit has grown old or the claim was lost:
             # nothing was called, so nothing counts.
-            return await self._park_until(job, self._opens_at(job, self.clock.now()), begun=True)
-        return await self._instead(job, beginning)
+            opens_at = self._opens_at(job, self.clock.now())
+            found = await self._park_until(job, opens_at, begun=True)
+        else:
+            found = await self._instead(job, beginning)
+        await gate.give_back(permit)  # once: where the store has failed before, `_begin` does
+        return found
 
     async def _instead(
         self, job: Job, beginning: Started | NotStarted

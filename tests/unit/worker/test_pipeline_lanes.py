@@ -12,12 +12,26 @@ from producer_sdk.wire import Dedupe, Lane, Source, Status
 from tests.contract.world import BEGAN, EmbeddedFleet, HandClock, asked, make_job
 from tests.unit.worker.stand import FakeDelivery, FakeGate, FakeUpstream, Spy, Stand
 from worker import pipeline
+from worker.core.bill import NO_BILL, Bill
 from worker.core.lanes import NO_ORDERS, Closed, LaneRules
-from worker.core.model import Attempted, Beginning, Job, Settled
+from worker.core.model import (
+    Attempted,
+    Beginning,
+    Decided,
+    Exhausted,
+    Follow,
+    Job,
+    Outcome,
+    Settled,
+    Tally,
+    Terminal,
+    Work,
+)
 from worker.core.rations import NoPermit, Permit
 from worker.core.seats import Seat
 from worker.core.terms import Terms
 from worker.core.windows import Window
+from worker.errors import StoreUnavailable
 from worker.lanes import Gate
 from worker.ports import MayCall
 
@@ -179,6 +193,93 @@ async def test_a_permit_under_which_nothing_starts_is_given_back(stand: Stand) -
     stand.upstream.gate.set()
     await asyncio.gather(running, following)
     assert len(stand.upstream.calls) == 1
+
+
+@pytest.mark.parametrize("at", ["seat", "begin"])
+async def test_a_permit_is_given_back_where_the_store_fails_before_the_call(
+    stand: Stand, at: str
+) -> None:
+    class Failing(Spy):
+        failures = 1
+
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
+            if self.failures and at == "begin":
+                self.failures -= 1
+                raise StoreUnavailable("for a moment")
+            return await super().begin(job, max_attempts=max_attempts, terms=terms)
+
+    stand.gate.permits = 1
+    stand.upstream.no_seats = [StoreUnavailable("for a moment")] * (at == "seat")
+    delivery = FakeDelivery(make_job())
+    async with stand.looking(), asyncio.timeout(5):
+        await stand.line(ledger=lambda real: Failing(real, [])).handle(delivery)
+    assert delivery.replies[0][0].attempts == 1
+
+
+async def test_a_permit_is_given_back_once_where_the_store_fails_after_a_begin_without_a_call(
+    stand: Stand,
+) -> None:
+    class Failing(Spy):
+        failures = 1
+
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
+            del job, max_attempts, terms
+            return Exhausted(tally=Tally(attempts=3))
+
+        async def end(
+            self,
+            job: Job,
+            outcome: Outcome,
+            settlement: Terminal,
+            *,
+            work: Work,
+            claimed: bool,
+            bill: Bill = NO_BILL,
+        ) -> Decided | Follow:
+            if self.failures:
+                self.failures -= 1
+                raise StoreUnavailable("for a moment")
+            return await super().end(
+                job, outcome, settlement, work=work, claimed=claimed, bill=bill
+            )
+
+    stand.gate.permits = 1
+    delivery = FakeDelivery(make_job())
+    async with stand.looking():
+        await stand.line(ledger=lambda real: Failing(real, [])).handle(delivery)
+    assert len(delivery.dead) == 1
+    assert (stand.gate.asked, stand.gate.permits) == (2, 1)
+
+
+async def test_a_worker_that_goes_down_in_an_outage_waits_for_no_permit_that_goes_back(
+    stand: Stand,
+) -> None:
+    class Silent(FakeGate):
+        async def give_back(self, permit: Permit) -> None:
+            await super().give_back(permit)
+            await asyncio.Future()
+
+    class Failing(Spy):
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+        ) -> Beginning:
+            del job, max_attempts, terms
+            raise StoreUnavailable("for good")
+
+    gate = Silent(permits=1)
+    line, delivery = (
+        stand.line(gate=gate, ledger=lambda real: Failing(real, [])),
+        FakeDelivery(make_job()),
+    )
+    running = asyncio.create_task(line.handle(delivery))
+    await gate.until(lambda: gate.given_back > 0)
+    line.quiet()
+    await asyncio.wait_for(running, 5)
+    assert delivery.log == []
 
 
 async def test_a_lane_that_closes_while_the_ledger_is_asked_starts_no_call(stand: Stand) -> None:
