@@ -363,10 +363,11 @@ class Line(Waiting):
             permit = await gate.permit()
             if isinstance(permit, NoPermit):
                 return permit
+            since = None if permit.number is None else self.clock.monotonic()
             try:
-                begun = await self._begin_at_a_seat(permit, delivery)
+                begun = await self._begin_at_a_seat(permit, delivery, since=since)
                 while isinstance(begun, Full):  # not there any more: at another one, or at none
-                    begun = await self._begin_at_a_seat(permit, delivery)
+                    begun = await self._begin_at_a_seat(permit, delivery, since=since)
             except StoreUnavailable:  # so no call was made; the look from the top would wait too
                 await self._wait(gate.give_back(permit), delivery)
                 raise
@@ -378,9 +379,9 @@ class Line(Waiting):
             slots.leave()
 
     async def _begin_at_a_seat(
-        self, permit: Permit, delivery: Delivery
+        self, permit: Permit, delivery: Delivery, *, since: float | None
     ) -> "Decided | Unrecorded | Follow | NoSeat | Full | NoMoney | _Begun | Look":
-        """Choose an endpoint, and begin there."""
+        """Choose an endpoint, and begin there. A permit that is counted was given at the instant `since`."""
         job = delivery.job
         seat = self.upstream.propose(job) or await self.upstream.seat(job)
         if isinstance(seat, NoSeat):
@@ -389,7 +390,9 @@ class Line(Waiting):
             purse = self.spending.purse(job)
             if not isinstance(purse, Purse):
                 return purse
-            return await self._begin_with(permit, seat, purse, delivery)
+            if since is None:
+                since = self.clock.monotonic()  # only what is taken with the seat grows old
+            return await self._begin_with(permit, seat, purse, delivery, since=since)
         finally:
             self.upstream.leave(seat)
 
@@ -418,12 +421,11 @@ class Line(Waiting):
         return await self._park_until(job, until, begun=True)
 
     async def _begin_with(
-        self, permit: Permit, seat: Seat, purse: Purse, delivery: Delivery
+        self, permit: Permit, seat: Seat, purse: Purse, delivery: Delivery, *, since: float
     ) -> "Decided | Unrecorded | Follow | Full | NoMoney | _Begun | Look":
-        """Claim, count, call and record with all that a call needs: what is due of it is counted with the claim."""
+        """Claim, count, call and record with all that a call needs, which is there since `since` or is counted with the claim."""
         job, gate, due = delivery.job, self.gates[delivery.job.queue_key], purse.due()
         terms = Terms(charges=seat.due, reservation=due) if seat.due or due is not None else None
-        asked = self.clock.monotonic()
         try:
             beginning = await self.ledger.begin(
                 job, max_attempts=self.policy.max_attempts, terms=terms
@@ -441,7 +443,7 @@ class Line(Waiting):
             purse.hold(due)
             if seat.due:
                 seat.taken = beginning.taken
-        fresh = self.clock.monotonic() - asked < _PERMIT_S
+        fresh = self.clock.monotonic() - since < _PERMIT_S
         if isinstance(beginning, Started) and permit.number is None and not fresh:
             # This process may have been suspended, and the job be another's by now.
             with suppress(StoreUnavailable):

@@ -28,7 +28,7 @@ from worker.core.model import (
     Work,
 )
 from worker.core.rations import NoPermit, Permit
-from worker.core.seats import Seat
+from worker.core.seats import NoSeat, Seat
 from worker.core.terms import Terms
 from worker.core.windows import Window
 from worker.errors import StoreUnavailable
@@ -165,6 +165,21 @@ async def test_a_permit_that_grew_old_while_the_ledger_was_asked_starts_no_call(
     again = FakeDelivery(copy)
     await stand.line().handle(again)
     assert again.replies[0][0].attempts == 1
+
+
+async def test_a_permit_that_has_grown_old_while_a_seat_was_waited_for_starts_no_call(
+    stand: Stand,
+) -> None:
+    class Slow(FakeUpstream):
+        async def seat(self, job: Job) -> Seat | NoSeat:
+            stand.clock.pass_by(timedelta(seconds=70))
+            return await super().seat(job)
+
+    stand.gate.permits, stand.upstream = 1, Slow()
+    delivery = FakeDelivery(make_job())
+    await stand.line().handle(delivery)
+    assert stand.upstream.calls == []
+    assert (len(delivery.parked), stand.gate.permits) == (1, 1)
 
 
 async def test_for_a_moment_without_a_permit_a_job_waits_in_its_place(stand: Stand) -> None:
