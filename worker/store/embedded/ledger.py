@@ -203,7 +203,7 @@ class EmbeddedLedger:
             return not calling_off.closes(transaction, claim)
 
         return await self._file.join(
-            lambda books: held(self._in(books)), ahead=Ahead(job.id, ends=True)
+            lambda books: held(self._in(books)), ahead=Ahead(job.id, key=job.claim_key)
         )
 
     async def result(self, asked: Asked) -> AskAnswer:

@@ -209,6 +209,17 @@ def known(jobs: Jobs) -> int:
     return sum(len(kept) for kept in vars(jobs).values() if isinstance(kept, dict))
 
 
+async def listen(store: EmbeddedStore) -> list[str]:
+    """Give the list to which each statement is added from now on."""
+    said: list[str] = []
+
+    def begin(books: Books) -> None:
+        books.aside.trace_v2(apsw.SQLITE_TRACE_STMT, lambda event: said.append(event["sql"]))
+
+    await store._file.join(begin)
+    return said
+
+
 @pytest.fixture
 async def twins(tmp_path: Path) -> AsyncIterator[list[EmbeddedFleet]]:
     fleets = [EmbeddedFleet(tmp_path / name) for name in ("together", "alone")]
@@ -247,14 +258,7 @@ async def test_together_and_alone_say_and_write_the_same(
 async def test_what_is_known_of_a_job_is_not_read_again(twins: list[EmbeddedFleet]) -> None:
     store, job = await twins[0].join(), make_job()
     await store.ledger.begin(job, max_attempts=3)
-    asked_of_sqlite: list[str] = []
-
-    def listen(books: Books) -> None:
-        books.aside.trace_v2(
-            apsw.SQLITE_TRACE_STMT, lambda event: asked_of_sqlite.append(event["sql"])
-        )
-
-    await store._file.join(listen)
+    asked_of_sqlite = await listen(store)
     assert await store.ledger.called_off() == frozenset()  # asked several times a second
     assert await store.ledger.result(asked(job, ask="a")) is not None
     asked_of_sqlite.clear()
@@ -264,6 +268,20 @@ async def test_what_is_known_of_a_job_is_not_read_again(twins: list[EmbeddedFlee
     # A job that was called off, which is not known of before the first end.
     read = [sql for sql in asked_of_sqlite if sql.startswith("SELECT") and "called_off" not in sql]
     assert read == []
+
+
+async def test_whether_claims_are_held_is_told_without_a_look_at_histories(
+    twins: list[EmbeddedFleet],
+) -> None:
+    store, jobs = await twins[0].join(), [make_job("k1"), make_job("k2")]
+    for job in jobs:
+        await store.ledger.begin(job, max_attempts=3)
+    await store._file.run(lambda _: None)  # nothing is known
+    asked_of_sqlite = await listen(store)
+    assert await asyncio.gather(*(store.ledger.holds(job) for job in jobs)) == [True, True]
+    read = [sql for sql in asked_of_sqlite if sql.startswith("SELECT")]
+    assert sum("claims" in sql for sql in read) == 1  # of both at once
+    assert not [sql for sql in read if "history" in sql]
 
 
 async def test_a_job_that_was_settled_is_not_kept_at_hand(twins: list[EmbeddedFleet]) -> None:
