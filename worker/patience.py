@@ -94,8 +94,8 @@ class PatientRationing(_Patient):
         return self._prompt(self.rationing.permit(lane, per_minute=per_minute), writes=False)
 
     async def give_back(self, lane: str, permit: Permit) -> None:
-        """Take back an unused permit; see `Rationing.give_back`."""
-        await self._until_done(lambda: self.rationing.give_back(lane, permit))
+        """Take back an unused permit; see `Rationing.give_back`. As small a write as `permit` is."""
+        await self._until_done(lambda: self.rationing.give_back(lane, permit), writes=False)
 
 
 class PatientLimits(_Patient):

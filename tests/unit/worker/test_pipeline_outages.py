@@ -271,6 +271,9 @@ class Counting(FakeGate):
     async def permit(self) -> Permit | NoPermit:
         return await self.rationing.permit("small.interactive", per_minute=6000)
 
+    async def give_back(self, permit: Permit) -> None:
+        await self.rationing.give_back("small.interactive", permit)
+
 
 async def test_a_store_that_can_count_a_permit_and_not_write_a_record_is_not_taken_for_back(
     house: House,
