@@ -59,6 +59,15 @@ async def test_a_permit_that_is_given_back_is_anothers(worker: Worker) -> None:
     assert isinstance((await take(worker, 1, per_minute=1))[0], Permit)
 
 
+async def test_a_permit_that_is_given_back_late_is_no_others(fleet: Fleet, worker: Worker) -> None:
+    late = await worker.rationing.permit(LANE, per_minute=1)
+    assert isinstance(late, Permit)
+    fleet.clock.pass_by(timedelta(minutes=3))
+    assert isinstance((await take(worker, 1, per_minute=1))[0], Permit)
+    await worker.rationing.give_back(LANE, late)
+    assert isinstance((await take(worker, 1, per_minute=1))[0], NoPermit)
+
+
 async def test_a_permit_given_back_among_others_costs_nobody_more_than_a_wait(
     fleet: Fleet, worker: Worker
 ) -> None:

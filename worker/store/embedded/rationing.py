@@ -41,8 +41,11 @@ def _permit(connection: apsw.Connection, lane: str, per_minute: int, now: int) -
     connection.execute("UPDATE permits SET at = ?1 WHERE lane = ?2 AND at > ?1", (now, lane))
     connection.execute("DELETE FROM permits WHERE lane = ? AND at < ?", (lane, now - _KEPT_US))
     # Apart, each is one step into the index; together they would read all of it.
-    oldest = connection.execute("SELECT min(number) FROM permits WHERE lane = ?", (lane,)).get or 1
-    latest = connection.execute("SELECT max(number) FROM permits WHERE lane = ?", (lane,)).get or 0
+    # Where none is left the numbers go on from the time, far ahead of all before: a permit that is given back late is no other's.
+    latest = connection.execute("SELECT max(number) FROM permits WHERE lane = ?", (lane,)).get
+    latest = latest or now
+    oldest = connection.execute("SELECT min(number) FROM permits WHERE lane = ?", (lane,)).get
+    oldest = oldest or latest + 1
     rules = rations(per_minute)
     wanted = [latest - rule.calls + 1 for rule in rules]
     ages = [_age(connection, lane, each, now) if each >= oldest else None for each in wanted]
