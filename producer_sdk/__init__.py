@@ -139,6 +139,8 @@ _MODULES = (
 if not TYPE_CHECKING:  # to a type checker it would make every name one of ours
 
     def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
         if name in __all__:
             for each in _MODULES:
                 module = import_module(f"{__name__}.{each}")
