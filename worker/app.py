@@ -8,7 +8,6 @@ import asyncio
 import errno
 import random
 import signal
-import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
@@ -63,9 +62,6 @@ from worker.unrecorded import LateRecords
 _BEAT_S: Final = 1.0
 _QUIET_S: Final = 5.0
 _ASKS: Final = "asks"
-# The event loop and the store's thread share the interpreter's lock. Whoever waits for it asks for it after so long:
-# CPython's 5 ms are longer than most transactions work.
-_SWITCH_S: Final = 0.001
 # A log that nobody reads any more, or that has no room, must not keep a worker from going down in order.
 _UNREAD: Final = (OSError, ValueError)
 
@@ -82,7 +78,6 @@ def run(
     """
     read_managed(secrets_of(settings))
     descriptors.raise_limit()
-    sys.setswitchinterval(_SWITCH_S)
     return uvloop.run(serve(settings, listeners=listeners, clock=clock or SystemClock()))
 
 

@@ -2,7 +2,6 @@ import asyncio
 import io
 import os
 import signal
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,21 +22,6 @@ class Stdout(io.BytesIO):
             raise BrokenPipeError
         self.started = b'"started"' in data
         return super().write(data)
-
-
-def test_the_loop_and_the_stores_thread_hand_over_to_each_other_soon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def serve(*_: object, **__: object) -> int:
-        return round(sys.getswitchinterval() * 1_000_000)
-
-    monkeypatch.setattr(app, "serve", serve)
-    monkeypatch.setattr("worker.descriptors.raise_limit", lambda: None)
-    before = sys.getswitchinterval()
-    try:
-        assert app.run(Folder(tmp_path).load()) == 1_000
-    finally:
-        sys.setswitchinterval(before)
 
 
 async def test_a_worker_whose_log_nobody_reads_goes_down_in_order(
