@@ -8,6 +8,8 @@
 | `garbage` | how often it looks for cyclic garbage |
 | `settings` | one file, environment and secret files to frozen settings |
 | `pipeline` | the straight line that a delivery takes |
+| `starting` | how a job comes to its call: slot, permit, seat, money, claim |
+| `recording` | the call, and the record of what it has yielded |
 | `waiting` | how a delivery waits: in place for a moment, parked for longer |
 | `settling` | the line's end: records what was decided, and carries it out |
 | `owncalls` | the calls that this process makes now |

@@ -4,7 +4,7 @@ What it waits for, and in which order, is the line's business; see `pipeline`.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -15,8 +15,8 @@ from worker.core.events import TierPaused
 from worker.core.lanes import Cause
 from worker.core.model import Decided, Job, Snooze
 from worker.core.retry import FOLLOWER_SNOOZE, JITTER, spread
-from worker.ports import Delivery, LaneGate, Upstream
-from worker.settling import Settling
+from worker.ports import Delivery
+from worker.recording import Recording
 
 # How long a job waits for a lane that somebody has paused, before it looks again.
 _LOOK_AGAIN: Final = timedelta(minutes=1)
@@ -30,17 +30,13 @@ class Look(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting(Settling):
+class Waiting(Recording):
     """Lets deliveries wait; the line is made of it. See `pipeline.Line`.
 
-    `gates` are by `<tier>.<lane>`. `pause` asks for a lane's consumer to stop taking for a while; `chance` gives
-    numbers in [0, 1).
+    `pause` asks for a lane's consumer to stop taking for a while.
     """
 
-    upstream: Upstream
-    gates: Mapping[str, LaneGate]
     pause: Callable[[TierPaused], None]
-    chance: Callable[[], float]
     _quiet: asyncio.Event = field(default_factory=asyncio.Event)
 
     def quiet(self) -> None:
@@ -61,7 +57,7 @@ class Waiting(Settling):
         closed = self.gates[job.queue_key].closed()
         return None if closed is None else closed.until or now + _LOOK_AGAIN
 
-    async def _hold(self, delivery: Delivery, wait: timedelta) -> "Look":
+    async def _hold(self, delivery: Delivery, wait: timedelta) -> Look:
         """Wait in place, and look from the top every now and then.
 
         The next message is looked at too if it takes longer: it may need no call, such as one that the cache
@@ -72,7 +68,7 @@ class Waiting(Settling):
             delivery.let_next()
         return await self._wait(asyncio.sleep(min(wait, HOLD).total_seconds()), delivery)
 
-    async def _hold_until_admitted(self, delivery: Delivery, wait: timedelta) -> "Decided | Look":
+    async def _hold_until_admitted(self, delivery: Delivery, wait: timedelta) -> Decided | Look:
         """Hold a delivery for as long as one may be, and then look from the top, or make room for others."""
         job = delivery.job
         looked = await self._wait(self._until_admitted(job, wait), delivery)
@@ -112,7 +108,7 @@ class Waiting(Settling):
             wait = min(wait * (1 + JITTER * self.chance()), job.deadline - self.clock.now())
         return await self._park(job, Snooze(after=wait))
 
-    async def _wait(self, for_: Coroutine[Any, Any, object], delivery: Delivery) -> "Look":
+    async def _wait(self, for_: Coroutine[Any, Any, object], delivery: Delivery) -> Look:
         """Wait until something is done; not for a delivery that is gone, nor when the worker goes down."""
         waiting = asyncio.ensure_future(for_)
         quiet = asyncio.ensure_future(self._quiet.wait())

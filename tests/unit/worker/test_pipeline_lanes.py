@@ -11,7 +11,7 @@ import pytest
 from producer_sdk.wire import Dedupe, Lane, Source, Status
 from tests.contract.world import BEGAN, EmbeddedFleet, HandClock, asked, make_job
 from tests.unit.worker.stand import FakeDelivery, FakeGate, FakeUpstream, Spy, Stand
-from worker import pipeline
+from worker import waiting
 from worker.core.bill import NO_BILL, Bill
 from worker.core.lanes import NO_ORDERS, Closed, LaneRules
 from worker.core.model import (
@@ -95,7 +95,7 @@ async def test_a_cached_answer_needs_no_open_lane_and_no_permit(stand: Stand) ->
 async def test_without_a_permit_for_long_a_job_waits_in_its_place_and_lets_the_next_be_looked_at(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "HOLD", timedelta(milliseconds=1))
+    monkeypatch.setattr(waiting, "HOLD", timedelta(milliseconds=1))
     stand.gate.permits = 0
     line, delivery = stand.line(), FakeDelivery(make_job())
     running = asyncio.create_task(line.handle(delivery))
@@ -135,7 +135,7 @@ async def test_a_delivery_that_is_gone_waits_for_no_permit(stand: Stand) -> None
 async def test_a_job_that_waits_for_a_permit_still_expires_in_time(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "HOLD", timedelta(milliseconds=1))
+    monkeypatch.setattr(waiting, "HOLD", timedelta(milliseconds=1))
     stand.gate.permits = 0
     delivery = FakeDelivery(make_job())
     running = asyncio.create_task(stand.line().handle(delivery))

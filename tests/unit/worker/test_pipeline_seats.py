@@ -11,7 +11,7 @@ import pytest
 from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, HandClock, make_job
 from tests.unit.worker.stand import FakeDelivery, Spy, Stand
-from worker import pipeline, waiting
+from worker import starting, waiting
 from worker.core.kinds import Kind
 from worker.core.model import Beginning, Failed, Found, Job
 from worker.core.seats import NoSeat, Obstacle, Seat, Unready
@@ -72,7 +72,7 @@ async def test_a_job_that_waits_for_a_place_does_not_ask_the_ledger_each_time_it
 async def test_a_job_is_held_for_long_only_where_no_other_of_its_tier_may_run(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, asking: str, *, shared: bool
 ) -> None:
-    for module in (pipeline, waiting):
+    for module in (starting, waiting):
         monkeypatch.setattr(module, "HOLD", timedelta(milliseconds=50))
     looks = 0
 
