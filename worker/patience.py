@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from worker.core.bill import NO_BILL, Bill
@@ -171,7 +172,8 @@ class PatientLedger(_Patient):
     """A `Ledger` that keeps what a call has yielded until its store takes it.
 
     What comes before a call raises `StoreUnavailable` at once. So does the end of a call where the worker has
-    `another_way` to end it without the ledger. Terms of a begin are counted `one_by_one` where the ledger does not.
+    `another_way` to end it without the ledger. Where the ledger does not begin at once, it is asked twice, and terms are
+    counted `one_by_one`.
     """
 
     def __init__(
@@ -192,17 +194,28 @@ class PatientLedger(_Patient):
         return self._prompt(self.ledger.find(job, cached=cached), writes=False)
 
     @property
-    def counts_terms(self) -> bool:
-        """Tell whether `begin` counts terms; see `Ledger.counts_terms`."""
-        return self._one_by_one is not None or self.ledger.counts_terms
+    def begins_at_once(self) -> bool:
+        """Tell whether `begin` finds and counts terms itself; see `Ledger.begins_at_once`."""
+        return self._one_by_one is not None or self.ledger.begins_at_once
 
-    def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Doing[Beginning]:
+    def begin(
+        self,
+        job: Job,
+        *,
+        max_attempts: int,
+        terms: Terms | None = None,
+        cached: bool | None = None,
+    ) -> Doing[Beginning]:
         """Claim and count, or say why not; see `Ledger.begin`."""
         ledger = self.ledger
-        if terms is None or self._one_by_one is None or ledger.counts_terms:
-            return self._prompt(ledger.begin(job, max_attempts=max_attempts, terms=terms))
+        if self._one_by_one is None or ledger.begins_at_once:
+            return self._prompt(
+                ledger.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+            )
         return self._prompt(
-            self._one_by_one.begin(terms, lambda: ledger.begin(job, max_attempts=max_attempts))
+            self._begin_in_steps(
+                self._one_by_one, job, max_attempts=max_attempts, terms=terms, cached=cached
+            )
         )
 
     def end(
@@ -275,6 +288,21 @@ class PatientLedger(_Patient):
     async def called_off(self) -> frozenset[str]:
         """Give the jobs whose calls are to be closed; see `Ledger.called_off`."""
         return await self._prompt(self.ledger.called_off(), writes=False)
+
+    async def _begin_in_steps(
+        self,
+        one_by_one: OneByOne,
+        job: Job,
+        *,
+        max_attempts: int,
+        terms: Terms | None,
+        cached: bool | None,
+    ) -> Beginning:
+        found = None if cached is None else await self.ledger.find(job, cached=cached)
+        if found is not None:
+            return found
+        begin = partial(self.ledger.begin, job, max_attempts=max_attempts)
+        return await (begin() if terms is None else one_by_one.begin(terms, begin))
 
     def _settle(
         self, operation: Callable[[Bill], Awaitable[T]], bill: Bill, *, claimed: bool

@@ -2,6 +2,8 @@
 
     find (with the cache) -> join -> cancelled? -> flawed? -> cached? -> expired? -> open? -> permit -> seat -> begin (with its limits and money) -> call -> settle -> record -> carry -> ack
 
+Most jobs are new and have to wait for nothing: these begin at once, and what there is to find is found with that.
+
 Order is the whole content of this module; the steps are decided in `core` and done behind `ports`. The laws
 that the order keeps:
 
@@ -24,7 +26,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from producer_sdk.wire import Dedupe
 from worker.calling import NO_CLAIMS
 from worker.core.admission import HOLD, Expired, Go, Hold, Postpone
 from worker.core.events import Step
@@ -36,7 +37,6 @@ from worker.core.model import (
     Decided,
     Failed,
     Follow,
-    Job,
     Joined,
     Snooze,
     Stale,
@@ -111,12 +111,15 @@ class Line(Starting):
 
     async def _decide(self, delivery: Delivery) -> Decided | Unrecorded | None:
         """Find out what becomes of the delivery. None: it is gone, and its redelivery will ask again."""
-        followed = False
+        looked = followed = False
         while True:
             try:
                 found: Decided | Unrecorded | Follow | Look | None = None
                 if self.late is not None or not self.outage.answering:
                     found = await self._without_ledger(delivery)
+                if found is None and not looked:
+                    looked = True
+                    found = await self._start_at_once(delivery)
                 if found is None:
                     found = await self._look(delivery)
                 if isinstance(found, Follow):
@@ -206,10 +209,6 @@ class Line(Starting):
         await first_of(running, delivery)
         return Look.AGAIN if running.done() else Look.GONE
 
-    def _may_be_cached(self, job: Job) -> bool:
-        """Tell whether the job may be answered from the cache: not where nobody waits for it any more."""
-        return job.dedupe is Dedupe.CACHE and self.clock.now() < job.deadline
-
     async def _refuse_or_postpone(
         self, delivery: Delivery, flaw: Failed | None
     ) -> Decided | Follow | Look | None:
@@ -228,12 +227,6 @@ class Line(Starting):
                 return await self._hold_until_admitted(delivery, wait)
             case Postpone(wait=wait, shared=shared):
                 return await self._postpone(job, wait, shared=shared)
-
-    def _flaw(self, job: Job) -> Failed | None:
-        """Tell why the job can never be called for; None: it can."""
-        if job.flaw is not None:
-            return Failed(kind=Kind.INVALID_REQUEST, detail=job.flaw)
-        return self.upstream.flaw(job)
 
     async def _follow(self, delivery: Delivery, follow: Follow, *, again: bool) -> Decided | Look:
         """Wait in place for another's call, once and if a place is free; else wait in a parking queue."""

@@ -76,14 +76,21 @@ class Ledger(Protocol):
         ...
 
     @property
-    def counts_terms(self) -> bool:
-        """Tell whether `begin` counts terms. Else it is to be asked without any."""
+    def begins_at_once(self) -> bool:
+        """Tell whether `begin` finds and counts terms itself. Else it is to be asked without `cached` and without terms."""
         ...
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+    async def begin(
+        self,
+        job: Job,
+        *,
+        max_attempts: int,
+        terms: Terms | None = None,
+        cached: bool | None = None,
+    ) -> Beginning:
         """Claim the job's call and count the attempt, or say why not.
 
-        In one transaction: the `terms` of its call, as `Limits.take` and `Spend.reserve` count them and in this order;
+        In one transaction: first, unless `cached` is None, whatever `find` with it tells. Then the `terms` of its call, as `Limits.take` and `Spend.reserve` count them and in this order;
         where one has no room, `Full` or `OverBudget` is all that is said. Next: everything that `find` tells. Then: a
         new submission of an open job gets its route noted (`Joined`); a replay reopens the job by compare-and-set of the run, all its submissions
         to hear again; a living claim of the key: `Follow`; an outcome of the same fingerprint that ended

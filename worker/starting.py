@@ -10,13 +10,14 @@ from datetime import timedelta
 from typing import Any, Final
 
 from producer_sdk.wire import Dedupe
-from worker.core.admission import HOLD
+from worker.core.admission import HOLD, Go
 from worker.core.budgets import NoMoney, Refuse, Wait
 from worker.core.kinds import Kind
 from worker.core.limits import Full
 from worker.core.model import (
     Answered,
     CalledOff,
+    Completed,
     Decided,
     Early,
     Exhausted,
@@ -41,6 +42,8 @@ from worker.waiting import Look, Waiting
 
 # What there is instead of the right to begin.
 _NO_RIGHT: Final = (NoPermit, NoSeat, Wait, Refuse)
+# Where nobody counts a lane's calls.
+_UNCOUNTED: Final = Permit(number=None)
 # For how long a permit is good: a call that starts later reaches the upstream in another minute.
 _PERMIT_S: Final = 1.0
 _LEAST_WAIT: Final = timedelta(milliseconds=10)
@@ -60,32 +63,32 @@ class Starting(Waiting):
 
     outage: Outage
 
+    async def _start_at_once(
+        self, delivery: Delivery
+    ) -> Decided | Unrecorded | Follow | Look | None:
+        """Begin a job of which nothing was found yet, and find with that; None: look at it first.
+
+        Only where all that its call needs is at hand, else it would wait for what an answer that is there needs not.
+        """
+        job, slots = delivery.job, self.slots[delivery.job.queue_key].calls
+        if not self._is_free(job) or not slots.take():
+            return None
+        try:
+            seat = self.upstream.propose(job)
+            if not isinstance(seat, Seat):
+                return None
+            cached = self._may_be_cached(job)
+            begun = await self._begin_at(seat, _UNCOUNTED, delivery, since=None, cached=cached)
+            if isinstance(begun, _Begun):
+                return await self._begin_anew(delivery, begun)
+            return None if isinstance(begun, (Full, *_NO_RIGHT)) else begun
+        finally:
+            slots.leave()
+
     async def _start(self, delivery: Delivery) -> Decided | Unrecorded | Follow | Look:
         """Begin a job, call for it, and record that, as soon as all is there that a call needs."""
         begun = await self._begin(delivery)
         return await self._wait_to_begin(delivery, begun) if isinstance(begun, _NO_RIGHT) else begun
-
-    def _own_call(self, job: Job) -> asyncio.Task[Any] | None:
-        """Give the task that a delivery has to join.
-
-        Not for another submission's message: that one only has its route noted, by `begin`, and must not hold
-        its place for as long as the call takes. Where nothing can be noted it waits for the answer, or it would
-        be called for a second time.
-        """
-        calling = self._own.get(job)
-        if calling is None:
-            return None
-        noted = self.late is None or self.outage.answering
-        another = job.first and job.submission.id != calling.job.submission.id
-        return None if noted and another else calling.task
-
-    def _has_changed(self, job: Job) -> bool:
-        """Tell whether a job that waited for a slot has to be looked at anew."""
-        return (
-            self._own_call(job) is not None
-            or self.clock.now() >= job.deadline
-            or self.gates[job.queue_key].closed() is not None
-        )
 
     async def _wait_to_begin(
         self, delivery: Delivery, found: NoPermit | NoSeat | NoMoney
@@ -166,13 +169,25 @@ class Starting(Waiting):
         seat = self.upstream.propose(job) or await self.upstream.seat(job)
         if isinstance(seat, NoSeat):
             return seat
+        return await self._begin_at(seat, permit, delivery, since=since)
+
+    async def _begin_at(
+        self,
+        seat: Seat,
+        permit: Permit,
+        delivery: Delivery,
+        *,
+        since: float | None,
+        cached: bool | None = None,
+    ) -> Decided | Unrecorded | Follow | Full | NoMoney | _Begun | Look:
+        """Begin at a seat, which is left then."""
         try:
-            purse = self.spending.purse(job)
+            purse = self.spending.purse(delivery.job)
             if not isinstance(purse, Purse):
                 return purse
             if since is None:
                 since = self.clock.monotonic()  # only what is taken with the seat grows old
-            return await self._begin_with(permit, seat, purse, delivery, since=since)
+            return await self._begin_with(permit, seat, purse, delivery, since=since, cached=cached)
         finally:
             self.upstream.leave(seat)
 
@@ -201,14 +216,21 @@ class Starting(Waiting):
         return await self._park_until(job, until, begun=True)
 
     async def _begin_with(
-        self, permit: Permit, seat: Seat, purse: Purse, delivery: Delivery, *, since: float
+        self,
+        permit: Permit,
+        seat: Seat,
+        purse: Purse,
+        delivery: Delivery,
+        *,
+        since: float,
+        cached: bool | None,
     ) -> Decided | Unrecorded | Follow | Full | NoMoney | _Begun | Look:
         """Claim, count, call and record with all that a call needs, which is there since `since` or is counted with the claim."""
         job, gate, due = delivery.job, self.gates[delivery.job.queue_key], purse.due()
         terms = Terms(charges=seat.due, reservation=due) if seat.due or due is not None else None
         try:
             beginning = await self.ledger.begin(
-                job, max_attempts=self.policy.max_attempts, terms=terms
+                job, max_attempts=self.policy.max_attempts, terms=terms, cached=cached
             )
         except (StoreUnavailable, asyncio.CancelledError):
             purse.hold(due)
@@ -250,7 +272,7 @@ class Starting(Waiting):
     async def _instead(self, job: Job, beginning: Started | NotStarted) -> Decided | Follow | Look:
         """Do what the ledger says instead of a start."""
         match beginning:
-            case Answered(outcome=outcome):
+            case Answered(outcome=outcome) | (Completed() as outcome):
                 return await self._finish(job, outcome)
             case Early(until=until):
                 return await self._park_until(job, until)
@@ -260,3 +282,45 @@ class Starting(Waiting):
                 return Look.AGAIN
             case decided:
                 return decided
+
+    def _may_be_cached(self, job: Job) -> bool:
+        """Tell whether the job may be answered from the cache: not where nobody waits for it any more."""
+        return job.dedupe is Dedupe.CACHE and self.clock.now() < job.deadline
+
+    def _flaw(self, job: Job) -> Failed | None:
+        """Tell why the job can never be called for; None: it can."""
+        if job.flaw is not None:
+            return Failed(kind=Kind.INVALID_REQUEST, detail=job.flaw)
+        return self.upstream.flaw(job)
+
+    def _is_free(self, job: Job) -> bool:
+        """Tell whether a job may begin, as far as this process knows, and nothing that is counted elsewhere is asked first."""
+        return (
+            self.outage.answering
+            and not self.gates[job.queue_key].rationed
+            and self._own_call(job) is None
+            and self._flaw(job) is None
+            and isinstance(self._admit(job, self.clock.now()), Go)
+        )
+
+    def _own_call(self, job: Job) -> asyncio.Task[Any] | None:
+        """Give the task that a delivery has to join.
+
+        Not for another submission's message: that one only has its route noted, by `begin`, and must not hold
+        its place for as long as the call takes. Where nothing can be noted it waits for the answer, or it would
+        be called for a second time.
+        """
+        calling = self._own.get(job)
+        if calling is None:
+            return None
+        noted = self.late is None or self.outage.answering
+        another = job.first and job.submission.id != calling.job.submission.id
+        return None if noted and another else calling.task
+
+    def _has_changed(self, job: Job) -> bool:
+        """Tell whether a job that waited for a slot has to be looked at anew."""
+        return (
+            self._own_call(job) is not None
+            or self.clock.now() >= job.deadline
+            or self.gates[job.queue_key].closed() is not None
+        )

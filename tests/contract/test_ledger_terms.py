@@ -14,7 +14,9 @@ from tests.contract.world import (
     DONE,
     NO_CALL,
     ONE_CALL,
+    Ear,
     Fleet,
+    HandClock,
     Worker,
     as_ended,
     asked,
@@ -37,6 +39,8 @@ from worker.core.model import (
 from worker.core.spend import Account, Cap, Over, OverBudget, Per
 from worker.core.terms import Reservation, Terms
 from worker.counting import OneByOne
+from worker.outage import Outage
+from worker.patience import PatientLedger
 
 REQUESTS = Charge(meter=Meter(name="endpoint:alpha:requests", limit=2), amount=1)
 TOKENS = Charge(meter=Meter(name="endpoint:alpha:tokens", limit=1000), amount=400)
@@ -52,22 +56,25 @@ def money(amount: str = "0.4") -> Reservation:
     return Reservation(name=f"t{next(NAMES)}", caps=(DAY, MONTH), amount=Decimal(amount))
 
 
+async def works() -> bool:
+    return True
+
+
 class Counter:
     """Begins jobs on terms at one worker, as its ledger lets it."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self.one_by_one = OneByOne(limits=worker.limits, spend=worker.spend)
+        self._outage = Outage(probe=works, clock=HandClock(), listener=Ear())
 
-    async def begin(self, job: Job, terms: Terms, *, max_attempts: int = 3) -> Beginning:
+    async def begin(
+        self, job: Job, terms: Terms, *, max_attempts: int = 3, cached: bool | None = None
+    ) -> Beginning:
         """Begin; what goes back has gone back then."""
-        ledger = self.worker.ledger
-        if ledger.counts_terms:
-            return await ledger.begin(job, max_attempts=max_attempts, terms=terms)
+        ledger = PatientLedger(self.worker.ledger, self._outage, one_by_one=self.one_by_one)
         try:
-            return await self.one_by_one.begin(
-                terms, lambda: ledger.begin(job, max_attempts=max_attempts)
-            )
+            return await ledger.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
         finally:
             await self.one_by_one.aclose()
 

@@ -132,9 +132,11 @@ class _Ledger(EmbeddedLedger):
 
     _file: InlineFile
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+    async def begin(
+        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
+    ) -> Beginning:
         self._file.certain_next = True
-        return await super().begin(job, max_attempts=max_attempts, terms=terms)
+        return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     async def holds(self, job: Job) -> bool:
         self._file.process.sure[job.id] = self._file.process.world.loop.steps

@@ -391,7 +391,7 @@ class Exhausted:
     tally: Tally
 
 
-NotStarted: TypeAlias = Follow | Answered | Early | Exhausted | CalledOff | Decided
+NotStarted: TypeAlias = Follow | Answered | Early | Exhausted | Found
 Beginning: TypeAlias = Started | NotStarted | Full | OverBudget
 
 # Asks, and what the ledger may say to one.

@@ -110,7 +110,7 @@ class FakeUpstream(Seats):
         return None if self.ready is None else Unready(until=self.ready)
 
     def propose(self, job: Job) -> Seat | NoSeat | None:
-        if not self.due or self.full:  # after which permits are scarce
+        if self.counted or self.no_seats or self.full:  # so permits are scarce
             return None
         seat = Seat(endpoint="fake", model=job.model, due=self.due)
         self.given.append(seat)
@@ -200,7 +200,6 @@ class FakeGate:
     shut: Closed | None = None
     permits: int | None = None
     wait: timedelta = timedelta(minutes=1)
-    rationed: bool = False
     asked: int = 0
     given_back: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -211,6 +210,10 @@ class FakeGate:
             while not condition():
                 self.news.clear()
                 await self.news.wait()
+
+    @property
+    def rationed(self) -> bool:
+        return self.permits is not None
 
     def closed(self) -> Closed | None:
         return self.shut
@@ -240,14 +243,16 @@ class Spy:
     log: list[str]
 
     @property
-    def counts_terms(self) -> bool:
-        return self.real.counts_terms
+    def begins_at_once(self) -> bool:
+        return self.real.begins_at_once
 
     async def find(self, job: Job, *, cached: bool = False) -> Found | None:
         return await self.real.find(job, cached=cached)
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
-        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms)
+    async def begin(
+        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
+    ) -> Beginning:
+        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
         self.log.append("begin")
         return begun
 

@@ -90,10 +90,12 @@ async def test_a_begin_that_has_no_room_writes_nothing_and_ends_no_outage(
     told: Full | OverBudget,
 ) -> None:
     class Refusing:
-        counts_terms = True
+        begins_at_once = True
 
-        async def begin(self, job: Job, *, max_attempts: int, terms: Terms) -> Full | OverBudget:
-            del job, max_attempts, terms
+        async def begin(
+            self, job: Job, *, max_attempts: int, terms: Terms, cached: bool | None
+        ) -> Full | OverBudget:
+            del job, max_attempts, terms, cached
             return told
 
     house = House(calls_on=False)

@@ -12,11 +12,13 @@ from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Spy, Stand
 from worker.core.events import JobEnded, Step, StepReached, StoreBack, StoreLost, Trouble
 from worker.core.kinds import Kind
 from worker.core.model import (
+    Beginning,
     Failed,
     Found,
     Job,
     Outcome,
 )
+from worker.core.terms import Terms
 from worker.crew import Crew
 from worker.errors import StoreUnavailable
 
@@ -158,6 +160,18 @@ async def test_the_cache_is_looked_into_with_the_ledger_where_the_job_may_be_ans
             looked[job.key] = cached
             return await super().find(job, cached=cached)
 
+        async def begin(
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
+        ) -> Beginning:
+            assert cached is not None
+            looked[job.key] = cached
+            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+
     line = stand.line(ledger=lambda real: Watched(real, []))
     jobs = [
         make_job("cache", dedupe=Dedupe.CACHE),
@@ -289,19 +303,34 @@ async def test_a_bug_ends_that_job_alone_as_a_dead_letter_and_the_caller_hears(
 
 async def test_a_store_that_is_down_makes_jobs_wait_and_costs_no_call(stand: Stand) -> None:
     class Down(Spy):
-        left = 2
+        left = 3
 
         async def find(self, job: Job, *, cached: bool = False) -> Found | None:
+            self.fail()
+            return await self.real.find(job, cached=cached)
+
+        async def begin(
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
+        ) -> Beginning:
+            self.fail()
+            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+
+        def fail(self) -> None:
             if self.left:
                 self.left -= 1
                 assert stand.upstream.calls == []
                 raise StoreUnavailable("down")
-            return await self.real.find(job, cached=cached)
 
     delivery = FakeDelivery(make_job())
     async with stand.looking():
         await stand.line(ledger=lambda real: Down(real, [])).handle(delivery)
     assert delivery.log == ["reply", "ack"]
+    assert len(stand.upstream.calls) == 1
     assert stand.outage.answering
     outage = [type(event) for event in stand.ear.heard if isinstance(event, StoreLost | StoreBack)]
     assert outage == [StoreLost, StoreBack]

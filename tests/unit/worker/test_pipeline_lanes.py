@@ -27,7 +27,7 @@ from worker.core.model import (
     Terminal,
     Work,
 )
-from worker.core.rations import NoPermit, Permit
+from worker.core.rations import Permit
 from worker.core.seats import NoSeat, Seat
 from worker.core.terms import Terms
 from worker.core.windows import Window
@@ -150,9 +150,14 @@ async def test_a_permit_that_grew_old_while_the_ledger_was_asked_starts_no_call(
 ) -> None:
     class Slow(Spy):
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
-            begun = await super().begin(job, max_attempts=max_attempts, terms=terms)
+            begun = await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
             stand.clock.pass_by(timedelta(seconds=70))
             return begun
 
@@ -171,6 +176,10 @@ async def test_a_permit_that_has_grown_old_while_a_seat_was_waited_for_starts_no
     stand: Stand,
 ) -> None:
     class Slow(FakeUpstream):
+        def propose(self, job: Job) -> Seat | NoSeat | None:
+            del job
+            return None
+
         async def seat(self, job: Job) -> Seat | NoSeat:
             stand.clock.pass_by(timedelta(seconds=70))
             return await super().seat(job)
@@ -218,12 +227,17 @@ async def test_a_permit_is_given_back_where_the_store_fails_before_the_call(
         failures = 1
 
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
             if self.failures and at == "begin":
                 self.failures -= 1
                 raise StoreUnavailable("for a moment")
-            return await super().begin(job, max_attempts=max_attempts, terms=terms)
+            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     stand.gate.permits = 1
     stand.upstream.no_seats = [StoreUnavailable("for a moment")] * (at == "seat")
@@ -240,9 +254,14 @@ async def test_a_permit_is_given_back_once_where_the_store_fails_after_a_begin_w
         failures = 1
 
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
-            del job, max_attempts, terms
+            del job, max_attempts, terms, cached
             return Exhausted(tally=Tally(attempts=3))
 
         async def end(
@@ -280,9 +299,14 @@ async def test_a_worker_that_goes_down_in_an_outage_waits_for_no_permit_that_goe
 
     class Failing(Spy):
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
-            del job, max_attempts, terms
+            del job, max_attempts, terms, cached
             raise StoreUnavailable("for good")
 
     gate = Silent(permits=1)
@@ -297,17 +321,30 @@ async def test_a_worker_that_goes_down_in_an_outage_waits_for_no_permit_that_goe
     assert delivery.log == []
 
 
-async def test_a_lane_that_closes_while_the_ledger_is_asked_starts_no_call(stand: Stand) -> None:
-    class Closing(FakeGate):
-        async def permit(self) -> Permit | NoPermit:
-            given = await super().permit()
-            self.shut = Closed(reason="now", until=BEGAN + HOUR / 2)
-            return given
+@pytest.mark.parametrize("permits", [None, 1])
+async def test_a_lane_that_closes_while_the_ledger_is_asked_starts_no_call(
+    stand: Stand, permits: int | None
+) -> None:
+    class Closing(Spy):
+        async def begin(
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
+        ) -> Beginning:
+            begun = await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+            stand.gate.shut = Closed(reason="now", until=BEGAN + HOUR / 2)
+            return begun
 
     delivery = FakeDelivery(make_job())
-    await stand.line(gate=Closing()).handle(delivery)
+    stand.gate.permits = permits
+    await stand.line(ledger=lambda real: Closing(real, [])).handle(delivery)
     assert stand.upstream.calls == []
+    assert stand.gate.permits == permits
     (parked, _) = delivery.parked[0]
+    stand.gate.shut = None
     stand.clock.pass_by(HOUR / 2)
     again = FakeDelivery(parked)
     await stand.line().handle(again)

@@ -233,12 +233,17 @@ async def test_what_was_reserved_goes_back_where_the_store_fails_at_the_beginnin
         failures = 1
 
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
             if self.failures:
                 self.failures -= 1
                 raise StoreUnavailable("for a moment")
-            return await self.real.begin(job, max_attempts=max_attempts, terms=terms)
+            return await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     line = house.line()
     ledger = house.stand.line(ledger=lambda real: Failing(real, [])).ledger
@@ -254,9 +259,14 @@ async def test_what_was_reserved_goes_back_where_the_worker_stops_before_the_cal
 
     class Silent(Spy):
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
-            del job, max_attempts, terms
+            del job, max_attempts, terms, cached
             asked.set()
             return await asyncio.Future()
 

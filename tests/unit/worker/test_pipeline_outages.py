@@ -70,9 +70,11 @@ class Faulty(Spy):
         self._try("find")
         return await self.real.find(job, cached=cached)
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+    async def begin(
+        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
+    ) -> Beginning:
         self._try("begin")
-        return await self.real.begin(job, max_attempts=max_attempts, terms=terms)
+        return await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     async def end(
         self,
@@ -525,7 +527,7 @@ async def test_a_record_that_a_worker_takes_to_its_grave_is_told(house: House) -
 
 async def test_a_lane_whose_calls_are_counted_calls_nothing_uncounted(house: House) -> None:
     await house.known()
-    house.stand.gate.rationed = True
+    house.stand.gate.permits = 9
     delivery = FakeDelivery(make_job())
     handling = asyncio.create_task(house.calling_line().handle(delivery))
     await until(lambda: house.stand.outage.waiting == 1)
@@ -550,8 +552,10 @@ class LostAfterBegin(Faulty):
 
     closes: FakeGate | None = None
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
-        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms)
+    async def begin(
+        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
+    ) -> Beginning:
+        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
         if self.closes is not None:
             self.closes.shut = Closed(reason="an operator", until=None)
         self.down = True
@@ -563,7 +567,7 @@ async def test_a_claim_under_which_nothing_was_called_does_not_outlive_an_outage
 ) -> None:
     house.ledger = ledger = LostAfterBegin(house.stand.store.ledger)
     ledger.closes = house.stand.gate
-    house.stand.gate.rationed, house.stand.gate.permits = True, 9
+    house.stand.gate.permits = 9
     delivery = FakeDelivery(make_job())
     handling = asyncio.create_task(house.calling_line().handle(delivery))
     await until(lambda: house.stand.outage.waiting == 1)

@@ -139,13 +139,18 @@ async def test_no_call_starts_after_the_deadline_when_the_store_was_down(stand: 
         left = 3
 
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
             if self.left:
                 self.left -= 1
                 stand.clock.pass_by(timedelta(minutes=1))
                 raise StoreUnavailable("down")
-            return await self.real.begin(job, max_attempts=max_attempts, terms=terms)
+            return await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     line = stand.line(ledger=lambda real: Down(real, []))
     delivery = FakeDelivery(make_job(deadline=BEGAN + timedelta(seconds=30)))
@@ -233,9 +238,16 @@ async def test_a_process_that_was_stopped_at_the_start_of_its_call_makes_none_fo
 
     class Stopped(Spy):
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
-            beginning = await self.real.begin(job, max_attempts=max_attempts, terms=terms)
+            beginning = await self.real.begin(
+                job, max_attempts=max_attempts, terms=terms, cached=cached
+            )
             fleet.clock.pass_by(timedelta(seconds=20))
             await there.line().handle(redelivered)
             return beginning
@@ -255,9 +267,16 @@ async def test_a_worker_that_slept_while_it_began_calls_for_no_job_that_another_
 
     class Asleep(Spy):
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
-            begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms)
+            begun = await self.real.begin(
+                job, max_attempts=max_attempts, terms=terms, cached=cached
+            )
             fleet.clock.pass_by(timedelta(seconds=20))
             await there.store.renew()
             await there.line().handle(duplicate)

@@ -115,13 +115,16 @@ async def test_a_job_that_waits_for_a_place_looks_for_an_answer_in_the_cache_eac
 async def test_a_worker_that_goes_down_begins_no_call_for_a_job_that_waits_for_its_endpoints(
     stand: Stand,
 ) -> None:
-    looked = asyncio.Event()
+    looks, looked = 0, asyncio.Event()
 
     def unready(job: Job) -> Unready | None:
+        nonlocal looks
         del job
-        ready = looked.is_set()
-        looked.set()
-        return None if ready else Unready(until=stand.clock.now() + timedelta(seconds=1.9))
+        looks += 1
+        if looks == 2:  # before it asks what is known, and after that
+            looked.set()
+        until = stand.clock.now() + timedelta(seconds=1.9)
+        return Unready(until=until) if looks <= 2 else None
 
     stand.upstream.readiness = unready
     line, delivery = stand.line(), FakeDelivery(make_job())
@@ -179,10 +182,10 @@ async def test_without_a_permit_no_seat_is_asked_for(stand: Stand) -> None:
     stand.gate.permits, stand.gate.wait = 0, timedelta(milliseconds=1)
     running = asyncio.create_task(stand.line().handle(FakeDelivery(make_job())))
     await stand.gate.until(lambda: stand.gate.asked >= 2)
-    assert stand.upstream.seated == []
+    assert (stand.upstream.seated, stand.upstream.given) == ([], [])
     stand.gate.permits = 1
     await running
-    assert len(stand.upstream.seated) == 1
+    assert len(stand.upstream.given) == 1
 
 
 async def test_the_first_try_goes_to_the_seat(stand: Stand) -> None:
@@ -195,7 +198,7 @@ async def test_every_seat_is_left_again_whether_it_was_used_or_not(stand: Stand)
     await line.handle(FakeDelivery(make_job("k1", "s1")))
     stand.upstream.no_seats = [MINUTE]
     await line.handle(FakeDelivery(make_job("k2", "s2")))
-    assert len(stand.upstream.seated) == 2
+    assert len(stand.upstream.seated) == 1
     assert (len(stand.upstream.given), stand.upstream.left) == (1, stand.upstream.given)
 
 
@@ -221,8 +224,10 @@ class Slow(Spy):
 
     clock: HandClock
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
-        begun = await super().begin(job, max_attempts=max_attempts, terms=terms)
+    async def begin(
+        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
+    ) -> Beginning:
+        begun = await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
         self.clock.pass_by(timedelta(seconds=1.5))
         return begun
 
@@ -250,10 +255,15 @@ async def test_a_begun_job_without_a_second_seat_is_parked_uncounted(
 
     class Late(Slow):
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
             seats.append(MINUTE if lacking == "a seat" else StoreUnavailable("away"))
-            return await super().begin(job, max_attempts=max_attempts, terms=terms)
+            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     delivery = FakeDelivery(make_job())
     await stand.line(ledger=lambda real: Late(real, [])).handle(delivery)

@@ -39,9 +39,11 @@ class Told(Spy):
     said: list[Beginning] = field(default_factory=list)
     told: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+    async def begin(
+        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
+    ) -> Beginning:
         self.terms.append(terms)
-        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms)
+        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
         self.said.append(begun)
         self.told.set()
         return begun
@@ -203,7 +205,12 @@ async def test_where_the_store_fails_at_the_beginning_the_money_goes_back(
         failures = 1
 
         async def begin(
-            self, job: Job, *, max_attempts: int, terms: Terms | None = None
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
         ) -> Beginning:
             if self.failures:
                 self.failures -= 1
@@ -211,7 +218,7 @@ async def test_where_the_store_fails_at_the_beginning_the_money_goes_back(
                     money = terms.reservation
                     await house.stand.store.spend.reserve(money.name, money.caps, money.amount)
                 raise StoreUnavailable("for a moment")
-            return await self.real.begin(job, max_attempts=max_attempts, terms=terms)
+            return await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     house.usd = Decimal("0.7")  # not enough for two
     line = house.line(lambda real: Failing(real, []))
@@ -227,8 +234,10 @@ class Slow(Spy):
 
     clock: HandClock
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
-        begun = await super().begin(job, max_attempts=max_attempts, terms=terms)
+    async def begin(
+        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
+    ) -> Beginning:
+        begun = await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
         self.clock.pass_by(timedelta(seconds=1.5))
         return begun
 
@@ -249,13 +258,13 @@ async def test_what_was_taken_with_a_begin_that_took_too_long_goes_back_with_its
 async def test_a_ledger_that_cannot_count_them_has_them_counted_one_by_one(house: House) -> None:
     class Plain(Told):
         @property
-        def counts_terms(self) -> bool:
+        def begins_at_once(self) -> bool:
             return False
 
     plain, store = Plain(house.stand.store.ledger, []), house.stand.store
     one_by_one = OneByOne(limits=store.limits, spend=store.spend)
     ledger = PatientLedger(plain, house.stand.outage, one_by_one=one_by_one)
-    assert ledger.counts_terms
+    assert ledger.begins_at_once
     line = replace(house.line(), ledger=ledger)
     await line.handle(FakeDelivery(make_job()))
     assert plain.terms == [None]

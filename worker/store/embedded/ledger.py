@@ -67,7 +67,7 @@ class EmbeddedLedger:
     claim of the second one.
     """
 
-    counts_terms: Final = True
+    begins_at_once: Final = True
 
     def __init__(
         self,
@@ -107,20 +107,41 @@ class EmbeddedLedger:
             return self._cache.look(books, job.fingerprint)
         return found
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+    async def begin(
+        self,
+        job: Job,
+        *,
+        max_attempts: int,
+        terms: Terms | None = None,
+        cached: bool | None = None,
+    ) -> Beginning:
         """Claim the job's call and count the attempt and its terms, or say why not."""
+
+        def begin(books: Books) -> Beginning | Entry:
+            found = None if cached is None else self._find(books, job, cached=cached)
+            return found or beginning.begin_on(
+                terms, self._in(books), job, max_attempts, clock=self._clock
+            )
+
         shared = job.dedupe is not Dedupe.OFF
         running = self._file.join(
-            lambda books: beginning.begin_on(
-                terms, self._in(books), job, max_attempts, clock=self._clock
-            ),
-            ahead=Ahead(job.id, job.submission.id, job.claim_key, answer=shared),
+            begin, ahead=Ahead(job.id, job.submission.id, job.claim_key, answer=shared)
         )
         try:
-            return await asyncio.shield(running)
+            begun = await asyncio.shield(running)
         except asyncio.CancelledError:
             running.add_done_callback(partial(self._give_back, job))
             raise
+        except StoreUnavailable as error:
+            if not cached or not self._cache.may_be_damaged(error):
+                raise
+        else:
+            if not isinstance(begun, Entry):
+                return begun
+            if (kept := await self._cache.given(begun)) is not None:
+                return kept
+        # The cache cannot give what it seems to keep.
+        return await self.begin(job, max_attempts=max_attempts, terms=terms, cached=False)
 
     async def end(
         self,
@@ -265,7 +286,7 @@ class EmbeddedLedger:
                 )
             )
 
-    def _give_back(self, job: Job, begun: asyncio.Future[Beginning]) -> None:
+    def _give_back(self, job: Job, begun: asyncio.Future[Beginning | Entry]) -> None:
         if begun.cancelled() or begun.exception() is not None:
             return
         started = begun.result()

@@ -56,7 +56,7 @@ class RedisLedger:
     the other ports: it was answered before the record is.
     """
 
-    counts_terms: Final = False  # which would be one script over the keys of three ports
+    begins_at_once: Final = False  # which would be one script over the keys of four ports
 
     def __init__(
         self,
@@ -87,9 +87,17 @@ class RedisLedger:
             return found
         return await self._cache.given(job.fingerprint, looking)
 
-    async def begin(self, job: Job, *, max_attempts: int, terms: Terms | None = None) -> Beginning:
+    async def begin(
+        self,
+        job: Job,
+        *,
+        max_attempts: int,
+        terms: Terms | None = None,
+        cached: bool | None = None,
+    ) -> Beginning:
         """Claim the job's call and count the attempt, or say why not."""
-        assert terms is None  # noqa: S101  # see `counts_terms`
+        assert terms is None  # noqa: S101  # see `begins_at_once`
+        assert cached is None  # noqa: S101  # as above
         distrusted = ""
         while True:
             answer = await self.calls.begin(job, max_attempts, distrusted)
