@@ -30,7 +30,7 @@ from worker.spending import Purse
 from worker.store.embedded import beginning, claims, standing
 from worker.store.embedded.ledger import EmbeddedLedger
 from worker.store.embedded.rows import Claim, JobRow
-from worker.store.embedded.spend import _Pots
+from worker.store.embedded.spend import Pots
 from worker.store.embedded.transaction import Transaction
 from worker.unrecorded import Unrecorded
 
@@ -217,7 +217,7 @@ async def pay_afterwards(
 # Money that counts as often as it is settled.
 
 
-def release_again(self: _Pots, name: str) -> tuple[int, str] | None:
+def release_again(self: Pots, name: str) -> tuple[int, str] | None:
     found = self._connection.execute(
         "SELECT amount, pots FROM reservations WHERE name = ?", (name,)
     ).fetchone()

@@ -126,7 +126,7 @@ MUTANTS: Final = {
         ),
         Mutant(
             name="money that counts as often as it is settled",
-            patches=((spend._Pots, "release", bugs.release_again),),
+            patches=((spend.Pots, "release", bugs.release_again),),
             harm=("store",),
             mood=Mood(),
             breaks=frozenset({Broken.MISPAID}),

@@ -18,10 +18,10 @@ from worker.core.model import Beginning, Job
 from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
+from worker.store.embedded.ahead import Ahead
 from worker.store.embedded.books import Books
 from worker.store.embedded.cache import EmbeddedCache
 from worker.store.embedded.file import EmbeddedFile
-from worker.store.embedded.jobs import Ahead
 from worker.store.embedded.laneorders import EmbeddedLaneOrders
 from worker.store.embedded.ledger import EmbeddedLedger
 from worker.store.embedded.limits import EmbeddedLimits

@@ -8,6 +8,7 @@
 | `connection` | how a connection is opened, and what SQLite's errors mean for us |
 | `schema` | the tables, and the check that a file is ours |
 | `ledger` | the `Ledger` port over the transaction functions below |
+| `ahead` | what an operation will look for, told before it is looked for |
 | `books` | what the operations of one transaction share: pages of rows, each read once and written once |
 | `jobs` | the ledger's page: jobs, claims, answers, submissions, history |
 | `transaction` | what a transaction function of the ledger works with |

@@ -1,13 +1,14 @@
 """What operations share: each row is read once and written once, however many want it in one transaction or the next."""
 
 import hashlib
-from collections.abc import Callable
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 import apsw
 
 from worker.core.model import Completed
 from worker.store import outcomes
+from worker.store.embedded.ahead import Ahead
 
 # What is known grows with each operation. So many leave some megabytes.
 _MOST_OPERATIONS: Final = 16_384
@@ -30,7 +31,16 @@ class Page(Protocol):
         ...
 
 
+class LookingAhead(Page, Protocol):
+    """A page that reads what operations of one transaction will look for, for all of them at once."""
+
+    def look_ahead(self, wanted: Sequence[Ahead]) -> None:
+        """Read what several operations will look for and is not known; before the first of them."""
+        ...
+
+
 P = TypeVar("P", bound=Page)
+PageKind: TypeAlias = Callable[[apsw.Connection], LookingAhead]
 
 
 class Books:
@@ -41,10 +51,21 @@ class Books:
     `straight`, and then finds all of it written. `afterwards` is done in the event loop after the commit.
     """
 
-    __slots__ = ("_operations", "_pages", "_raw", "_version", "_written", "afterwards", "facts")
+    __slots__ = (
+        "_looking",
+        "_operations",
+        "_pages",
+        "_raw",
+        "_version",
+        "_written",
+        "afterwards",
+        "facts",
+    )
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, looking: Sequence[PageKind] = ()) -> None:
+        """Open them. `looking` are the pages that look ahead."""
         self._raw = connection
+        self._looking = looking
         self._pages: dict[Any, Any] = {}
         self._version: object = None
         self._operations = 0
@@ -71,6 +92,11 @@ class Books:
         if page is None:
             page = self._pages[kind] = kind(self._raw)
         return page
+
+    def look_ahead(self, wanted: Sequence[Ahead]) -> None:
+        """Read what the operations of this transaction will look for, before the first of them."""
+        for kind in self._looking:
+            self.page(kind).look_ahead(wanted)
 
     def written(self, completed: Completed) -> tuple[str, bytes]:
         """Give all of a response but its body as text, and its body's checksum: ledger and cache write the same."""

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -14,9 +15,11 @@ from worker.core.model import Completed
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
 from worker.store import outcomes
+from worker.store.embedded.ahead import Ahead
 from worker.store.embedded.books import Books
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.options import EmbeddedOptions
+from worker.store.embedded.rows import LISTED
 from worker.store.instants import span_us, to_us
 
 # A use is noted at most so many times in an entry's lifetime: reading stays reading.
@@ -64,7 +67,7 @@ class EmbeddedCache:
 
     def look(self, books: Books, fingerprint: str) -> Entry | None:
         """Read what is kept, in a transaction; it may be given then."""
-        return books.page(_Shelf).read(fingerprint, to_us(self._clock.now()))
+        return books.page(Shelf).read(fingerprint, to_us(self._clock.now()))
 
     def may_be_damaged(self, error: StoreUnavailable) -> bool:
         """Tell whether what failed with this error may do so for the cache's own pages, which is a miss and told."""
@@ -120,8 +123,8 @@ class EmbeddedCache:
         )
 
 
-class _Shelf:
-    """The page of the cache: what is put there is written together."""
+class Shelf:
+    """The page of the cache: what is put there is written together, and what is not there is seen for many at once."""
 
     lasts: ClassVar = False  # the total is known only about
 
@@ -129,9 +132,22 @@ class _Shelf:
         self._connection = connection
         self._total: int | None = None
         self._put: dict[str, tuple[Any, ...]] = {}
+        self._missed: set[str] = set()
+
+    def look_ahead(self, wanted: Sequence[Ahead]) -> None:
+        """See for several fingerprints whether anything is kept; most requests are new."""
+        names = {each.fingerprint for each in wanted if each.fingerprint is not None}
+        if names:
+            found = self._connection.execute(
+                f"SELECT fingerprint FROM {LISTED} cache ON fingerprint = listed",  # noqa: S608  # a constant
+                (json.dumps(list(names)),),
+            )
+            self._missed = names.difference(kept for (kept,) in found)
 
     def read(self, fingerprint: str, now: int) -> Entry | None:
         """Give what is kept under a fingerprint."""
+        if fingerprint in self._missed:
+            return None
         if fingerprint in self._put:
             self.write()
         found = self._connection.execute(
@@ -145,6 +161,7 @@ class _Shelf:
         """Keep a response, in place of the one with its fingerprint; no room: keep nothing."""
         if self._total is None:
             self._total = self._connection.execute("SELECT size FROM cache_total").get
+        self._missed.discard(values[0])
         # What is replaced is not taken off before it is written: at the worst room is made a little too soon.
         total: int = self._total + size
         self._put[values[0]] = values
@@ -159,8 +176,9 @@ class _Shelf:
             self._total = None
 
     def forget(self) -> None:
-        """Read the total anew."""
+        """Read all anew when it is looked for next."""
         self._total = None
+        self._missed = set()
 
     def write(self) -> None:
         """Write what was put."""
@@ -185,7 +203,7 @@ def keep(
         return
     about, checksum = books.written(completed)
     expires_at = now + span_us(options.cache_ttl)
-    books.page(_Shelf).put(
+    books.page(Shelf).put(
         (fingerprint, size, checksum, now, expires_at, about, completed.body),
         size=size,
         bound=options.cache_bytes,

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeAlias, TypeVar
@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias, TypeVar
 import apsw
 
 from worker.errors import StoreUnavailable
-from worker.store.embedded.books import Books
+from worker.store.embedded.ahead import Ahead
+from worker.store.embedded.books import Books, PageKind
 from worker.store.embedded.connection import connect, unavailable
-from worker.store.embedded.jobs import Ahead, Jobs
 from worker.store.embedded.options import EmbeddedOptions
 
 T = TypeVar("T")
@@ -48,11 +48,20 @@ class EmbeddedFile:
     """
 
     def __init__(
-        self, path: Path, options: EmbeddedOptions, *, failed: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        options: EmbeddedOptions,
+        *,
+        looking: Sequence[PageKind] = (),
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make it, not yet open. `failed` is called in the thread when the file did not work, or only very slowly."""
+        """Make it, not yet open. `failed` is called in the thread when the file did not work, or only very slowly.
+
+        `looking` are the pages that look ahead.
+        """
         self.path = path
         self._failed = failed
+        self._looking = looking
         self.commits = 0
         self._options = options
         self._queue: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
@@ -198,13 +207,13 @@ class EmbeddedFile:
                 f"the store {self.path} was moved or replaced under the running worker; restart the worker"
             )
         writes = any(writes for _, _, writes, _ in wanted)
-        books, self._books = self._books or Books(connection), None
+        books, self._books = self._books or Books(connection, self._looking), None
         connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
         try:
             books.turn(len(wanted))
             ahead = [ahead for _, _, _, ahead in wanted if ahead is not None]
             if len(ahead) > 1:
-                books.page(Jobs).look_ahead(ahead)
+                books.look_ahead(ahead)
             values = [act(books) for act, _, _, _ in wanted]
             books.write()
             connection.execute("COMMIT")

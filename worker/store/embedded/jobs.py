@@ -6,15 +6,17 @@ their number is most of what a job costs here.
 """
 
 import json
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final
 
 import apsw
 
 from worker.core.model import HistoryEntry, Job, State, Submission
 from worker.store.embedded import rows
+from worker.store.embedded.ahead import Ahead
 from worker.store.embedded.rows import HISTORY_LINES, LISTED, Answer, Claim, JobRow, Line
 from worker.store.instants import to_us
 
@@ -57,20 +59,6 @@ _KEEP_BODY: Final = (
 _statement: Final = itemgetter(0)
 
 
-class Ahead(NamedTuple):
-    """What an operation will look for: its job's row, and with what it needs besides.
-
-    `submission`: whether that has heard; `key`: who holds this claim key, or the job's claim; `answer`: what its last
-    holder has left; `ends`: the job's claim and its history.
-    """
-
-    job_id: str
-    submission: str | None = None
-    key: str | None = None
-    answer: bool = False
-    ends: bool = False
-
-
 class Jobs:
     """Rows of jobs with their submissions, claims, answers and histories."""
 
@@ -95,7 +83,7 @@ class Jobs:
         self._many_called_off = False
         self._last: int | None = None
 
-    def look_ahead(self, wanted: list[Ahead]) -> None:
+    def look_ahead(self, wanted: Sequence[Ahead]) -> None:
         """Read what several operations will look for and is not known; before the first of them."""
         self._read_rows({each.job_id for each in wanted if each.job_id not in self._rows})
         self._read_lines(
@@ -410,7 +398,7 @@ class Jobs:
         ):
             self._answers[key] = Answer._make(answer)
 
-    def _read_submissions(self, wanted: list[Ahead]) -> None:
+    def _read_submissions(self, wanted: Sequence[Ahead]) -> None:
         pairs = list[tuple[int, str]]()
         for each in wanted:
             row = self._rows[each.job_id]

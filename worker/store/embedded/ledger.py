@@ -39,11 +39,12 @@ from worker.store.embedded import (
     settling,
     standing,
 )
+from worker.store.embedded.ahead import Ahead
 from worker.store.embedded.books import Books
 from worker.store.embedded.cache import EmbeddedCache, Entry
 from worker.store.embedded.carrying import carry
 from worker.store.embedded.file import EmbeddedFile
-from worker.store.embedded.jobs import Ahead, Jobs
+from worker.store.embedded.jobs import Jobs
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
 from worker.store.embedded.rows import Claim
@@ -93,7 +94,7 @@ class EmbeddedLedger:
             found = await self._file.join(
                 lambda books: self._find(books, job, cached=cached),
                 writes=False,
-                ahead=Ahead(job.id),
+                ahead=Ahead(job.id, fingerprint=job.fingerprint if cached else None),
             )
         except StoreUnavailable as error:
             if cached and self._cache.may_be_damaged(error):
@@ -123,10 +124,16 @@ class EmbeddedLedger:
                 terms, self._in(books), job, max_attempts, clock=self._clock
             )
 
-        shared = job.dedupe is not Dedupe.OFF
-        running = self._file.join(
-            begin, ahead=Ahead(job.id, job.submission.id, job.claim_key, answer=shared)
+        money = None if terms is None else terms.reservation
+        ahead = Ahead(
+            job.id,
+            job.submission.id,
+            job.claim_key,
+            answer=job.dedupe is not Dedupe.OFF,
+            fingerprint=job.fingerprint if cached else None,
+            reservation=None if money is None else money.name,
         )
+        running = self._file.join(begin, ahead=ahead)
         try:
             begun = await asyncio.shield(running)
         except asyncio.CancelledError:

@@ -25,12 +25,17 @@ from worker.core.spend import (
 )
 from worker.core.terms import Reservation
 from worker.ports import Clock
+from worker.store.embedded.ahead import Ahead
 from worker.store.embedded.books import Books
 from worker.store.embedded.connection import connect, unavailable
 from worker.store.embedded.file import EmbeddedFile
 from worker.store.embedded.options import EmbeddedOptions
+from worker.store.embedded.rows import LISTED
 from worker.store.instants import to_us
 
+_RESERVE: Final = (
+    "INSERT OR IGNORE INTO reservations (name, amount, pots, expires_at) VALUES (?, ?, ?, ?)"
+)
 # For so many the names of pots are kept at hand.
 _MANY: Final = 1024
 
@@ -75,7 +80,7 @@ class EmbeddedSpendBook:
             connection.close()
 
 
-class _Pots:
+class Pots:
     """The page of the pots, which are few and change with every call, and of the reservations."""
 
     lasts: ClassVar = True
@@ -86,7 +91,19 @@ class _Pots:
         self._kept_until: dict[str, int] = {}
         self._changed: set[str] = set()
         self._held: dict[str, tuple[int, str]] = {}
+        self._unused: set[str] = set()
+        self._made: dict[str, tuple[str, str, str, int]] = {}
         self._released: dict[str, None] = {}
+
+    def look_ahead(self, wanted: Sequence[Ahead]) -> None:
+        """See which of several names no reservation has: mostly none has."""
+        names = {each.reservation for each in wanted if each.reservation is not None}
+        if names:
+            found = self._connection.execute(
+                f"SELECT name FROM {LISTED} reservations ON name = listed",  # noqa: S608  # a constant
+                (json.dumps(list(names)),),
+            )
+            self._unused = names.difference(used for (used,) in found)
 
     def taken(self, key: str) -> tuple[int, int] | None:
         """Give what is spent and what is reserved in a pot; None: there is no such pot."""
@@ -112,21 +129,23 @@ class _Pots:
 
     def reserve(self, name: str, amount: int, pots: str, *, kept_until: int) -> bool:
         """Note a reservation; False: it is known already."""
-        if name in self._released:
-            self._drop()
-        self._connection.execute(
-            "INSERT OR IGNORE INTO reservations (name, amount, pots, expires_at) VALUES (?, ?, ?, ?)",
-            (name, str(amount), pots, kept_until),
-        )
-        if self._connection.changes() == 0:
-            return False
+        made = (name, str(amount), pots, kept_until)
+        if name in self._unused:
+            self._unused.discard(name)
+            self._made[name] = made
+        else:
+            self._write_reservations()
+            self._connection.execute(_RESERVE, made)
+            if self._connection.changes() == 0:
+                return False
         self._held[name] = amount, pots
         return True
 
     def knows(self, name: str) -> bool:
         """Tell whether there is a reservation of this name."""
-        if name in self._released:
-            self._drop()
+        if name in self._unused:
+            return False
+        self._write_reservations()
         found = self._connection.execute("SELECT 1 FROM reservations WHERE name = ?", (name,))
         return found.fetchone() is not None
 
@@ -134,7 +153,8 @@ class _Pots:
         """Drop a reservation, and give its amount and its pots; None: there is none."""
         held = self._held.pop(name, None)
         if held is not None:
-            self._released[name] = None
+            if self._made.pop(name, None) is None:
+                self._released[name] = None
             return held
         if name in self._released:
             return None
@@ -149,6 +169,7 @@ class _Pots:
         """Read all anew when it is looked for next."""
         self._taken = {}
         self._held = {}
+        self._unused = set()
 
     def write(self) -> None:
         """Write what was changed."""
@@ -158,14 +179,17 @@ class _Pots:
                 [self._row(key) for key in self._changed],
             )
             self._changed = set()
-        if self._released:
-            self._drop()
+        self._write_reservations()
 
-    def _drop(self) -> None:
-        self._connection.executemany(
-            "DELETE FROM reservations WHERE name = ?", [(name,) for name in self._released]
-        )
-        self._released = {}
+    def _write_reservations(self) -> None:
+        if self._released:
+            self._connection.executemany(
+                "DELETE FROM reservations WHERE name = ?", [(name,) for name in self._released]
+            )
+            self._released = {}
+        if self._made:
+            self._connection.executemany(_RESERVE, self._made.values())
+            self._made = {}
 
     def _row(self, key: str) -> tuple[str, str, str, int]:
         spent, reserved = self._taken[key] or (0, 0)
@@ -179,7 +203,7 @@ def room(
 
     A pot is its name, and until when it is kept. One that is reserved already has room.
     """
-    pots, today = books.page(_Pots), now.astimezone(UTC).date()
+    pots, today = books.page(Pots), now.astimezone(UTC).date()
     named = [_pot(cap.account, cap.per, today) for cap in wanted.caps]
     taken = [pots.taken(key) or (0, 0) for key, _ in named]
     full = over(wanted.caps, taken, wanted.amount, now)
@@ -190,7 +214,7 @@ def count(
     books: Books, wanted: Reservation, named: Sequence[tuple[str, int]], now: datetime
 ) -> None:
     """Count a reservation for which there is room, once."""
-    pots, amount = books.page(_Pots), whole(wanted.amount)
+    pots, amount = books.page(Pots), whole(wanted.amount)
     kept_until = max((until for _, until in named), default=to_us(now))
     keys = _text(tuple(key for key, _ in named))
     if pots.reserve(wanted.name, amount, keys, kept_until=kept_until):
@@ -209,7 +233,7 @@ def _reserve(books: Books, wanted: Reservation, now: datetime) -> Reserved | Ove
 
 def settle(books: Books, name: str, amount: Decimal | None) -> None:
     """Count what was really spent, in the transaction of these books; see `Spend.settle`."""
-    pots = books.page(_Pots)
+    pots = books.page(Pots)
     released = pots.release(name)
     if released is None:
         return

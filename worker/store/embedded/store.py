@@ -11,15 +11,16 @@ from worker.core.events import LeaseRenewed, Trouble
 from worker.errors import StoreUnavailable
 from worker.ports import Clock, Listener
 from worker.store import upkeep
-from worker.store.embedded.cache import EmbeddedCache
+from worker.store.embedded.cache import EmbeddedCache, Shelf
 from worker.store.embedded.file import EmbeddedFile
+from worker.store.embedded.jobs import Jobs
 from worker.store.embedded.laneorders import EmbeddedLaneOrders
 from worker.store.embedded.ledger import EmbeddedLedger
 from worker.store.embedded.limits import EmbeddedLimits
 from worker.store.embedded.options import EmbeddedOptions
 from worker.store.embedded.owners import Owner
 from worker.store.embedded.rationing import EmbeddedRationing
-from worker.store.embedded.spend import EmbeddedSpend
+from worker.store.embedded.spend import EmbeddedSpend, Pots
 from worker.store.embedded.sweeper import bury, sweep
 from worker.store.instants import to_us
 
@@ -47,7 +48,9 @@ class EmbeddedStore:
         self._listener = listener
         self._folder = path.parent / "owners"
         self._owner = Owner(self._folder, clock, self._options.lease.total_seconds())
-        self._file = EmbeddedFile(path, self._options, failed=self._owner.failed)
+        self._file = EmbeddedFile(
+            path, self._options, looking=(Jobs, Shelf, Pots), failed=self._owner.failed
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self.cache = EmbeddedCache(
             self._file, clock=clock, listener=listener, options=self._options

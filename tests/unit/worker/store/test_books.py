@@ -27,8 +27,9 @@ from tests.contract.world import (
     make_job,
 )
 from worker.core.bill import Bill
-from worker.core.limits import Charge, Meter, Taken, Used
+from worker.core.limits import Charge, Full, Meter, Taken, Used
 from worker.core.model import (
+    Completed,
     DeadLetter,
     Ended,
     Job,
@@ -42,8 +43,9 @@ from worker.core.model import (
 from worker.core.spend import Account, Cap, Per, Reserved
 from worker.core.terms import Reservation, Terms
 from worker.store.embedded import EmbeddedStore
+from worker.store.embedded.ahead import Ahead
 from worker.store.embedded.books import Books
-from worker.store.embedded.jobs import Ahead, Jobs
+from worker.store.embedded.jobs import Jobs
 from worker.store.embedded.sweeper import sweep
 from worker.store.instants import to_us
 
@@ -61,8 +63,8 @@ class Side:
         self.kept.append(value)
         return value
 
-    async def begin(self, job: Job, terms: Terms) -> object:
-        begun = await self.store.ledger.begin(job, max_attempts=3, terms=terms)
+    async def begin(self, job: Job, terms: Terms, *, cached: bool | None) -> object:
+        begun = await self.store.ledger.begin(job, max_attempts=3, terms=terms, cached=cached)
         if isinstance(begun, Started):
             self.kept.append(begun.taken)
             if terms.reservation is not None:
@@ -146,13 +148,15 @@ def some_act(dice: Random, number: int) -> Act:
     heard, letter = dice.choice([((), False), ((job.submission,), False), ((), True)])
     ask = asked(job, ask=f"ask{number}")
     which, used = dice.random(), dice.randrange(90)
-    money = Reservation(name=f"t{number}", caps=CAPS, amount=Decimal("0.1"))
+    name = f"t{dice.choice([number, number // 5])}"  # which nobody else uses, the port says: so twice counts once
+    money = Reservation(name=name, caps=CAPS, amount=Decimal("0.1"))
     terms = Terms(
         charges=dice.choice([(), tuple(CHARGES), tuple(CHARGES)]),
         reservation=dice.choice([None, money, money]),
     )
     cost = dice.choice([None, Decimal("0.01"), Decimal("0.3")])
     fingerprint = dice.choice([None, job.fingerprint])
+    cached = dice.choice([None, False, True, True])
 
     def bill(side: Side) -> Bill:
         return side.bill(which, used, cost or Decimal(0), fingerprint=fingerprint)
@@ -172,7 +176,7 @@ def some_act(dice: Random, number: int) -> Act:
         lambda side: side.store.ledger.result(ask): 1,
         lambda side: side.store.cache.get(job.fingerprint): 1,
         lambda side: side.store.cache.put(job.fingerprint, ANSWER): 1,
-        lambda side: side.begin(job, terms): 2,
+        lambda side: side.begin(job, terms, cached=cached): 4,
         lambda side: side.keep(side.store.limits.take(CHARGES)): 1,
         lambda side: side.keep(side.store.spend.reserve(f"r{number}", CAPS, Decimal("0.1"))): 1,
         lambda side: side.settle(which, used, cost): 1,
@@ -268,6 +272,32 @@ async def test_what_is_known_of_a_job_is_not_read_again(twins: list[EmbeddedFlee
     # A job that was called off, which is not known of before the first end.
     read = [sql for sql in asked_of_sqlite if sql.startswith("SELECT") and "called_off" not in sql]
     assert read == []
+
+
+async def test_what_begins_look_for_is_read_for_all_of_them_at_once(
+    twins: list[EmbeddedFleet],
+) -> None:
+    store = await twins[0].join()
+    jobs = [
+        make_job(f"k{number}", dedupe=Dedupe.CACHE, content_hash=str(number))
+        for number in range(20)
+    ]
+    await store.cache.put(jobs[0].fingerprint, ANSWER)
+    await store._file.run(lambda _: None)  # nothing is known
+    asked_of_sqlite = await listen(store)
+
+    async def begin(job: Job) -> object:
+        money = Reservation(name=job.id, caps=CAPS, amount=Decimal("0.01"))
+        terms = Terms(charges=tuple(CHARGES), reservation=money)
+        return await store.ledger.begin(job, max_attempts=3, terms=terms, cached=True)
+
+    first, *others = await asyncio.gather(*map(begin, jobs))
+    assert isinstance(first, Completed)
+    assert {type(begun) for begun in others} == {Started, Full}
+    read = [sql for sql in asked_of_sqlite if sql.startswith("SELECT")]
+    assert sum(" cache" in sql for sql in read) == 2  # the second gives what the first has seen
+    assert sum("reservations" in sql for sql in read) == 1
+    assert len(read) < len(jobs)
 
 
 async def test_whether_claims_are_held_is_told_without_a_look_at_histories(
