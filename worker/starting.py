@@ -185,8 +185,8 @@ class Starting(Waiting):
             purse = self.spending.purse(delivery.job)
             if not isinstance(purse, Purse):
                 return purse
-            if since is None:
-                since = self.clock.monotonic()  # only what is taken with the seat grows old
+            if since is None and seat.counted:
+                since = self.clock.monotonic()
             return await self._begin_with(permit, seat, purse, delivery, since=since, cached=cached)
         finally:
             self.upstream.leave(seat)
@@ -222,12 +222,17 @@ class Starting(Waiting):
         purse: Purse,
         delivery: Delivery,
         *,
-        since: float,
+        since: float | None,
         cached: bool | None,
     ) -> Decided | Unrecorded | Follow | Full | NoMoney | _Begun | Look:
-        """Claim, count, call and record with all that a call needs, which is there since `since` or is counted with the claim."""
+        """Claim, count, call and record with all that a call needs.
+
+        What was counted before is there since `since`; None: all of it is counted with the claim. Then a store with much to do
+        makes nothing old: the claim counts from when the store wrote it.
+        """
         job, gate, due = delivery.job, self.gates[delivery.job.queue_key], purse.due()
         terms = Terms(charges=seat.due, reservation=due) if seat.due or due is not None else None
+        asked = self.clock.monotonic()
         try:
             beginning = await self.ledger.begin(
                 job, max_attempts=self.policy.max_attempts, terms=terms, cached=cached
@@ -245,31 +250,44 @@ class Starting(Waiting):
             purse.hold(due)
             if seat.due:
                 seat.taken = beginning.taken
+            if since is None:
+                since = asked if beginning.at is None else beginning.at
+            return await self._call_begun(
+                permit, seat, purse, delivery, tally=beginning.tally, since=since
+            )
+        self.spending.give_back(purse)
+        found = await self._instead(job, beginning)
+        await gate.give_back(permit)  # once: where the store has failed before, `_begin` does
+        return found
+
+    async def _call_begun(
+        self,
+        permit: Permit,
+        seat: Seat,
+        purse: Purse,
+        delivery: Delivery,
+        *,
+        tally: Tally,
+        since: float,
+    ) -> Decided | Unrecorded | Follow | _Begun:
+        """Call for a job that is begun; where its lane has closed meanwhile, or what it has is too old, it is parked uncounted."""
+        job, gate = delivery.job, self.gates[delivery.job.queue_key]
         fresh = self.clock.monotonic() - since < _PERMIT_S
-        if isinstance(beginning, Started) and permit.number is None and not fresh:
+        if permit.number is None and not fresh:
             # This process may have been suspended, and the job be another's by now.
             with suppress(StoreUnavailable):
                 fresh = await self.ledger.holds(job)
             if fresh and seat.counted:
-                return _Begun(beginning.tally, purse)
-        if isinstance(beginning, Started) and fresh and gate.closed() is None:
+                return _Begun(tally, purse)
+        if fresh and gate.closed() is None:
             delivery.let_next()
-            return await self._call(
-                job, beginning.tally, seat=seat, purse=purse, claims=self.ledger
-            )
+            return await self._call(job, tally, seat=seat, purse=purse, claims=self.ledger)
         self.spending.give_back(purse)
-        found: Decided | Follow | Look
-        if isinstance(beginning, Started):
-            # While the ledger was asked, the lane has closed, the permit has grown old or the claim was lost:
-            # nothing was called, so nothing counts.
-            opens_at = self._opens_at(job, self.clock.now())
-            found = await self._park_until(job, opens_at, begun=True)
-        else:
-            found = await self._instead(job, beginning)
-        await gate.give_back(permit)  # once: where the store has failed before, `_begin` does
-        return found
+        parked = await self._park_until(job, self._opens_at(job, self.clock.now()), begun=True)
+        await gate.give_back(permit)  # once, as above
+        return parked
 
-    async def _instead(self, job: Job, beginning: Started | NotStarted) -> Decided | Follow | Look:
+    async def _instead(self, job: Job, beginning: NotStarted) -> Decided | Follow | Look:
         """Do what the ledger says instead of a start."""
         match beginning:
             case Answered(outcome=outcome) | (Completed() as outcome):
@@ -278,7 +296,7 @@ class Starting(Waiting):
                 return await self._park_until(job, until)
             case Exhausted():
                 return await self._finish(job, Failed(kind=Kind.ATTEMPTS_EXHAUSTED))
-            case CalledOff() | Started():
+            case CalledOff():
                 return Look.AGAIN
             case decided:
                 return decided

@@ -356,11 +356,15 @@ Found: TypeAlias = Decided | CalledOff | Completed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The claim is ours and the attempt is counted: `attempt` is this one, from 1. `taken` is what its terms charge."""
+    """The claim is ours and the attempt is counted: `attempt` is this one, from 1. `taken` is what its terms charge.
+
+    `at` is when that was so, in seconds of the clock that never goes back; None: not told.
+    """
 
     attempt: int
     tally: Tally
     taken: Taken = NOTHING_TAKEN
+    at: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 
 from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, HandClock, make_job
-from tests.unit.worker.stand import FakeDelivery, Spy, Stand
+from tests.unit.worker.stand import ONE_REQUEST, FakeDelivery, Spy, Stand
 from worker import starting, waiting
 from worker.core.kinds import Kind
 from worker.core.model import Beginning, Failed, Found, Job
@@ -243,6 +243,34 @@ async def test_while_the_ledger_is_slow_a_job_is_called_for_at_a_seat_that_is_ta
     assert len(stand.upstream.calls) == 1
     assert len(stand.upstream.given) == 2
     assert len(stand.upstream.left) == 2
+
+
+async def test_a_store_with_much_to_do_makes_nothing_old_that_is_counted_with_the_claim(
+    stand: Stand,
+) -> None:
+    class Busy(Spy):
+        async def begin(
+            self,
+            job: Job,
+            *,
+            max_attempts: int,
+            terms: Terms | None = None,
+            cached: bool | None = None,
+        ) -> Beginning:
+            stand.clock.pass_by(timedelta(seconds=1.5))  # before its turn has come
+            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+
+        async def holds(self, job: Job) -> bool:
+            raise AssertionError(job)
+
+    stand.upstream.due = (ONE_REQUEST,)
+    delivery = FakeDelivery(make_job())
+    await stand.line(ledger=lambda real: Busy(real, [])).handle(delivery)
+    assert len(delivery.replies) == 1
+    assert stand.upstream.took == stand.upstream.given
+    assert len(stand.upstream.given) == 1
+    assert stand.upstream.took[0] is not None
+    assert stand.upstream.took[0].taken.charges == (ONE_REQUEST,)
 
 
 @pytest.mark.parametrize("lacking", ["a seat", "the store"])

@@ -33,7 +33,10 @@ def begin_on(
 ) -> Beginning:
     """Begin if there is room for all of the terms, and count them if it has begun."""
     if terms is None:
-        return begin(transaction, job, max_attempts)
+        begun = begin(transaction, job, max_attempts)
+        if not isinstance(begun, Started):
+            return begun
+        return Started(attempt=begun.attempt, tally=begun.tally, at=clock.monotonic())
     # Not the transaction's time: a meter that has been looked at since is ahead of that.
     books, now = transaction.books, clock.now()
     levels = limits.room(books, terms.charges, to_us(now))
@@ -48,7 +51,7 @@ def begin_on(
     if money is not None:
         spend.count(books, money, pots, now)
     taken = limits.count(books, terms.charges, levels, to_us(now))
-    return Started(attempt=begun.attempt, tally=begun.tally, taken=taken)
+    return Started(attempt=begun.attempt, tally=begun.tally, taken=taken, at=clock.monotonic())
 
 
 def begin(transaction: Transaction, job: Job, max_attempts: int) -> Beginning:
