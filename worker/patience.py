@@ -24,8 +24,10 @@ from worker.core.model import (
     Follow,
     Found,
     Job,
+    Joined,
     Outcome,
     Park,
+    Started,
     Submission,
     Terminal,
     Work,
@@ -43,8 +45,9 @@ T = TypeVar("T")
 Doing: TypeAlias = Coroutine[Any, Any, T]
 
 
-# What an operation that may write says when it has written nothing.
-_UNWRITTEN: Final = (Full, OverBudget)
+# What a begin says when it has surely written something.
+_BEGINS: Final = (Started, Follow, Joined)
+_ANYTHING: Final = (object,)
 
 
 class _Patient:
@@ -56,8 +59,13 @@ class _Patient:
     def __init__(self, outage: Outage) -> None:
         self.outage = outage
 
-    async def _prompt(self, operation: Awaitable[T], *, writes: bool = True) -> T:
-        """Do it now or raise: who asks has nothing to lose, and may know better than to wait here."""
+    async def _prompt(
+        self, operation: Awaitable[T], *, writes: bool = True, wrote: tuple[type, ...] = _ANYTHING
+    ) -> T:
+        """Do it now or raise: who asks has nothing to lose, and may know better than to wait here.
+
+        `writes`: it writes, where its value is of a type in `wrote`.
+        """
         outage = self.outage
         outage.under_way += 1
         try:
@@ -67,7 +75,7 @@ class _Patient:
             raise
         finally:
             outage.under_way -= 1
-        if not outage.answering and writes and not isinstance(value, _UNWRITTEN):
+        if not outage.answering and writes and isinstance(value, wrote):
             outage.worked()  # that a store can be read does not say that it can be written
         return value
 
@@ -210,12 +218,14 @@ class PatientLedger(_Patient):
         ledger = self.ledger
         if self._one_by_one is None or ledger.begins_at_once:
             return self._prompt(
-                ledger.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+                ledger.begin(job, max_attempts=max_attempts, terms=terms, cached=cached),
+                wrote=_BEGINS,
             )
         return self._prompt(
             self._begin_in_steps(
                 self._one_by_one, job, max_attempts=max_attempts, terms=terms, cached=cached
-            )
+            ),
+            wrote=_BEGINS,
         )
 
     def end(

@@ -339,6 +339,10 @@ class Upstream(Protocol):
         """
         ...
 
+    def stands(self, seat: Seat) -> bool:
+        """Tell whether a seat's endpoint still takes its call: no hold has begun since, and no circuit opened. Quick; asks nobody."""
+        ...
+
     def leave(self, seat: Seat) -> None:
         """Give back what is left of a seat: all of it where no attempt was made. Returns at once, asks nobody."""
         ...

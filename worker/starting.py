@@ -51,7 +51,7 @@ _LEAST_WAIT: Final = timedelta(milliseconds=10)
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A job that is begun, and lacks nothing but a seat: its own has grown too old."""
+    """A job that is begun, and lacks nothing but a seat: its own has grown too old, or its endpoint takes no calls any more."""
 
     tally: Tally
     purse: Purse
@@ -194,7 +194,7 @@ class Starting(Waiting):
     async def _begin_anew(
         self, delivery: Delivery, begun: "_Begun"
     ) -> Decided | Unrecorded | Follow:
-        """Call at a second seat for a job that is begun: the first one's permits grew old while the ledger was asked.
+        """Call at a second seat for a job that is begun: the first one is of no use any more since the ledger was asked.
 
         Else no job would be called for while the store is slow, and each be parked again and again.
         """
@@ -273,11 +273,13 @@ class Starting(Waiting):
         """Call for a job that is begun; where its lane has closed meanwhile, or what it has is too old, it is parked uncounted."""
         job, gate = delivery.job, self.gates[delivery.job.queue_key]
         fresh = self.clock.monotonic() - since < _PERMIT_S
-        if permit.number is None and not fresh:
-            # This process may have been suspended, and the job be another's by now.
-            with suppress(StoreUnavailable):
-                fresh = await self.ledger.holds(job)
-            if fresh and seat.counted:
+        if permit.number is None:
+            another = not fresh and seat.counted
+            if not fresh:
+                # This process may have been suspended, and the job be another's by now.
+                with suppress(StoreUnavailable):
+                    fresh = await self.ledger.holds(job)
+            if fresh and (another or not self.upstream.stands(seat)):
                 return _Begun(tally, purse)
         if fresh and gate.closed() is None:
             delivery.let_next()

@@ -426,6 +426,17 @@ async def test_a_renewed_lease_keeps_the_claim(fleet: Fleet, worker: Worker) -> 
     assert isinstance(await other.ledger.begin(make_job(), max_attempts=3), Follow)
 
 
+async def test_who_begins_after_its_lease_ran_out_begins_under_a_new_one(
+    fleet: Fleet, worker: Worker
+) -> None:
+    """As behind a queue of begins, or after a suspension: the renewal that is due has not had its turn."""
+    other = await fleet.join()
+    fleet.clock.pass_by(timedelta(seconds=16))
+    await other.renew()
+    assert isinstance(await worker.ledger.begin(make_job(), max_attempts=3), Started)
+    assert isinstance(await other.ledger.begin(make_job(), max_attempts=3), Follow)
+
+
 async def test_a_late_renewal_does_not_bring_a_lost_claim_back(
     fleet: Fleet, worker: Worker
 ) -> None:

@@ -140,6 +140,10 @@ class UpstreamClient:
         """Choose an endpoint and take the permits of its limits for one call, or tell how long to wait."""
         return self.pools[job.tier].take(job)
 
+    def stands(self, seat: Seat) -> bool:
+        """Tell whether a seat's endpoint still takes its call."""
+        return not isinstance(seat, Place) or seat.post.stands(seat)
+
     def leave(self, seat: Seat) -> None:
         """Give up a seat at which no call was made; one whose call was made is given up already."""
         if isinstance(seat, Place):

@@ -173,6 +173,10 @@ class Post:
             asked=asked,
         )
 
+    def stands(self, place: Place) -> bool:
+        """Tell whether the endpoint still takes the call that a place was given for."""
+        return self._standing.still_takes(place.start, self._clock.monotonic())
+
     def leave(self, place: Place) -> None:
         """Give up a place at which no call was made; one that is given up already stays so."""
         if not place.given_up:

@@ -114,6 +114,11 @@ class Standing:
             return False
         return self._probe is None or not self._is_doubted(now) or self._is_lost(self._probe, now)
 
+    def still_takes(self, start: Start, now: float) -> bool:
+        """Tell whether a call that was started, and is not made yet, may still be made."""
+        held = self._hold.until - now > SLACK_S
+        return not held and (self._probe is start or self.may_start(now))
+
     def started(self, now: float, *, job_id: str) -> Start:
         """Take note of a call that begins now, which `may_start` allowed; no other may begin in between."""
         doubted = self._hold.doubted and self._is_doubted(now)

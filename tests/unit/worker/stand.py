@@ -66,6 +66,10 @@ class Seats:
     def refused(self, seat: Seat, full: Full) -> None:
         del seat, full
 
+    def stands(self, seat: Seat) -> bool:
+        del seat
+        return True
+
     async def seat(self, job: Job) -> Seat | NoSeat:
         return Seat(endpoint="fake", model=job.model)
 
@@ -87,6 +91,7 @@ class FakeUpstream(Seats):
     no_seats: list[NoSeat | StoreUnavailable] = field(default_factory=list)
     counted: bool = False
     due: tuple[Charge, ...] = ()
+    fallen: bool = False
     full: list[Full] = field(default_factory=list)
     seated: list[str] = field(default_factory=list)
     given: list[Seat] = field(default_factory=list)
@@ -131,6 +136,11 @@ class FakeUpstream(Seats):
         if isinstance(instead, Seat):
             self.given.append(instead)
         return instead
+
+    def stands(self, seat: Seat) -> bool:
+        assert seat in self.given
+        fallen, self.fallen = self.fallen, False
+        return not fallen
 
     def leave(self, seat: Seat) -> None:
         self.left.append(seat)

@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from tests.contract.world import Ear, HandClock, make_job
+from tests.contract.world import ANSWER, Ear, HandClock, make_job
 from worker.core.limits import Charge, Full, Meter, Taken
-from worker.core.model import Job
+from worker.core.model import (
+    Beginning,
+    CalledOff,
+    Conflict,
+    Follow,
+    Job,
+    Joined,
+    Stale,
+    Started,
+    Tally,
+)
 from worker.core.spend import OverBudget
 from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
@@ -85,24 +95,36 @@ async def test_a_take_alone_ends_no_outage() -> None:
     assert not house.outage.answering
 
 
-@pytest.mark.parametrize("told", [Full(wait=timedelta(seconds=1), meter="m"), OverBudget(over=())])
-async def test_a_begin_that_has_no_room_writes_nothing_and_ends_no_outage(
-    told: Full | OverBudget,
-) -> None:
-    class Refusing:
+@pytest.mark.parametrize(
+    ("told", "writes"),
+    [
+        (Full(wait=timedelta(seconds=1), meter="m"), False),
+        (OverBudget(over=()), False),
+        (CalledOff(), False),
+        (Stale(), False),
+        (Conflict(), False),
+        (ANSWER, False),
+        (Started(attempt=1, tally=Tally(attempts=1)), True),
+        (Follow(leader="another"), True),
+        (Joined(), True),
+    ],
+)
+async def test_a_begin_that_has_only_read_ends_no_outage(told: Beginning, *, writes: bool) -> None:
+    class Telling:
         begins_at_once = True
 
         async def begin(
             self, job: Job, *, max_attempts: int, terms: Terms, cached: bool | None
-        ) -> Full | OverBudget:
+        ) -> Beginning:
             del job, max_attempts, terms, cached
             return told
 
     house = House(calls_on=False)
-    ledger = PatientLedger(cast("Ledger", Refusing()), house.outage)
+    ledger = PatientLedger(cast("Ledger", Telling()), house.outage)
     house.outage.failed(StoreUnavailable("full"))
-    assert await ledger.begin(make_job(), max_attempts=3, terms=Terms(charges=(ONE,))) == told
-    assert not house.outage.answering
+    terms = Terms(charges=(ONE,))
+    assert await ledger.begin(make_job(), max_attempts=3, terms=terms, cached=True) == told
+    assert house.outage.answering is writes
 
 
 @pytest.mark.parametrize("calls_on", [True, False])

@@ -10,7 +10,7 @@ import pytest
 
 from producer_sdk.wire import Dedupe, Status
 from tests.contract.world import ANSWER, BEGAN, EmbeddedFleet, HandClock, make_job
-from tests.unit.worker.stand import ONE_REQUEST, FakeDelivery, Spy, Stand
+from tests.unit.worker.stand import ONE_REQUEST, FakeDelivery, FakeUpstream, Spy, Stand
 from worker import starting, waiting
 from worker.core.kinds import Kind
 from worker.core.model import Beginning, Failed, Found, Job
@@ -243,6 +243,39 @@ async def test_while_the_ledger_is_slow_a_job_is_called_for_at_a_seat_that_is_ta
     assert len(stand.upstream.calls) == 1
     assert len(stand.upstream.given) == 2
     assert len(stand.upstream.left) == 2
+
+
+async def test_a_job_whose_endpoint_takes_no_calls_any_more_once_it_is_begun_is_called_for_at_another(
+    stand: Stand,
+) -> None:
+    stand.upstream.fallen = True
+    delivery = FakeDelivery(make_job())
+    await stand.line().handle(delivery)
+    first, second = stand.upstream.given
+    assert stand.upstream.took == [second]
+    assert stand.upstream.left == [second, first]
+    assert delivery.replies[0][0].attempts == 1
+
+
+async def test_a_job_whose_only_endpoint_falls_while_it_begins_is_parked_uncounted(
+    stand: Stand,
+) -> None:
+    class Falling(FakeUpstream):
+        def stands(self, seat: Seat) -> bool:
+            self.no_seats = [MINUTE]
+            return super().stands(seat)
+
+    stand.upstream = Falling(fallen=True)
+    delivery = FakeDelivery(make_job())
+    await stand.line().handle(delivery)
+    assert stand.upstream.calls == []
+    ((parked, after),) = delivery.parked
+    assert after == timedelta(minutes=1)
+    stand.upstream = FakeUpstream()
+    stand.clock.pass_by(after)
+    again = FakeDelivery(parked)
+    await stand.line().handle(again)
+    assert again.replies[0][0].attempts == 1
 
 
 async def test_a_store_with_much_to_do_makes_nothing_old_that_is_counted_with_the_claim(

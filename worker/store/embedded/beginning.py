@@ -32,11 +32,14 @@ def begin_on(
     terms: Terms | None, transaction: Transaction, job: Job, max_attempts: int, *, clock: Clock
 ) -> Beginning:
     """Begin if there is room for all of the terms, and count them if it has begun."""
+    at = (
+        clock.monotonic()
+    )  # before all that may take its time: what is counted is no older than it seems
     if terms is None:
         begun = begin(transaction, job, max_attempts)
         if not isinstance(begun, Started):
             return begun
-        return Started(attempt=begun.attempt, tally=begun.tally, at=clock.monotonic())
+        return Started(attempt=begun.attempt, tally=begun.tally, at=at)
     # Not the transaction's time: a meter that has been looked at since is ahead of that.
     books, now = transaction.books, clock.now()
     levels = limits.room(books, terms.charges, to_us(now))
@@ -51,7 +54,7 @@ def begin_on(
     if money is not None:
         spend.count(books, money, pots, now)
     taken = limits.count(books, terms.charges, levels, to_us(now))
-    return Started(attempt=begun.attempt, tally=begun.tally, taken=taken, at=clock.monotonic())
+    return Started(attempt=begun.attempt, tally=begun.tally, taken=taken, at=at)
 
 
 def begin(transaction: Transaction, job: Job, max_attempts: int) -> Beginning:

@@ -87,6 +87,7 @@ class EmbeddedLedger:
         self._listener = listener
         self._options = options
         self._watch = Watch(self._held, poll_s=_POLL_S)
+        self._renewed = float("-inf")  # when the lease was renewed here last
 
     async def find(self, job: Job, *, cached: bool = False) -> Found | None:
         """Tell what was decided for this delivery already, or what the cache keeps; None: nothing, it may go on."""
@@ -120,9 +121,13 @@ class EmbeddedLedger:
 
         def begin(books: Books) -> Beginning | Entry:
             found = None if cached is None else self._find(books, job, cached=cached)
-            return found or beginning.begin_on(
-                terms, self._in(books), job, max_attempts, clock=self._clock
-            )
+            if found is not None:
+                return found
+            transaction = self._in(books)
+            begun = beginning.begin_on(terms, transaction, job, max_attempts, clock=self._clock)
+            if isinstance(begun, Started):
+                self._keep_lease(transaction)
+            return begun
 
         money = None if terms is None else terms.reservation
         ahead = Ahead(
@@ -281,7 +286,20 @@ class EmbeddedLedger:
             books.afterwards.append(partial(self._tell, facts))
         return facts
 
+    def _keep_lease(self, transaction: Transaction) -> None:
+        """Renew the lease in front of a call where that is due.
+
+        The renewal of every few seconds waits in the same queue: behind thousands of begins, or after the process was suspended, calls
+        would start under a lease that has run out, and others take them over.
+        """
+        late = self._clock.monotonic() - self._renewed >= self._options.renew_every.total_seconds()
+        if late and not transaction.renewed:
+            self._owner.renew(transaction.books.aside)
+            transaction.renewed = True
+
     def _tell(self, transaction: Transaction) -> None:
+        if transaction.renewed:
+            self._renewed = self._clock.monotonic()
         for key in transaction.freed:
             self._watch.wake(key)
         for job_id in transaction.damaged:

@@ -197,6 +197,33 @@ def test_the_end_of_a_lost_probe_does_not_free_its_successors_place() -> None:
     assert not known.may_start(52)
 
 
+def test_a_call_that_is_not_made_yet_is_not_made_once_a_hold_or_a_circuit_keeps_calls_away() -> (
+    None
+):
+    known = standing()
+    start = known.started(0, job_id="one")
+    assert known.still_takes(start, 0.5)
+    known.failed(limited(10), began(0.5), now=1)
+    assert not known.still_takes(start, 2)
+    assert known.still_takes(start, 11)
+    probe = known.started(11, job_id="two")
+    assert probe.probe
+    assert not known.still_takes(start, 11.1)  # it waits for what the probe shows
+    assert known.still_takes(probe, 11.1)
+    known.failed(limited(10), began(10.5), now=12)
+    assert not known.still_takes(probe, 12)
+
+
+def test_a_probe_of_an_open_circuit_may_still_be_made_and_no_other_call() -> None:
+    known = opened()
+    before = began(0.5)
+    assert not known.still_takes(before, 1.5)
+    later = 1 + known.left_s(1)
+    probe = known.started(later, job_id="two")
+    assert known.still_takes(probe, later + 0.1)
+    assert not known.still_takes(before, later + 0.1)
+
+
 def test_an_open_circuit_takes_no_calls_and_then_one() -> None:
     known = opened()
     assert (known.kind(2), known.state, known.state_s(2)) == (Kind.UNAVAILABLE, State.OPEN, 1)

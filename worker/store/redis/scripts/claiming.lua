@@ -18,8 +18,9 @@ end
 local function take(row, call)
   redis.call('HSET', key('claim', row.id), 'owner', me, 'key', job.claim_key, 'run', row.run, 'call', call)
   redis.call('SET', key('taken', job.claim_key), row.id)
-  -- A server that has lost its data knows of no lease before the next renewal.
-  redis.call('ZADD', key('owners'), 'NX', server_now() + lease, me)
+  -- No call starts under a lease that has run out: a process that was suspended may begin before it renews. And a
+  -- server that has lost its data knows of no lease before the next renewal.
+  redis.call('ZADD', key('owners'), server_now() + lease, me)
 end
 
 -- Note that the claim's call is wanted until this job's deadline, and whether it is another job's.
