@@ -262,9 +262,17 @@ class Spy:
     async def begin(
         self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
     ) -> Beginning:
+        await self.before_begin(job, terms, cached=cached)
         begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
         self.log.append("begin")
+        await self.after_begin(begun)
         return begun
+
+    async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+        """Do what a test wants done before a job is begun: let time pass, or fail."""
+
+    async def after_begin(self, begun: Beginning) -> None:
+        """Do what a test wants done after that."""
 
     async def end(
         self,

@@ -12,7 +12,6 @@ from tests.unit.worker.stand import CONCURRENCY, FakeDelivery, Spy, Stand
 from worker.core.events import JobEnded, Step, StepReached, StoreBack, StoreLost, Trouble
 from worker.core.kinds import Kind
 from worker.core.model import (
-    Beginning,
     Failed,
     Found,
     Job,
@@ -160,17 +159,10 @@ async def test_the_cache_is_looked_into_with_the_ledger_where_the_job_may_be_ans
             looked[job.key] = cached
             return await super().find(job, cached=cached)
 
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del terms
             assert cached is not None
             looked[job.key] = cached
-            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     line = stand.line(ledger=lambda real: Watched(real, []))
     jobs = [
@@ -309,16 +301,9 @@ async def test_a_store_that_is_down_makes_jobs_wait_and_costs_no_call(stand: Sta
             self.fail()
             return await self.real.find(job, cached=cached)
 
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del job, terms, cached
             self.fail()
-            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
         def fail(self) -> None:
             if self.left:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.contract.world import (
 from tests.unit.worker.stand import CONCURRENCY, ONE_REQUEST, FakeDelivery, Spy, Stand
 from worker.core.kinds import Kind
 from worker.core.lanes import Closed
-from worker.core.model import Beginning, Found, Job
+from worker.core.model import Found, Job
 from worker.core.seats import NoSeat, Obstacle, Unready
 from worker.core.terms import Terms
 from worker.errors import StoreUnavailable
@@ -34,19 +34,18 @@ class Asked(Spy):
     """A ledger that notes how it is asked before a call; it `fails` so many times to begin."""
 
     fails: int = 0
+    asks: list[str] = field(default_factory=list)
 
     async def find(self, job: Job, *, cached: bool = False) -> Found | None:
-        self.log.append("find")
+        self.asks.append("find")
         return await self.real.find(job, cached=cached)
 
-    async def begin(
-        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
-    ) -> Beginning:
-        self.log.append("begin" if cached is None else "find and begin")
+    async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+        del job, terms
+        self.asks.append("begin" if cached is None else "find and begin")
         if self.fails:
             self.fails -= 1
             raise StoreUnavailable("for a moment")
-        return await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
 
 class House:
@@ -59,7 +58,7 @@ class House:
         """Tell how the ledger is asked before a job's call, and give its delivery."""
         delivery = FakeDelivery(job)
         await asyncio.wait_for(self.line.handle(delivery), 10)
-        return [ask for ask in self.ledger.log if "find" in ask or "begin" in ask], delivery
+        return self.ledger.asks, delivery
 
 
 @pytest.fixture
@@ -167,7 +166,7 @@ async def test_who_follows_another_call_looks_at_it_afterwards(house: House) -> 
     await asyncio.wait_for(asyncio.gather(first, second), 10)
     assert follower.replies[0][0].source is Source.SHARED
     assert len(house.stand.upstream.calls) == 1
-    assert "find" in house.ledger.log
+    assert "find" in house.ledger.asks
 
 
 async def test_a_store_that_fails_is_asked_from_the_top(house: House) -> None:

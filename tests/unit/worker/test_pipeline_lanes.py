@@ -149,17 +149,9 @@ async def test_a_permit_that_grew_old_while_the_ledger_was_asked_starts_no_call(
     stand: Stand,
 ) -> None:
     class Slow(Spy):
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
-            begun = await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+        async def after_begin(self, begun: Beginning) -> None:
+            del begun
             stand.clock.pass_by(timedelta(seconds=70))
-            return begun
 
     stand.gate.permits = 1
     delivery = FakeDelivery(make_job())
@@ -226,18 +218,11 @@ async def test_a_permit_is_given_back_where_the_store_fails_before_the_call(
     class Failing(Spy):
         failures = 1
 
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del job, terms, cached
             if self.failures and at == "begin":
                 self.failures -= 1
                 raise StoreUnavailable("for a moment")
-            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     stand.gate.permits = 1
     stand.upstream.no_seats = [StoreUnavailable("for a moment")] * (at == "seat")
@@ -298,15 +283,8 @@ async def test_a_worker_that_goes_down_in_an_outage_waits_for_no_permit_that_goe
             await asyncio.Future()
 
     class Failing(Spy):
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
-            del job, max_attempts, terms, cached
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del job, terms, cached
             raise StoreUnavailable("for good")
 
     gate = Silent(permits=1)
@@ -326,17 +304,9 @@ async def test_a_lane_that_closes_while_the_ledger_is_asked_starts_no_call(
     stand: Stand, permits: int | None
 ) -> None:
     class Closing(Spy):
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
-            begun = await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+        async def after_begin(self, begun: Beginning) -> None:
+            del begun
             stand.gate.shut = Closed(reason="now", until=BEGAN + HOUR / 2)
-            return begun
 
     delivery = FakeDelivery(make_job())
     stand.gate.permits = permits

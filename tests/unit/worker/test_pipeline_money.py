@@ -21,7 +21,6 @@ from worker.core.kinds import Kind
 from worker.core.limits import Charge, Full, Meter, Taken, Used
 from worker.core.model import (
     Attempted,
-    Beginning,
     Decided,
     Failed,
     Follow,
@@ -232,18 +231,11 @@ async def test_what_was_reserved_goes_back_where_the_store_fails_at_the_beginnin
     class Failing(Spy):
         failures = 1
 
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del job, terms, cached
             if self.failures:
                 self.failures -= 1
                 raise StoreUnavailable("for a moment")
-            return await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     line = house.line()
     ledger = house.stand.line(ledger=lambda real: Failing(real, [])).ledger
@@ -258,17 +250,10 @@ async def test_what_was_reserved_goes_back_where_the_worker_stops_before_the_cal
     asked = asyncio.Event()
 
     class Silent(Spy):
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
-            del job, max_attempts, terms, cached
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del job, terms, cached
             asked.set()
-            return await asyncio.Future()
+            await asyncio.Future()
 
     ledger = house.stand.line(ledger=lambda real: Silent(real, [])).ledger
     line = replace(house.line(), ledger=ledger)

@@ -70,11 +70,9 @@ class Faulty(Spy):
         self._try("find")
         return await self.real.find(job, cached=cached)
 
-    async def begin(
-        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
-    ) -> Beginning:
+    async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+        del job, terms, cached
         self._try("begin")
-        return await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     async def end(
         self,
@@ -552,14 +550,11 @@ class LostAfterBegin(Faulty):
 
     closes: FakeGate | None = None
 
-    async def begin(
-        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
-    ) -> Beginning:
-        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+    async def after_begin(self, begun: Beginning) -> None:
+        del begun
         if self.closes is not None:
             self.closes.shut = Closed(reason="an operator", until=None)
         self.down = True
-        return begun
 
 
 async def test_a_claim_under_which_nothing_was_called_does_not_outlive_an_outage(

@@ -138,19 +138,12 @@ async def test_no_call_starts_after_the_deadline_when_the_store_was_down(stand: 
     class Down(Spy):
         left = 3
 
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del job, terms, cached
             if self.left:
                 self.left -= 1
                 stand.clock.pass_by(timedelta(minutes=1))
                 raise StoreUnavailable("down")
-            return await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     line = stand.line(ledger=lambda real: Down(real, []))
     delivery = FakeDelivery(make_job(deadline=BEGAN + timedelta(seconds=30)))
@@ -237,20 +230,10 @@ async def test_a_process_that_was_stopped_at_the_start_of_its_call_makes_none_fo
     redelivered = FakeDelivery(make_job())
 
     class Stopped(Spy):
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
-            beginning = await self.real.begin(
-                job, max_attempts=max_attempts, terms=terms, cached=cached
-            )
+        async def after_begin(self, begun: Beginning) -> None:
+            del begun
             fleet.clock.pass_by(timedelta(seconds=20))
             await there.line().handle(redelivered)
-            return beginning
 
     delivery = FakeDelivery(make_job())
     await here.line(ledger=lambda real: Stopped(real, [])).handle(delivery)
@@ -266,22 +249,12 @@ async def test_a_worker_that_slept_while_it_began_calls_for_no_job_that_another_
     duplicate = FakeDelivery(make_job())
 
     class Asleep(Spy):
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
-            begun = await self.real.begin(
-                job, max_attempts=max_attempts, terms=terms, cached=cached
-            )
+        async def after_begin(self, begun: Beginning) -> None:
+            del begun
             fleet.clock.pass_by(timedelta(seconds=20))
             await there.store.renew()
             await there.line().handle(duplicate)
             await here.store.renew()
-            return begun
 
     delivery = FakeDelivery(make_job())
     await here.line(ledger=lambda real: Asleep(real, [])).handle(delivery)

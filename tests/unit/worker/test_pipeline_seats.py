@@ -224,12 +224,9 @@ class Slow(Spy):
 
     clock: HandClock
 
-    async def begin(
-        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
-    ) -> Beginning:
-        begun = await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+    async def after_begin(self, begun: Beginning) -> None:
+        del begun
         self.clock.pass_by(timedelta(seconds=1.5))
-        return begun
 
 
 async def test_while_the_ledger_is_slow_a_job_is_called_for_at_a_seat_that_is_taken_after_it(
@@ -282,16 +279,9 @@ async def test_a_store_with_much_to_do_makes_nothing_old_that_is_counted_with_th
     stand: Stand,
 ) -> None:
     class Busy(Spy):
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del job, terms, cached
             stand.clock.pass_by(timedelta(seconds=1.5))  # before its turn has come
-            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
         async def holds(self, job: Job) -> bool:
             raise AssertionError(job)
@@ -315,16 +305,9 @@ async def test_a_begun_job_without_a_second_seat_is_parked_uncounted(
     seats = stand.upstream.no_seats = []
 
     class Late(Slow):
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del job, terms, cached
             seats.append(MINUTE if lacking == "a seat" else StoreUnavailable("away"))
-            return await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     delivery = FakeDelivery(make_job())
     await stand.line(ledger=lambda real: Late(real, [])).handle(delivery)

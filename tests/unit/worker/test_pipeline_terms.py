@@ -39,14 +39,13 @@ class Told(Spy):
     said: list[Beginning] = field(default_factory=list)
     told: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def begin(
-        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
-    ) -> Beginning:
+    async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+        del job, cached
         self.terms.append(terms)
-        begun = await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+
+    async def after_begin(self, begun: Beginning) -> None:
         self.said.append(begun)
         self.told.set()
-        return begun
 
 
 class House:
@@ -204,21 +203,14 @@ async def test_where_the_store_fails_at_the_beginning_the_money_goes_back(
     class Failing(Told):
         failures = 1
 
-        async def begin(
-            self,
-            job: Job,
-            *,
-            max_attempts: int,
-            terms: Terms | None = None,
-            cached: bool | None = None,
-        ) -> Beginning:
+        async def before_begin(self, job: Job, terms: Terms | None, *, cached: bool | None) -> None:
+            del job, cached
             if self.failures:
                 self.failures -= 1
                 if lost == "after" and terms is not None and terms.reservation is not None:
                     money = terms.reservation
                     await house.stand.store.spend.reserve(money.name, money.caps, money.amount)
                 raise StoreUnavailable("for a moment")
-            return await self.real.begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
 
     house.usd = Decimal("0.7")  # not enough for two
     line = house.line(lambda real: Failing(real, []))
@@ -234,12 +226,9 @@ class Slow(Spy):
 
     clock: HandClock
 
-    async def begin(
-        self, job: Job, *, max_attempts: int, terms: Terms | None = None, cached: bool | None = None
-    ) -> Beginning:
-        begun = await super().begin(job, max_attempts=max_attempts, terms=terms, cached=cached)
+    async def after_begin(self, begun: Beginning) -> None:
+        del begun
         self.clock.pass_by(timedelta(seconds=1.5))
-        return begun
 
 
 async def test_what_was_taken_with_a_begin_that_took_too_long_goes_back_with_its_seat(
