@@ -25,8 +25,8 @@
 | `archive` | the `Archive` port, on a read-only connection |
 | `sweeper` | drops what has outlived its lifetime, in small steps |
 
-All SQL of a call runs in `file`'s thread; nothing here keeps facts in memory from one
-transaction to the next.
+All SQL of a call runs in `file`'s thread; what `books` keeps in memory from one transaction to the next is
+read anew as soon as another process has written.
 """
 
 from worker.store.embedded.archive import EmbeddedArchive
